@@ -1,0 +1,35 @@
+# Everything a person types. The environment lives in .venv and is made on first use.
+.PHONY: setup demo test lint prototxt clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python
+
+setup: .venv/ready
+
+.venv/ready: setup.py constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+test: setup
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q
+
+lint: setup
+	$(BIN)/ruff check .
+
+# Regenerate the checked-in nets and solvers.
+prototxt: setup
+	$(RUN) -m netgen generate
+
+# --- demo: the whole path on a quarter-width All-CNN-C, in demo/ ---
+# CIFAR10=DIR names the official distribution (archive or folder); without it the archive in
+# data/ or the network serves, else synthetic images.
+CIFAR10 ?=
+DEMO_SEED ?= 1
+
+demo: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" CIFAR10='$(CIFAR10)' SEED=$(DEMO_SEED) sh tools/demo.sh
+
+clean:
+	rm -rf demo build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,208 @@
+"""The command line of data_prep. Nothing heavy is imported before a command runs."""
+
+import argparse
+import signal
+import sys
+import time
+
+from data_prep.errors import NoDataError
+from netgen.errors import CaffeError
+
+NO_DATA = 3
+
+EPILOG = """\
+exit status: 0 done, or was done already; 1 bad input, one line says which;
+3 cifar10 found no data and could not download it (a Makefile may fall back to synthetic).
+
+examples:
+  python -m data_prep cifar10 --source ~/Downloads/cifar-10-python.tar.gz --out data/cifar10
+  python -m data_prep synthetic --limit 5000 --out data/synthetic
+  python -m data_prep verify data/cifar10
+  python -m data_prep apply data/cifar10/preprocessing.npz cat.png dog.png -o two.npy
+"""
+
+
+def main(argv=None):
+    """Run one command; returns its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with _StopSignals():
+            return arguments.run(arguments)
+    except NoDataError as error:
+        return _fail(error, NO_DATA)
+    except CaffeError as error:
+        return _fail(error, 1)
+    except _Stopped as stopped:
+        return _fail("interrupted; nothing half-finished is left", 128 + stopped.number)
+    except MemoryError:
+        return _fail("out of memory", 1)
+
+
+def _fail(line, status):
+    print(f"data_prep: {line}", file=sys.stderr)
+    return status
+
+
+def _cifar10(arguments):
+    from data_prep.cifar10 import read_cifar10
+    from data_prep.source import find_or_download
+
+    return _build(arguments, "cifar10",
+                  lambda: read_cifar10(arguments.source or find_or_download()))
+
+
+def _synthetic(arguments):
+    from data_prep.synthetic import make_synthetic
+
+    return _build(arguments, "synthetic", lambda: make_synthetic(arguments.limit))
+
+
+def _build(arguments, name, load):
+    from data_prep.pipeline import Options, build
+
+    start = time.monotonic()
+    bias = None if arguments.no_zca else arguments.zca_bias
+    options = Options(arguments.pad, arguments.scale, bias, arguments.seed, arguments.limit)
+    manifest, fresh = build(name, load, options, arguments.out, arguments.force)
+    train, test = manifest["databases"].values()
+    what = (f"{train['records']:,} training and {test['records']:,} test records of "
+            f"{'x'.join(map(str, train['shape']))} from {manifest['source']['form']} "
+            f"{manifest['source'].get('name', 'images')}")
+    if fresh:
+        print(f"{arguments.out}: {what}, in {time.monotonic() - start:.0f} s")
+        if note := manifest["source"].get("note"):
+            print(f"{arguments.out}: {note}")
+    else:
+        print(f"{arguments.out}: finished already, {what}; --force builds it again")
+    return 0
+
+
+def _verify(arguments):
+    from data_prep.check import verify
+    from data_prep.manifest import read_manifest
+
+    problems = verify(arguments.folder)
+    for line in problems:
+        _fail(line, 1)
+    if not problems:
+        manifest = read_manifest(arguments.folder)
+        records = sum(facts["records"] for facts in manifest["databases"].values())
+        print(f"{arguments.folder}: {manifest['dataset']}, {len(manifest['files'])} files and "
+              f"{records:,} records as written")
+    return 1 if problems else 0
+
+
+def _apply(arguments):
+    from data_prep.apply import apply_to_files
+
+    shape = apply_to_files(arguments.npz, arguments.images, arguments.output)
+    print(f"{arguments.output}: {'x'.join(map(str, shape))} float32")
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(1, f"{self.prog}: {message} (--help shows the options)\n")
+
+
+def _parser():
+    parser = _Parser(prog="python -m data_prep", epilog=EPILOG,
+                     description="Prepare CIFAR-10: GCN, ZCA, padding, LMDBs for Caffe.",
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    options = argparse.ArgumentParser(add_help=False)
+    add = options.add_argument
+    add("--limit", type=_count, metavar="N", help="only the first N images of each part")
+    add("--pad", type=_pad, default=5, metavar="P",
+        help="zeros around each whitened image, for random crops (default 5)")
+    add("--scale", type=_positive, default=55.0, metavar="S", help="GCN's scale (default 55)")
+    add("--zca-bias", type=_positive, default=0.1, metavar="E",
+        help="added to the eigenvalues (default 0.1)")
+    add("--no-zca", action="store_true", help="GCN alone")
+    add("--seed", type=_seed, default=0, metavar="K",
+        help="of the shuffle of the training records (default 0); none: order of the files")
+    add("--force", action="store_true", help="replace a finished folder")
+
+    cifar10 = commands.add_parser("cifar10", parents=[options], help="prepare CIFAR-10")
+    cifar10.add_argument("--source", metavar="DIR_OR_ARCHIVE",
+                         help="official Python or binary distribution, packed or unpacked "
+                              "(default: in data/, else downloaded)")
+    cifar10.add_argument("--out", default="data/cifar10", help="folder to make (%(default)s)")
+    cifar10.set_defaults(run=_cifar10)
+
+    synthetic = commands.add_parser("synthetic", parents=[options],
+                                    help="the same from drawn images, without any source")
+    synthetic.add_argument("--out", default="data/synthetic", help="folder to make (%(default)s)")
+    synthetic.set_defaults(run=_synthetic)
+
+    verify = commands.add_parser("verify", help="check a finished folder")
+    verify.add_argument("folder")
+    verify.set_defaults(run=_verify)
+
+    apply = commands.add_parser("apply", help="GCN and ZCA of new images")
+    apply.add_argument("npz", metavar="preprocessing.npz")
+    apply.add_argument("images", nargs="+", metavar="IMAGE", help="32x32 image or .npy array")
+    apply.add_argument("-o", "--output", default="whitened.npy", metavar="OUT.npy",
+                       help="(N, 3, 32, 32) float32 (default %(default)s)")
+    apply.set_defaults(run=_apply)
+    return parser
+
+
+def _number(kind, text, holds, wanted):
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not holds(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
+
+
+def _count(text):
+    return _number(int, text, lambda n: n > 0, "a positive number of images")
+
+
+def _pad(text):
+    return _number(int, text, lambda n: 0 <= n <= 32, "a number of pixels from 0 to 32")
+
+
+def _positive(text):
+    return _number(float, text, lambda x: 0 < x < float("inf"), "a positive number")
+
+
+def _seed(text):
+    if text == "none":
+        return None
+    return _number(int, text, lambda n: 0 <= n < 2**32, "a number from 0 to 4294967295, or none")
+
+
+class _Stopped(KeyboardInterrupt):
+    def __init__(self, number):
+        super().__init__(number)
+        self.number = number
+
+
+class _StopSignals:
+    """While it is open, the first SIGINT, SIGTERM or SIGHUP raises _Stopped.
+
+    Later ones are ignored, so that cleaning up is not cut short; so is one that the
+    caller had ignored already, as nohup does.
+    """
+
+    def __enter__(self):
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.getsignal(number) for number in numbers}
+        self._before = {number: handler for number, handler in before.items()
+                        if handler is not signal.SIG_IGN}
+        for number in self._before:
+            signal.signal(number, self._stop)
+
+    def _stop(self, number, frame):
+        for each in self._before:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stopped(number)
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,11 @@
+"""Expected failures of data_prep, each one line for the user."""
+
+from netgen.errors import CaffeError
+
+
+class DataError(CaffeError):
+    """Input, option or folder that cannot be used; the text is the whole message."""
+
+
+class NoDataError(DataError):
+    """No CIFAR-10 on this machine and none to be had from the network."""

@@ -1,0 +1,76 @@
+"""An output folder that is either whole or not there."""
+
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+from data_prep.errors import DataError
+
+
+@contextmanager
+def new_folder(out, replace=False):
+    """Give a temporary folder beside `out` that becomes `out` when the block ends well.
+
+    If the block raises, KeyboardInterrupt included, the temporary folder is removed and
+    `out` is as it was. With replace, a folder at `out` gives way at the very end; without,
+    only an empty one does, else DataError. What a killed process left is removed first.
+    """
+    out = Path(out).resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{out.name}.*.part"):
+        with _locked(left) as mine:
+            if mine:
+                shutil.rmtree(left, ignore_errors=True)
+    part = _sibling(out)
+    part.mkdir()
+    try:
+        with _locked(part):
+            yield part
+            _move(part, out, replace)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _sibling(out):
+    return out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+@contextmanager
+def _locked(folder):
+    """Hold a lock on the folder while its process lives; gives False if another holds it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # removed by another process just now
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # held, or a file system without locks
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+def _move(part, out, replace):
+    old = None
+    if replace and out.exists():
+        old = _sibling(out)
+        os.rename(out, old)
+    try:
+        os.rename(part, out)  # takes the place of an empty folder too
+    except BaseException as error:
+        if old is not None and not out.exists():
+            os.rename(old, out)
+        if getattr(error, "errno", None) in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise DataError(f"{out}: is there and is left as it is") from None
+        raise
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,45 @@
+"""manifest.json: what a finished folder holds. It is written last."""
+
+import json
+from pathlib import Path
+
+from data_prep.digest import file_digest
+from data_prep.errors import DataError
+
+NAME = "manifest.json"
+FORMAT = "data_prep 1"
+UNSTABLE = {NAME, "lock.mdb"}  # readers of an LMDB rewrite its lock file
+
+
+def read_manifest(folder):
+    """The manifest of a finished folder as a dict.
+
+    Raises DataError if there is none, or it is not one of this format.
+    """
+    path = Path(folder) / NAME
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{folder}: not a finished folder, it has no {NAME}") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        raise DataError(f"{path}: format {found!r}, expected {FORMAT!r}")
+    return manifest
+
+
+def write_manifest(folder, manifest):
+    """Add size and SHA-256 of every file in the folder to manifest, and write it there."""
+    folder = Path(folder)
+    files = sorted(path for path in folder.rglob("*")
+                   if path.is_file() and path.name not in UNSTABLE)
+    manifest = {"format": FORMAT, **manifest,
+                "files": {path.relative_to(folder).as_posix():
+                          {"bytes": path.stat().st_size, "sha256": file_digest(path, "sha256")}
+                          for path in files}}
+    text = json.dumps(manifest, indent=2) + "\n"
+    (folder / NAME).write_text(text, encoding="utf-8")
+    return manifest

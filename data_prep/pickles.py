@@ -1,0 +1,112 @@
+"""An unpickler that admits what a CIFAR-10 batch file holds, and nothing else.
+
+A pickle is a program: it may name any function and call it. The batch files need dicts,
+lists, integers and strings, for which a pickle names nothing, and one uint8 array. Even
+NumPy's own constructors stay out of reach here: the names a pickle may use for an array
+lead to the small stand-ins below, which only carry shape, type and bytes.
+"""
+
+import io
+import pickle
+
+import numpy as np
+
+from data_prep.errors import DataError
+
+_TYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"}
+
+
+def read_batch(data, name):
+    """The dict in one pickled batch, its keys as str, its arrays as ndarrays.
+
+    data: bytes of a batch as Python 2 or 3 wrote it, with NumPy 1 or 2, any protocol.
+    name: for messages. Raises DataError if it is no such pickle or names anything else.
+    """
+    try:
+        batch = _BatchUnpickler(io.BytesIO(data), encoding="bytes").load()
+        if not isinstance(batch, dict):
+            raise pickle.UnpicklingError(f"holds a {type(batch).__name__}, not a dict")
+        return {_text(key): value.array() if isinstance(value, _Array) else value
+                for key, value in batch.items()}
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{name}: not a CIFAR-10 batch: {reason}") from None
+
+
+class _BatchUnpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        try:
+            return _ADMITTED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"the pickle asks for {module}.{name}, which no batch file needs") from None
+
+
+class _Type:
+    """Stands for numpy.dtype."""
+
+    def __init__(self, code, align=False, copy=False):
+        self.code = _text(code)
+        if self.code not in _TYPES:
+            raise pickle.UnpicklingError(f"array of type {self.code!r}, expected integers")
+        self.order = "|"
+
+    def __setstate__(self, state):
+        self.order = _text(state[1])
+
+    def numpy(self):
+        return np.dtype((">" if self.order == ">" else "<") + self.code)
+
+
+class _Array:
+    """Stands for numpy.ndarray."""
+
+    def __setstate__(self, state):
+        _, shape, kind, fortran, data = state
+        self.parts = data, kind, shape, "F" if fortran else "C"
+
+    def array(self):
+        data, kind, shape, order = self.parts
+        return np.frombuffer(data, kind.numpy()).reshape(shape, order=order)
+
+
+def _reconstruct(kind, shape, code):
+    if kind is not _Array:
+        raise pickle.UnpicklingError("array of an unknown class")
+    return _Array()
+
+
+def _from_buffer(data, kind, shape, order):
+    array = _Array()
+    array.parts = data, kind, shape, order
+    return array
+
+
+def _encode(text, encoding="latin1"):
+    """Stands for _codecs.encode, by which protocols up to 2 carry Python 3's bytes."""
+    if _text(encoding) not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}, expected latin1")
+    return text.encode("latin1")
+
+
+def _empty_bytes():
+    """Stands for bytes, which these protocols call without arguments for b''."""
+    return b""
+
+
+def _text(value):
+    return value.decode("ascii") if isinstance(value, bytes) else value
+
+
+_ADMITTED = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty_bytes,
+    ("builtins", "bytes"): _empty_bytes,
+} | {
+    (f"numpy.{core}.{module}", name): stand_in
+    for core in ("core", "_core")  # NumPy 1 and 2
+    for module, name, stand_in in (("multiarray", "_reconstruct", _reconstruct),
+                                   ("numeric", "_frombuffer", _from_buffer))
+}

@@ -1,0 +1,181 @@
+"""From a Dataset to a finished folder: GCN, ZCA, padding, LMDBs, constants, manifest."""
+
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import google.protobuf
+import lmdb
+import numpy as np
+
+from data_prep.dataset import CLASSES, IMAGE_SHAPE
+from data_prep.errors import DataError
+from data_prep.folder import new_folder
+from data_prep.manifest import read_manifest, write_manifest
+from data_prep.progress import slices
+from data_prep.records import encode_datums, write_lmdb
+from data_prep.whiten import Preprocessing
+from netgen import schema
+
+CHUNK = 500  # images encoded at a time, one LMDB transaction: 14 MB of records
+NPZ = "preprocessing.npz"
+MEAN = "mean.binaryproto"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a folder's contents depend on, besides its images.
+
+    pad: zeros on each side of the whitened images. scale: GCN's. zca_bias: None for GCN
+    alone. seed: of the shuffle of the training records, None for the order of the files.
+    limit: only the first so many images of each part, None for all.
+    """
+
+    pad: int = 5
+    scale: float = 55.0
+    zca_bias: float | None = 0.1
+    seed: int | None = 0
+    limit: int | None = None
+
+
+def build(name, load, options, out, force=False):
+    """Make the folder `out` from the Dataset that load() gives.
+
+    Returns (manifest, whether it was built now). A finished folder of the same name and
+    options is left alone, and load not called, unless force. Raises DataError if `out`
+    holds anything else, if the disk is too small or full, and what load raises; then
+    nothing is left of the new folder and an old one is as it was.
+    """
+    out = Path(out)
+    if old := _finished(out, force):
+        _require_same(out, old, name, options)
+        return old, False
+    dataset = load().first(options.limit)
+    try:
+        with new_folder(out, replace=force) as folder:
+            _require_space(out, dataset, options)
+            try:
+                return _fill(folder, dataset, options), True
+            except (OSError, lmdb.Error) as error:
+                # LMDB calls a write that a full disk cuts short an input/output error.
+                free = shutil.disk_usage(folder).free >> 20
+                raise DataError(f"{out}: {getattr(error, 'strerror', None) or error}, with "
+                                f"{free} MiB free on its disk; nothing was written") from None
+    except OSError as error:
+        raise DataError(f"{error.filename or out}: {error.strerror}") from None
+
+
+def _finished(out, force):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    try:
+        manifest = read_manifest(out)
+    except DataError:
+        raise DataError(f"{out}: is there and was not made by data_prep; "
+                        "give another --out") from None
+    return None if force else manifest
+
+
+def _require_same(out, old, name, options):
+    there, asked = {"dataset": old["dataset"], **old["options"]}, {"dataset": name,
+                                                                   **asdict(options)}
+    differing = [key for key in asked if there.get(key) != asked[key]]
+    if differing:
+        raise DataError(f"{out}: finished with "
+                        + ", ".join(f"{key} {there.get(key)}" for key in differing)
+                        + ", asked for " + ", ".join(f"{key} {asked[key]}" for key in differing)
+                        + "; --force replaces it")
+
+
+def _require_space(out, dataset, options):
+    side = IMAGE_SHAPE[1] + 2 * options.pad
+    images = len(dataset.train_images) + len(dataset.test_images)
+    need = images * (3 * side * side * 5 + 4096) + (80 << 20)  # records in whole pages, npz
+    free = shutil.disk_usage(out.resolve().parent).free
+    if free < need:
+        raise DataError(f"{out}: needs about {need / 1e9:.2g} GB, its disk has "
+                        f"{free / 1e9:.2g} GB free")
+
+
+def _fill(folder, dataset, options):
+    count = len(dataset.train_labels)
+    order = np.arange(count)
+    if options.seed is not None:
+        # RandomState: its stream is frozen, a Generator's may change with NumPy's version.
+        order = np.random.RandomState(options.seed).permutation(count)
+    preprocessing = Preprocessing.fit(dataset.train_images, options.scale,
+                                      options.zca_bias is not None, options.zca_bias)
+
+    mean = _Mean()
+    train = _Records(dataset.train_images, dataset.train_labels, order, preprocessing, options.pad)
+    test = _Records(dataset.test_images, dataset.test_labels,
+                    np.arange(len(dataset.test_labels)), preprocessing, options.pad)
+    databases = {
+        "cifar10_train_lmdb": train.write(folder / "cifar10_train_lmdb", "training", mean.add),
+        "cifar10_test_lmdb": test.write(folder / "cifar10_test_lmdb", "test"),
+    }
+    schema.write_binary(_mean_blob(mean.value()), folder / MEAN)
+    preprocessing.save(folder / NPZ, pad=options.pad, train_order=order.astype(np.int32),
+                       label_names=np.array(dataset.label_names))
+    return write_manifest(folder, {
+        "dataset": dataset.name,
+        "options": asdict(options),
+        "source": {**dataset.source, "images_sha256": dataset.digest()},
+        "label_names": list(dataset.label_names),
+        "databases": databases,
+        "versions": _versions(),
+    })
+
+
+class _Records:
+    """One part of the dataset on its way into an LMDB."""
+
+    def __init__(self, images, labels, order, preprocessing, pad):
+        self.images, self.labels, self.order = images, labels, order
+        self.preprocessing, self.pad = preprocessing, pad
+
+    def write(self, folder, what, seen=lambda images: None):
+        """Write the LMDB, showing every chunk of stored images to `seen`; its manifest entry."""
+        count, digest = write_lmdb(folder, self._chunks(what, seen))
+        side = IMAGE_SHAPE[1] + 2 * self.pad
+        return {"records": count, "shape": [IMAGE_SHAPE[0], side, side],
+                "records_of_label": np.bincount(self.labels, minlength=CLASSES).tolist(),
+                "records_sha256": digest}
+
+    def _chunks(self, what, seen):
+        border = (0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad)
+        for part in slices(len(self.order), CHUNK, what):
+            rows = self.order[part]
+            images = self.preprocessing.apply(self.images[rows]).reshape(-1, *IMAGE_SHAPE)
+            images = np.pad(images, border)
+            seen(images)
+            yield list(encode_datums(images, self.labels[rows]))
+
+
+class _Mean:
+    """The mean of images that come in chunks."""
+
+    def __init__(self):
+        self.total, self.count = 0, 0
+
+    def add(self, images):
+        self.total = self.total + images.sum(axis=0, dtype=np.float64)
+        self.count += len(images)
+
+    def value(self):
+        return (self.total / self.count).astype(np.float32)
+
+
+def _mean_blob(mean):
+    """(C, H, W) as the BlobProto of Caffe's compute_image_mean: legacy dimensions, num 1."""
+    channels, height, width = mean.shape
+    return schema.caffe_pb.BlobProto(num=1, channels=channels, height=height, width=width,
+                                     data=mean.ravel().tolist())
+
+
+def _versions():
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return {"python": platform.python_version(), "numpy": np.__version__,
+            "blas": f"{blas.get('name')} {blas.get('version')}",
+            "lmdb": lmdb.__version__, "protobuf": google.protobuf.__version__}

@@ -1,0 +1,66 @@
+"""Where CIFAR-10 is, when nobody says: in data/, else at its authors' address."""
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.cifar10 import DISTRIBUTIONS, PYTHON, locate
+from data_prep.digest import file_digest
+from data_prep.errors import DataError, NoDataError
+from data_prep.progress import BAR
+
+
+def find_or_download(folder="data"):
+    """The path of a CIFAR-10 in `folder`, downloaded into it if there is none.
+
+    Raises DataError if an archive there is not the official one (by MD5), NoDataError if
+    there is none and the download fails.
+    """
+    folder = Path(folder)
+    path = locate(folder)
+    if path is None:
+        return download(PYTHON.url, PYTHON.md5, folder / PYTHON.archive)
+    if path.is_file():
+        official = next(kind.md5 for kind in DISTRIBUTIONS if kind.archive == path.name)
+        found = file_digest(path, "md5")
+        if found != official:
+            raise DataError(f"{path}: its MD5 is {found}, the official one {official}; "
+                            f"remove it, or name it with --source to use it all the same")
+    return path
+
+
+def download(url, md5, path, timeout=20):
+    """Fetch url to path through path.part, renamed when whole and of the right MD5.
+
+    timeout: seconds without an answer. Returns path. Raises NoDataError (and leaves no
+    .part) in every case in which the file did not come.
+    """
+    remedy = f"fetch {url} (MD5 {md5}) elsewhere and put it at {path}, or name it with --source"
+    part = path.with_name(path.name + ".part")
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(url, timeout=timeout) as answer, open(part, "wb") as file:
+            size = int(answer.headers.get("Content-Length") or 0) or None
+            with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, **BAR) as bar:
+                while block := answer.read(1 << 20):
+                    file.write(block)
+                    digest.update(block)
+                    bar.update(len(block))
+        if digest.hexdigest() != md5:
+            raise NoDataError(f"{url} answered with other bytes (MD5 {digest.hexdigest()}); "
+                              + remedy)
+        os.replace(part, path)
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
+        reason = getattr(error, "reason", None) or error
+        raise NoDataError(f"CIFAR-10 could not be downloaded ({reason}); {remedy}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,5 @@
+import sys
+
+from netgen.cli import main
+
+sys.exit(main())

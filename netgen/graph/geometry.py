@@ -1,0 +1,161 @@
+"""Kernel, stride, pad and dilation of sliding windows, read from their parameter messages.
+
+Sources: base_conv_layer.cpp (LayerSetUp), conv_layer.cpp and deconv_layer.cpp
+(compute_output_shape), pooling_layer.cpp (LayerSetUp and Reshape).
+"""
+
+from typing import NamedTuple
+
+from netgen.graph.errors import NetError, require, require_equal
+from netgen.graph.shape import legacy_dim
+from netgen.schema import caffe_pb
+
+
+class Geometry(NamedTuple):
+    """A convolution's window: one int per spatial axis in each field."""
+
+    kernel: tuple
+    stride: tuple
+    pad: tuple
+    dilation: tuple
+
+
+class PoolGeometry(NamedTuple):
+    """A pooling window and what it gives: (height, width) in each field."""
+
+    kernel: tuple
+    stride: tuple
+    pad: tuple
+    out: tuple
+
+
+def conv_geometry(layer_param, ndim_spatial):
+    """The Geometry of a Convolution, Deconvolution or Im2col over ndim_spatial axes.
+
+    layer_param: its LayerParameter, or the ConvolutionParameter itself. A repeated field is
+    given once for all axes or once per axis; `_h`/`_w` only for two axes and not beside it.
+    Raises NetError in Caffe's words.
+    """
+    param = getattr(layer_param, "convolution_param", layer_param)
+    kernel = _per_axis(param, "kernel_size", "kernel", ndim_spatial)
+    require(all(kernel), "Filter dimensions must be nonzero.")
+    stride = _per_axis(param, "stride", "stride", ndim_spatial, default=1)
+    require(all(stride), "Stride dimensions must be nonzero.")
+    pad = _per_axis(param, "pad", "pad", ndim_spatial, default=0)
+    dilation = _per_axis(param, "dilation", None, ndim_spatial, default=1)
+    require(all(dilation), "Dilation dimensions must be nonzero.")
+    return Geometry(kernel, stride, pad, dilation)
+
+
+def _per_axis(param, field, short, ndim, default=None):
+    values = tuple(getattr(param, field))
+    if short and (param.HasField(f"{short}_h") or param.HasField(f"{short}_w")):
+        require_equal(ndim, 2, f"{short}_h & {short}_w can only be used for 2D convolution.")
+        require(not values, f"Either {field} or {short}_h/w should be specified; not both.")
+        return getattr(param, f"{short}_h"), getattr(param, f"{short}_w")
+    if not values and default is not None:
+        return (default,) * ndim
+    if len(values) not in (1, ndim):
+        raise NetError(
+            f"{field} must be specified once, or once per spatial dimension "
+            f"({field} specified {len(values)} times; {ndim} spatial dims)."
+        )
+    return values * ndim if len(values) == 1 else values
+
+
+def conv_out(sizes, geometry):
+    """Spatial output of a convolution: trunc((in + 2 pad - extent) / stride) + 1 per axis."""
+    out = []
+    for size, kernel, stride, pad, dilation in zip(sizes, *geometry, strict=True):
+        room = size + 2 * pad - (dilation * (kernel - 1) + 1)
+        # C++ division truncates: a window with less than one stride missing still fits once.
+        out.append(int(room / stride) + 1)
+    return _nonempty(out, sizes, geometry)
+
+
+def deconv_out(sizes, geometry):
+    """Spatial output of a deconvolution: stride (in - 1) + extent - 2 pad per axis."""
+    out = [
+        stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
+        for size, kernel, stride, pad, dilation in zip(sizes, *geometry, strict=True)
+    ]
+    return _nonempty(out, sizes, geometry)
+
+
+def pool_geometry(pooling_param, bottom_shape):
+    """The PoolGeometry of a PoolingParameter on a 4-D bottom (N, C, H, W).
+
+    The output is rounded up unless round_mode is FLOOR; with padding the last window must
+    start inside the image or its leading pad. Raises NetError in Caffe's words.
+    """
+    p = pooling_param
+    if p.global_pooling:
+        require(
+            not (p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w")),
+            "With Global_pooling: true Filter size cannot specified",
+        )
+    else:
+        require(
+            p.HasField("kernel_size") != (p.HasField("kernel_h") and p.HasField("kernel_w")),
+            "Filter size is kernel_size OR kernel_h and kernel_w; not both",
+        )
+    pad = _pair(p, "pad", "pad is pad OR pad_h and pad_w are required.")
+    stride = _pair(p, "stride", "Stride is stride OR stride_h and stride_w are required.")
+    if p.global_pooling:
+        kernel = (legacy_dim(bottom_shape, 2), legacy_dim(bottom_shape, 3))
+    elif p.HasField("kernel_size"):
+        kernel = (p.kernel_size, p.kernel_size)
+    else:
+        kernel = (p.kernel_h, p.kernel_w)
+    require(all(kernel), "Filter dimensions cannot be zero.")
+    require(all(stride), "Stride dimensions cannot be zero.")
+    if p.global_pooling:
+        require(
+            pad == (0, 0) and stride == (1, 1),
+            "With Global_pooling: true; only pad = 0 and stride = 1",
+        )
+    if any(pad):
+        require(
+            p.pool in (caffe_pb.PoolingParameter.AVE, caffe_pb.PoolingParameter.MAX),
+            "Padding implemented only for average and max pooling.",
+        )
+        require(
+            pad[0] < kernel[0] and pad[1] < kernel[1],
+            f"pad {pad[0]} {pad[1]} must be smaller than kernel {kernel[0]} {kernel[1]}",
+        )
+    require_equal(
+        4,
+        len(bottom_shape),
+        "Input must have 4 axes, corresponding to (num, channels, height, width)",
+    )
+    sizes = tuple(bottom_shape[2:])
+    windows = zip(sizes, kernel, stride, pad, strict=True)
+    out = [_pooled(p.round_mode, any(pad), *window) for window in windows]
+    return PoolGeometry(kernel, stride, pad, _nonempty(out, sizes, (kernel, stride, pad)))
+
+
+def _pair(param, field, words):
+    one, h, w = (param.HasField(f) for f in (field, f"{field}_h", f"{field}_w"))
+    require((not one and h and w) or (not h and not w), words)
+    if h:
+        return getattr(param, f"{field}_h"), getattr(param, f"{field}_w")
+    return (getattr(param, field),) * 2
+
+
+def _pooled(round_mode, padded, size, kernel, stride, pad):
+    room = size + 2 * pad - kernel
+    floor = round_mode == caffe_pb.PoolingParameter.FLOOR
+    out = (room // stride if floor else -(-room // stride)) + 1
+    if padded and (out - 1) * stride >= size + pad:
+        out -= 1
+    return out
+
+
+def _nonempty(out, sizes, geometry):
+    if min(out, default=1) < 1:
+        kernel, stride, pad = (" ".join(map(str, g)) for g in geometry[:3])
+        raise NetError(
+            f"output would be empty ({' '.join(map(str, out))}): kernel {kernel}, stride {stride}, "
+            f"pad {pad} do not fit input {' '.join(map(str, sizes))}"
+        )
+    return tuple(out)

@@ -1,0 +1,74 @@
+"""The shapes of all blobs of a net (net.cpp: Init, AppendTop, AppendBottom)."""
+
+from dataclasses import dataclass
+
+from netgen.graph.errors import NetError, UnknownShapeError
+from netgen.graph.registry import LayerShapes, layer_shapes
+from netgen.graph.sharing import param_owners
+from netgen.graph.splits import split_layers
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a net: its LayerParameter, its bottoms' shapes, its LayerShapes."""
+
+    layer: object
+    bottoms: list
+    shapes: LayerShapes
+
+
+def infer(net, phase, data_shape=None, known=None):
+    """The LayerInfo of every layer of a filtered net, in its order, Split layers left out.
+
+    net: NetParameter in current format. phase: caffe_pb.TRAIN or TEST. data_shape: see
+    layer_shapes, for every layer that reads records, or a function of the LayerParameter giving
+    it. known: {blob name: shape} for tops whose shape is known only when the net runs (Python
+    layers, an Input without shape): a layer whose tops are all in it is not asked.
+    Raises NetError for whatever Caffe refuses when it builds the net: unknown bottoms, a top
+    with several sources (also an in-place layer on a blob that others read), layer_shapes'
+    errors, an in-place layer whose shape changes, shared params that disagree.
+    """
+    known = {name: tuple(shape) for name, shape in (known or {}).items()}
+    blobs, infos = {}, []
+    for layer, original in split_layers(net):
+        bottoms = [blobs[name] for name in layer.bottom]
+        _check_sources(layer, blobs)
+        if layer.top and known.keys() >= set(layer.top) and not blobs.keys() & set(layer.top):
+            shapes = LayerShapes([known[name] for name in layer.top], note="shapes as given")
+        else:
+            if layer.type == "Input" and not layer.input_param.shape:
+                raise UnknownShapeError(f"layer '{layer.name}': its input_param gives no shape")
+            record = data_shape(layer) if callable(data_shape) else data_shape
+            shapes = layer_shapes(layer, bottoms, phase, record)
+        _check_in_place(layer, bottoms, shapes)
+        blobs.update(zip(layer.top, shapes.tops, strict=False))
+        if original is not None:
+            infos.append(LayerInfo(original, bottoms, shapes))
+    for name in known:
+        if name not in blobs:
+            raise NetError(f"no layer produces blob '{name}', whose shape was given")
+    param_owners((info.layer, info.shapes.params) for info in infos)
+    return infos
+
+
+def _in_place(layer, index):
+    return layer.bottom[index : index + 1] == [layer.top[index]]
+
+
+def _check_sources(layer, blobs):
+    seen = set(blobs)
+    for i, name in enumerate(layer.top):
+        if name in seen and not _in_place(layer, i):
+            raise NetError(
+                f"Top blob '{name}' produced by multiple sources. (layer '{layer.name}')"
+            )
+        seen.add(name)
+
+
+def _check_in_place(layer, bottoms, shapes):
+    for i, top in enumerate(shapes.tops[: len(layer.top)]):
+        if _in_place(layer, i) and top != bottoms[i]:
+            # Caffe would reshape the bottom under the layer's feet and compute on garbage.
+            raise NetError(
+                f"layer '{layer.name}': {layer.type} Layer does not allow in-place computation."
+            )

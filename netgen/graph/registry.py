@@ -1,0 +1,144 @@
+"""The registry of shape rules, and what every layer is checked for before and after its rule.
+
+Sources: layer.hpp (SetUp, CheckBlobCounts, SetLossWeights), net.cpp (Init).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from netgen.graph.errors import NetError, require, require_equal
+from netgen.graph.shape import check_blob
+
+
+@dataclass
+class LayerShapes:
+    """What a layer's shape rule says.
+
+    tops: one shape a top. params: one shape a learnable blob, in the order of Caffe's blobs_.
+    macs: multiply-adds of one forward of the whole batch in products with learned weights
+    (convolution, deconvolution, inner product, LSTM and RNN); biases, pooling, normalisation
+    and elementwise work count 0. note: what had to be assumed, one line, or "".
+    """
+
+    tops: list
+    params: list = field(default_factory=list)
+    macs: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a rule sees: layer (LayerParameter), bottoms (tuples), num_tops, phase, data_shape."""
+
+    layer: object
+    bottoms: list
+    num_tops: int
+    phase: int
+    data_shape: tuple | None
+
+    def refuse_in_place(self):
+        """NetError if the first top is the first bottom's blob."""
+        if self.layer.top[:1] == self.layer.bottom[:1] != []:
+            raise NetError(f"{self.layer.type} Layer does not allow in-place computation.")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    shapes: Callable
+    bottoms: object
+    tops: object
+    one_top_per_bottom: bool
+    automatic_top: bool
+
+
+_RULES = {}
+
+
+def rule(*types, bottoms=1, tops=1, one_top_per_bottom=False, automatic_top=False):
+    """Register `f(setup) -> LayerShapes` for layer types.
+
+    bottoms, tops: how many the layer takes: an int for exactly that many, (least, most) where
+    either may be None, or a function of the LayerParameter giving one of these.
+    automatic_top: a missing top is made up, as for losses (Caffe's AutoTopBlobs).
+    """
+
+    def register(shapes):
+        for name in types:
+            _RULES[name] = _Rule(shapes, bottoms, tops, one_top_per_bottom, automatic_top)
+        return shapes
+
+    return register
+
+
+def layer_types():
+    """Every registered type name, sorted."""
+    return tuple(sorted(_RULES))
+
+
+def layer_shapes(layer, bottoms, phase, data_shape=None):
+    """Shapes of a layer's tops and learnable blobs, and its multiply-adds.
+
+    layer: LayerParameter; its top names count its tops, and tell in-place use together with
+    its bottom names. bottoms: one shape (tuple of ints) a bottom blob. phase: caffe_pb.TRAIN or
+    TEST (no type of Caffe 1.0 has shapes that depend on it). data_shape: for layers that read
+    records, the shape of one of them, (C, H, W) after cropping; for HDF5Data one such shape per
+    top. None: derived from the layer, and what was assumed is in LayerShapes.note.
+
+    Raises NetError in Caffe's words, naming the layer, wherever Caffe's SetUp would stop: blob
+    counts, parameters, shapes that disagree, in-place use, loss_weight, propagate_down, params.
+    UnknownShapeError, a NetError, if only the data or a run can tell.
+    """
+    try:
+        shapes = _shapes(layer, [tuple(map(int, b)) for b in bottoms], phase, data_shape)
+    except NetError as error:
+        raise type(error)(f"layer '{layer.name}': {error}") from None
+    require(
+        len(layer.param) <= len(shapes.params),
+        f"Too many params specified for layer {layer.name} "
+        f"({len(layer.param)} vs. {len(shapes.params)})",
+    )
+    return shapes
+
+
+def _shapes(layer, bottoms, phase, data_shape):
+    if layer.propagate_down:
+        require_equal(
+            len(layer.propagate_down),
+            len(bottoms),
+            "propagate_down param must be specified either 0 or bottom_size times",
+        )
+    found = _RULES.get(layer.type)
+    require(found, f"Unknown layer type: {layer.type} (known types: {', '.join(layer_types())})")
+    num_tops = len(layer.top)
+    if found.automatic_top:
+        num_tops = max(num_tops, 1)
+    _check_count(layer, found.bottoms, "takes", len(bottoms), "bottom blob(s) as input.")
+    _check_count(layer, found.tops, "produces", num_tops, "top blob(s) as output.")
+    if found.one_top_per_bottom:
+        require_equal(
+            len(bottoms),
+            num_tops,
+            f"{layer.type} Layer produces one top blob as output for each bottom blob input.",
+        )
+    shapes = found.shapes(Setup(layer, bottoms, num_tops, phase, data_shape))
+    for blob in shapes.tops + shapes.params:
+        check_blob(blob)
+    if layer.loss_weight:
+        require_equal(
+            num_tops,
+            len(layer.loss_weight),
+            "loss_weight must be unspecified or specified once per top blob.",
+        )
+    return shapes
+
+
+def _check_count(layer, wanted, verb, actual, blobs):
+    wanted = wanted(layer) if callable(wanted) else wanted
+    if isinstance(wanted, int):
+        require_equal(wanted, actual, f"{layer.type} Layer {verb} {wanted} {blobs}")
+        return
+    least, most = wanted
+    if least is not None and actual < least:
+        raise NetError(f"{layer.type} Layer {verb} at least {least} {blobs} ({least} vs. {actual})")
+    if most is not None and actual > most:
+        raise NetError(f"{layer.type} Layer {verb} at most {most} {blobs} ({most} vs. {actual})")

@@ -1,0 +1,149 @@
+"""Layers that bring data in (the *_data_layer.cpp, input_layer.cpp, data_transformer.cpp)."""
+
+from netgen.graph.errors import UnknownShapeError, require, require_equal
+from netgen.graph.registry import LayerShapes, rule
+
+
+@rule("Input", bottoms=0, tops=(1, None))
+def input_(setup):
+    """One shape for all tops, one each, or none; then the blobs are empty until reshaped."""
+    shapes = [tuple(shape.dim) for shape in setup.layer.input_param.shape]
+    tops = setup.num_tops
+    require(
+        len(shapes) in (0, 1, tops),
+        "Must specify 'shape' once, once per top blob, or not at all: "
+        f"{tops} tops vs. {len(shapes)} shapes.",
+    )
+    if not shapes:
+        return LayerShapes([()] * tops, note="no shape given: known when the net runs")
+    return LayerShapes(shapes * tops if len(shapes) == 1 else shapes)
+
+
+@rule("DummyData", bottoms=0, tops=(1, None))
+def dummy_data(setup):
+    param, tops = setup.layer.dummy_data_param, setup.num_tops
+    fillers = len(param.data_filler)
+    require(
+        fillers in (0, 1, tops),
+        f"Number of data fillers must be 0, 1 or equal to the number of tops: {tops}; "
+        f"you specified {fillers} data fillers.",
+    )
+    legacy = ("num", "channels", "height", "width")
+    if not any(getattr(param, name) for name in legacy):
+        shapes = _once_or_per_top("shape", param.shape, tops)
+        return LayerShapes([tuple(shape.dim) for shape in shapes])
+    require(not param.shape, "Both shape and legacy fields were specified")
+    dims = [_once_or_per_top(name, getattr(param, name), tops) for name in legacy]
+    return LayerShapes(list(zip(*dims, strict=True)))
+
+
+def _once_or_per_top(name, values, tops):
+    require(
+        len(values) in (1, tops),
+        f"Must specify '{name}' once, or once per top blob ({tops}); specified {len(values)}.",
+    )
+    return list(values) * tops if len(values) == 1 else list(values)
+
+
+@rule("MemoryData", bottoms=0, tops=2)
+def memory_data(setup):
+    param = setup.layer.memory_data_param
+    shape = (param.batch_size, param.channels, param.height, param.width)
+    require(
+        all(shape),
+        "batch_size, channels, height, and width must be specified and positive "
+        "in memory_data_param",
+    )
+    return LayerShapes([shape, shape[:1]])
+
+
+@rule("Data", bottoms=0, tops=(1, 2))
+def data(setup):
+    return _records(setup, setup.layer.data_param.batch_size, channels=3, size=None)
+
+
+@rule("ImageData", bottoms=0, tops=2)
+def image_data(setup):
+    param = setup.layer.image_data_param
+    size = (param.new_height, param.new_width)
+    require(
+        bool(size[0]) == bool(size[1]),
+        "Current implementation requires new_height and new_width to be set at the same time. "
+        f"({size[0]} and {size[1]})",
+    )
+    channels = 3 if param.is_color else 1
+    return _records(setup, param.batch_size, channels, size if all(size) else None)
+
+
+@rule("WindowData", bottoms=0, tops=2)
+def window_data(setup):
+    require(setup.layer.transform_param.crop_size > 0, "crop_size must be positive")
+    return _records(setup, setup.layer.window_data_param.batch_size, channels=3, size=None)
+
+
+@rule("HDF5Data", bottoms=0, tops=(1, None))
+def hdf5_data(setup):
+    """data_shape: one shape a top, or the first top's alone; the others are then one value each."""
+    require(not setup.layer.HasField("transform_param"), "HDF5Data does not transform data.")
+    batch = _positive(setup.layer.hdf5_data_param.batch_size)
+    shapes = setup.data_shape
+    if shapes is None:
+        raise UnknownShapeError("the shapes of its tops are known only from its HDF5 files")
+    if not any(isinstance(d, (tuple, list)) for d in shapes):
+        shapes = [shapes] + [()] * (setup.num_tops - 1)
+    require_equal(setup.num_tops, len(shapes), "data_shape must have one shape a top")
+    return LayerShapes([(batch, *shape) for shape in shapes])
+
+
+@rule("Python", bottoms=(None, None), tops=(None, None))
+def python(setup):
+    param = setup.layer.python_param
+    raise UnknownShapeError(
+        f"the shape of Python layer {param.module}.{param.layer} is known only when it runs"
+    )
+
+
+def _records(setup, batch_size, channels, size):
+    """Tops (N, C, H, W) and labels (N) of a layer that transforms records.
+
+    channels, size (height, width or None): what a record has when data_shape does not say.
+    """
+    transform, note = setup.layer.transform_param, ""
+    require(
+        not (transform.HasField("mean_file") and transform.mean_value),
+        "Cannot specify mean_file and mean_value at the same time",
+    )
+    batch, crop = _positive(batch_size), transform.crop_size
+    if setup.data_shape is not None:
+        require_equal(3, len(setup.data_shape), "data_shape must be (channels, height, width)")
+        channels, *size = map(int, setup.data_shape)
+    else:
+        if size is None and not crop:
+            raise UnknownShapeError(
+                "without crop_size the shape of its records is known only from its source"
+            )
+        if transform.force_gray:
+            channels = 1
+        elif len(transform.mean_value) > 1:
+            channels = len(transform.mean_value)
+        size = size or (crop, crop)
+        note = "records assumed to be"
+    require(
+        len(transform.mean_value) in (0, 1, channels),
+        f"Specify either 1 mean_value or as many as channels: {channels} "
+        f"({len(transform.mean_value)} mean_value)",
+    )
+    if crop:
+        require(
+            min(size) >= crop,
+            f"crop_size {crop} is larger than the record's {size[0]} x {size[1]}",
+        )
+        size = (crop, crop)
+    if note:
+        note += f" {channels} x {size[0]} x {size[1]}"
+    return LayerShapes([(batch, channels, *size), (batch,)][: setup.num_tops], note=note)
+
+
+def _positive(batch_size):
+    require(batch_size > 0, "Positive batch size required")
+    return batch_size

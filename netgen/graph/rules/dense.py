@@ -1,0 +1,37 @@
+"""InnerProduct, Embed, Parameter (the *_layer.cpp or .hpp of those names)."""
+
+from math import prod
+
+from netgen.graph.errors import require
+from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.shape import axis_of
+
+
+@rule("InnerProduct")
+def inner_product(setup):
+    """Weight (N, K), or (K, N) if transposed, with K the count of the bottom from `axis` on."""
+    param = setup.layer.inner_product_param
+    (bottom,) = setup.bottoms
+    axis = axis_of(bottom, param.axis)
+    n, k = param.num_output, prod(bottom[axis:])
+    require(n > 0, "num_output must be positive")
+    weight = (k, n) if param.transpose else (n, k)
+    params = [weight, (n,)] if param.bias_term else [weight]
+    return LayerShapes([(*bottom[:axis], n)], params, prod(bottom[:axis]) * n * k)
+
+
+@rule("Embed")
+def embed(setup):
+    """A row of the weight (input_dim, num_output) for every index in the bottom."""
+    param = setup.layer.embed_param
+    (bottom,) = setup.bottoms
+    n, k = param.num_output, param.input_dim
+    require(n > 0, "EmbedLayer num_output must be positive.")
+    require(k > 0, "EmbedLayer input_dim must be positive.")
+    return LayerShapes([(*bottom, n)], [(k, n), (n,)] if param.bias_term else [(k, n)])
+
+
+@rule("Parameter", bottoms=0)
+def parameter(setup):
+    shape = tuple(setup.layer.parameter_param.shape.dim)
+    return LayerShapes([shape], [shape])

@@ -1,0 +1,60 @@
+"""Pooling and SPP (pooling_layer.cpp, spp_layer.cpp)."""
+
+from math import prod
+
+from netgen.graph.errors import require, require_equal
+from netgen.graph.geometry import pool_geometry
+from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.shape import legacy_dim
+from netgen.schema import caffe_pb
+
+
+def _pooling_tops(layer):
+    """Max pooling can also give the mask of its maxima."""
+    return (1, 2 if layer.pooling_param.pool == caffe_pb.PoolingParameter.MAX else 1)
+
+
+@rule("Pooling", tops=_pooling_tops)
+def pooling(setup):
+    (bottom,) = setup.bottoms
+    out = pool_geometry(setup.layer.pooling_param, bottom).out
+    return LayerShapes([(*bottom[:2], *out)] * setup.num_tops)
+
+
+@rule("SPP")
+def spp(setup):
+    """A pyramid of poolings to 1, 4, 16, ... bins, flattened and joined.
+
+    With one level the result is not flattened, as in Caffe.
+    """
+    param = setup.layer.spp_param
+    (bottom,) = setup.bottoms
+    sizes = legacy_dim(bottom, 2), legacy_dim(bottom, 3)
+    require(all(sizes), "Input dimensions cannot be zero.")
+    require_equal(
+        4,
+        len(bottom),
+        "Input must have 4 axes, corresponding to (num, channels, height, width)",
+    )
+    require(param.pyramid_height > 0, "pyramid_height must be positive")
+    levels = [pool_geometry(_level(param, i, sizes), bottom) for i in range(param.pyramid_height)]
+    if len(levels) == 1:
+        return LayerShapes([(*bottom[:2], *levels[0].out)])
+    return LayerShapes([(bottom[0], bottom[1] * sum(prod(level.out) for level in levels))])
+
+
+def _level(param, level, sizes):
+    """The pooling of one pyramid level, padded so that 2**level windows cover each axis."""
+    bins = 2**level
+    (kernel_h, pad_h), (kernel_w, pad_w) = (
+        (-(-size // bins), (-(-size // bins) * bins - size + 1) // 2) for size in sizes
+    )
+    return caffe_pb.PoolingParameter(
+        pool=param.pool,
+        kernel_h=kernel_h,
+        kernel_w=kernel_w,
+        stride_h=kernel_h,
+        stride_w=kernel_w,
+        pad_h=pad_h,
+        pad_w=pad_w,
+    )

@@ -1,0 +1,29 @@
+"""Binary protobuf files: caffemodel, solverstate, binaryproto."""
+
+import os
+
+from google.protobuf.message import DecodeError, EncodeError
+
+from netgen.schema.files import SchemaError, read_bytes, write_bytes
+
+
+def read_binary(path, message_class):
+    """Read a binary file into a new message. Raises SchemaError."""
+    path = os.fspath(path)
+    message = message_class()
+    try:
+        message.ParseFromString(read_bytes(path))
+    except DecodeError:
+        name = message_class.DESCRIPTOR.full_name
+        raise SchemaError(f"{path}: not a whole {name} (truncated, or another kind of file)") \
+            from None
+    return message
+
+
+def write_binary(message, path):
+    """Write a message as a binary file, whole or not at all. Raises SchemaError."""
+    try:
+        data = message.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise SchemaError(f"{os.fspath(path)}: cannot be written: {error}") from None
+    write_bytes(data, path)

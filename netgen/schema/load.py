@@ -1,0 +1,42 @@
+"""Caffe's kinds of files by name, brought to the current format on reading."""
+
+import os
+
+from netgen.schema import caffe_pb
+from netgen.schema.binary import read_binary
+from netgen.schema.files import SchemaError
+from netgen.schema.text import read_text
+from netgen.schema.upgrade import upgrade_net, upgrade_solver
+
+
+def read_net(path):
+    """A net's prototxt, upgraded to the current format. Raises SchemaError."""
+    return _upgraded(read_text(path, caffe_pb.NetParameter), upgrade_net, path)
+
+
+def read_caffemodel(path):
+    """A binary net with its weights, upgraded to the current format. Raises SchemaError."""
+    return _upgraded(read_binary(path, caffe_pb.NetParameter), upgrade_net, path)
+
+
+def read_solver(path):
+    """A solver's prototxt, upgraded to the current format. Raises SchemaError."""
+    return _upgraded(read_text(path, caffe_pb.SolverParameter), upgrade_solver, path)
+
+
+def read_solverstate(path):
+    """A binary solver state. Raises SchemaError."""
+    return read_binary(path, caffe_pb.SolverState)
+
+
+def read_blob(path):
+    """A binary blob, such as a mean image. Raises SchemaError."""
+    return read_binary(path, caffe_pb.BlobProto)
+
+
+def _upgraded(message, upgrade, path):
+    try:
+        upgrade(message)
+    except SchemaError as error:
+        raise SchemaError(f"{os.fspath(path)}: {error}") from None
+    return message

@@ -1,0 +1,131 @@
+"""prototxt: protobuf's text format, read and written."""
+
+import os
+import re
+import struct
+
+from google.protobuf import text_encoding, text_format
+from google.protobuf.descriptor import FieldDescriptor
+
+from netgen.schema.files import SchemaError, read_bytes, write_bytes
+
+_POSITION = re.compile(r"^\d+:\d+ : ")
+_QUOTED_LINE = re.compile(r"^'.*?': (?=[A-Z])", re.DOTALL)
+_FIELD_BEFORE = re.compile(r"(\w+)\s*:\s*$")
+_NOT_ABOUT_A_VALUE = ('Expected "}"', 'Expected ">"', "Message type")
+
+
+def parse_text(text, message_class, filename="<string>"):
+    """Parse prototxt text into a new message.
+
+    Raises SchemaError "FILE:LINE:COLUMN: what is wrong", in protobuf's words.
+    """
+    message = message_class()
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise SchemaError(f"{filename}:{_explain(error, text)}") from None
+    except RecursionError:
+        raise SchemaError(f"{filename}: messages are nested too deep") from None
+    missing = message.FindInitializationErrors()
+    if missing:
+        name = message_class.DESCRIPTOR.full_name
+        raise SchemaError(f"{filename}: {name} lacks the required {', '.join(missing)}")
+    return message
+
+
+def _explain(error, text):
+    """"LINE:COLUMN: message", with the field where a value is wrong and protobuf names none."""
+    what = _QUOTED_LINE.sub("", _POSITION.sub("", str(error))).rstrip(".")
+    line, column = error.GetLine(), error.GetColumn()
+    if line is None:
+        return f" {what}"
+    field = _FIELD_BEFORE.search(text.split("\n")[line - 1][: column - 1])
+    if field and not what.startswith(_NOT_ABOUT_A_VALUE):
+        what = f"{field[1]}: {what}"
+    return f"{line}:{column}: {what}"
+
+
+def read_text(path, message_class):
+    """Read a prototxt file into a new message. Raises SchemaError."""
+    path = os.fspath(path)
+    data = read_bytes(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SchemaError(f"{path}:{line}: not UTF-8 text (a binary file?)") from None
+    if not text.strip():
+        raise SchemaError(f"{path}: the file is empty")
+    return parse_text(text, message_class, path)
+
+
+def to_text(message):
+    """A message as prototxt, the way Caffe itself prints it (C++ protobuf's DebugString).
+
+    Python's text_format would write `lr_mult: 1.0` for Caffe's `lr_mult: 1`, so logs and
+    files could not be compared with Caffe's line by line. A float has as few digits as read
+    back the same.
+    """
+    return "".join(_lines(message, ""))
+
+
+def write_text(message, path):
+    """Write a message as a prototxt file, whole or not at all. Raises SchemaError."""
+    write_bytes(to_text(message).encode(), path)
+
+
+def _lines(message, indent):
+    for field, value in message.ListFields():
+        values = value if _is_repeated(field) else (value,)
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for item in values:
+                yield f"{indent}{field.name} {{\n"
+                yield from _lines(item, indent + "  ")
+                yield f"{indent}}}\n"
+        else:
+            show = _SHOW.get(field.type, str)
+            for item in values:
+                yield f"{indent}{field.name}: {show(item) if show else _enum(field, item)}\n"
+
+
+def _is_repeated(field):
+    # `label` is gone from newer protobuf, `is_repeated` is missing from older.
+    repeated = getattr(field, "is_repeated", None)
+    return field.label == FieldDescriptor.LABEL_REPEATED if repeated is None else repeated
+
+
+def _enum(field, number):
+    value = field.enum_type.values_by_number.get(number)
+    return value.name if value else str(number)
+
+
+def _float(value):
+    """The shortest decimal that reads back as the same float32."""
+    for digits in range(6, 9):
+        text = f"{value:.{digits}g}"
+        if _as_float32(text) == value:
+            return text
+    return f"{value:.9g}"
+
+
+def _as_float32(text):
+    try:
+        return struct.unpack("f", struct.pack("f", float(text)))[0]
+    except OverflowError:  # rounded up beyond the largest float32
+        return float("inf")
+
+
+def _double(value):
+    text = f"{value:.15g}"
+    return text if float(text) == value else f"{value:.17g}"
+
+
+_SHOW = {
+    FieldDescriptor.TYPE_FLOAT: _float,
+    FieldDescriptor.TYPE_DOUBLE: _double,
+    FieldDescriptor.TYPE_BOOL: lambda value: "true" if value else "false",
+    FieldDescriptor.TYPE_STRING: lambda value: f'"{text_encoding.CEscape(value, True)}"',
+    FieldDescriptor.TYPE_BYTES: lambda value: f'"{text_encoding.CEscape(value, False)}"',
+    FieldDescriptor.TYPE_ENUM: None,
+}

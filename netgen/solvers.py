@@ -1,0 +1,101 @@
+"""The solvers of the bundled nets: the schedule of the All-CNN paper.
+
+SGD with momentum 0.9 and weight decay 0.001 for 350 epochs, the rate times 0.1 after 200, 250
+and 300 (arXiv 1412.6806, section 3). The paper picks the rate from 0.25, 0.1, 0.05 and 0.01,
+for each net; here it is 0.05, which the known Caffe version of the net uses too.
+"""
+
+import math
+from dataclasses import dataclass
+
+from netgen.checks import check_count, check_number
+from netgen.errors import CaffeError
+from netgen.nets import check_name, stem
+from netgen.schema import caffe_pb
+
+# Type: its usual momentum. Caffe refuses a momentum for AdaGrad and RMSProp.
+_MOMENTUM = {"SGD": 0.9, "Nesterov": 0.9, "AdaGrad": None, "RMSProp": None, "AdaDelta": 0.9,
+             "Adam": 0.9}
+SOLVER_TYPES = tuple(_MOMENTUM)
+EPOCHS = 350
+_DROPS = (200, 250, 300)  # in epochs out of EPOCHS
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """What can be chosen about a solver.
+
+    max_iter wins over epochs; either way the drops of the rate stay at the same fractions of
+    the training. net and prefix are paths, by default made from the net's name.
+    """
+
+    epochs: float = EPOCHS
+    max_iter: int | None = None
+    batch_size: int = 128
+    train_size: int = 50_000
+    test_size: int = 10_000
+    test_batch_size: int = 100
+    base_lr: float = 0.05
+    momentum: float | None = None
+    weight_decay: float = 0.001
+    type: str = "SGD"
+    test_interval: int = 500
+    display: int = 100
+    snapshot: int = 1000
+    net: str | None = None
+    prefix: str | None = None
+    random_seed: int | None = None
+
+
+def build(name, options=None):
+    """The SolverParameter for a bundled net. Raises CaffeError.
+
+    test_iter covers the test set once; a test batch that does not divide it makes the last
+    batch run on into the first images. solver_mode is left out, so that the same file trains
+    on the CPU, and on a GPU with `-gpu 0`.
+    """
+    check_name(name)
+    o = options or SolverOptions()
+    _check(o)
+    iterations = o.max_iter or o.epochs * o.train_size / o.batch_size
+    check_count("max_iter", math.ceil(iterations))
+    solver = caffe_pb.SolverParameter(
+        net=o.net or f"prototxt/{stem(name)}.prototxt",
+        test_iter=[math.ceil(o.test_size / o.test_batch_size)],
+        test_interval=o.test_interval,
+        base_lr=o.base_lr,
+        lr_policy="multistep",
+        gamma=0.1,
+        stepvalue=[math.floor(iterations * drop / EPOCHS + 0.5) for drop in _DROPS],
+        max_iter=math.ceil(iterations),
+        weight_decay=o.weight_decay,
+        display=o.display,
+        snapshot=o.snapshot,
+        snapshot_prefix=o.prefix or f"snapshots/{stem(name)}",
+        type=o.type)
+    momentum = _MOMENTUM[o.type] if o.momentum is None else o.momentum
+    if momentum is not None:
+        solver.momentum = momentum
+    if o.random_seed is not None:
+        solver.random_seed = o.random_seed
+    return solver
+
+
+def _check(o):
+    if o.type not in _MOMENTUM:
+        raise CaffeError(f"Unknown solver type: {o.type} (known types: {', '.join(_MOMENTUM)})")
+    if _MOMENTUM[o.type] is None and o.momentum:
+        raise CaffeError(f"Momentum cannot be used with {o.type}.")
+    for name in ("batch_size", "train_size", "test_size", "test_batch_size", "test_interval"):
+        check_count(name.replace("_", " "), getattr(o, name))
+    for name in ("display", "snapshot"):
+        check_count(name, getattr(o, name), least=0)
+    if o.max_iter is not None:
+        check_count("max iter", o.max_iter)
+    check_number("epochs", o.epochs, above=0)
+    check_number("base lr", o.base_lr, above=0)
+    check_number("weight decay", o.weight_decay, least=0)
+    if o.momentum is not None:
+        check_number("momentum", o.momentum, least=0, below=1)
+    if o.random_seed is not None:
+        check_count("random seed", o.random_seed, least=-1)

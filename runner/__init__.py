@@ -1,0 +1,1 @@
+"""Runs Caffe's prototxts: the `caffe` command and its embedded PyTorch engine."""

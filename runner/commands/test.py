@@ -1,0 +1,62 @@
+"""`caffe test`: score a model."""
+
+import torch
+
+from netgen import schema
+from netgen.errors import CaffeError
+from netgen.schema import caffe_pb
+from runner import glog, weights
+from runner.debug_info import debug_info
+from runner.device import device_of, gpu_ids
+from runner.layers import Context
+from runner.net import Net, net_param_for
+
+
+def choose_device(flags):
+    """The device of -gpu (its first id), told in the log as `test` and `time` do."""
+    ids = gpu_ids(flags.gpu)
+    if ids:
+        glog.info(f"Use GPU with device ID {ids[0]}", "caffe.cpp:266")
+        glog.info(f"GPU device name: {torch.cuda.get_device_name(ids[0])}", "caffe.cpp:270")
+    else:
+        glog.info("Use CPU.", "caffe.cpp:275")
+    return device_of(ids)
+
+
+@torch.no_grad()
+def test(flags):
+    """Run -iterations batches of the TEST net, printing each and the means."""
+    if not flags.model:
+        raise CaffeError("Need a model definition to score.")
+    if not flags.weights:
+        raise CaffeError("Need model weights to score.")
+    device = choose_device(flags)
+    param = schema.read_net(flags.model)
+    net = Net(
+        net_param_for(param, caffe_pb.TEST, flags.level, flags.stages()), Context(device)
+    )
+    weights.load_weights(net, flags.weights)
+    count = flags.iterations
+    if count < 1:
+        raise CaffeError(f"-iterations {count}: at least one is needed to score")
+    glog.info(f"Running for {count} iterations.", "caffe.cpp:281")
+    total_loss, totals = 0.0, {}
+    for i in range(count):
+        with debug_info(net, param.debug_info):
+            loss, outputs = net.forward()
+        total_loss += loss.item()
+        for name, blob in outputs.items():
+            scores = blob.reshape(-1).tolist()
+            for score in scores:
+                glog.info(f"Batch {i}, {name} = {glog.number(score)}", "caffe.cpp:304")
+            before = totals.get(name, [0.0] * len(scores))
+            totals[name] = [a + b for a, b in zip(before, scores, strict=True)]
+    glog.info(f"Loss: {glog.number(total_loss / count)}", "caffe.cpp:309")
+    for name, scores in totals.items():
+        for score in scores:
+            mean, weight = score / count, net.loss_weights[name]
+            text = f"{name} = {glog.number(mean)}"
+            if weight:
+                text += f" (* {glog.number(weight)} = {glog.number(weight * mean)} loss)"
+            glog.info(text, "caffe.cpp:321")
+    return 0

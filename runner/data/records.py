@@ -1,0 +1,94 @@
+"""Decoded records: one flat array of pixels, and where each record lies in it."""
+
+import weakref
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from runner.data.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """N records, whose shapes may differ.
+
+    values: 1-D uint8 or float32 tensor, each record's pixels in C, H, W order.
+    starts: (N,) int64, each record's first pixel in values; shapes: (N, 3) int64;
+    labels: (N,) int64. These three are NumPy arrays: they stay on the host.
+    """
+
+    values: torch.Tensor
+    starts: np.ndarray
+    shapes: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.starts)
+
+    def __getitem__(self, which):
+        """Some of the records, over the same values. which: an index array or slice."""
+        return replace(
+            self,
+            starts=self.starts[which],
+            shapes=self.shapes[which],
+            labels=self.labels[which],
+        )
+
+    def take(self, first, count):
+        """The `count` records from number `first` on, round and round."""
+        return self[np.arange(first, first + count) % len(self)]
+
+    def close(self):
+        """Nothing to stop (the streaming reader has)."""
+
+
+def collect(records, count, decode, limit=float("inf")):
+    """Decode the next `count` records of an iterator of (key, value) into a Records on the host.
+
+    Pixels are written straight to their place in one array; it is float32 as soon as one
+    record is. Returns None, having read no further, if it would take more than `limit` bytes.
+    Raises DataError naming the record that cannot be decoded.
+    """
+    values, end = np.empty(0, np.uint8), 0
+    starts = np.empty(count, np.int64)
+    shapes = np.empty((count, 3), np.int64)
+    labels = np.empty(count, np.int64)
+    for i, (key, record) in zip(range(count), records, strict=False):
+        try:
+            pixels, shapes[i], labels[i] = decode(record)
+        except DataError as error:
+            raise DataError(f"record '{_name(key)}': {error}") from None
+        starts[i], end = end, end + pixels.size
+        dtype = np.result_type(values, pixels)
+        if end > values.size or dtype != values.dtype:
+            # Room for all, were they like this one; more only if larger ones came before.
+            room = max(values.size, starts[i] + pixels.size * (count - i))
+            if room * dtype.itemsize > limit:
+                return None
+            values, old = np.empty(room, dtype), values
+            values[: starts[i]] = old[: starts[i]]
+        values[starts[i] : end] = pixels
+    return Records(torch.from_numpy(values[:end]), starts, shapes, labels)
+
+
+_resident = weakref.WeakValueDictionary()
+
+
+def load(source, decode, device, limit):
+    """All records of a Source decoded once, values on `device`; None if over `limit` bytes.
+
+    Layers of one process that read the same source get the same Records.
+    """
+    key = (source.identity, decode.force_color, decode.force_gray, device)
+    records = _resident.get(key)
+    if records is None:
+        records = collect(source.records(), source.length, decode, limit)
+        if records is None:
+            return None
+        records = _resident[key] = replace(records, values=records.values.to(device))
+    return records
+
+
+def _name(key):
+    return bytes(key).decode("utf-8", "backslashreplace")

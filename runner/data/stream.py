@@ -1,0 +1,63 @@
+"""Records that do not fit in memory: batches read ahead by a thread."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import torch
+
+from runner.data.records import collect
+
+
+class Stream:
+    """Reads a Source batch by batch, at most `ahead` batches before they are taken.
+
+    Batches are expected in order; asking for another one (a resumed run does, once) starts
+    the reading anew from there.
+    """
+
+    def __init__(self, source, decode, device, ahead):
+        self._source = source
+        self._decode = decode
+        self._device = device
+        self._ahead = max(1, ahead)
+        self._place = None  # (first, count) of the batch that is expected
+        self._batches = deque()  # futures of it and those behind it
+        self._thread = None
+        self._records = None
+
+    def take(self, first, count):
+        """The `count` records from number `first` on, values on the device.
+
+        Raises the DataError of a record that cannot be decoded.
+        """
+        if self._place != (first, count):
+            self._start(first, count)
+        self._place = None  # until the batch is known to be good
+        batch = self._batches.popleft().result()
+        self._place = (first + count, count)
+        self._batches.append(self._thread.submit(self._read, self._records, count))
+        return replace(batch, values=batch.values.to(self._device, non_blocking=True))
+
+    def close(self):
+        """Stop reading. A later take starts again."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+            self._records.close()
+        self._thread = self._records = self._place = None
+        self._batches.clear()
+
+    def _start(self, first, count):
+        self.close()
+        self._records = self._source.records(first)
+        self._thread = ThreadPoolExecutor(1, "prefetch")
+        for _ in range(self._ahead):
+            self._batches.append(self._thread.submit(self._read, self._records, count))
+
+    def _read(self, records, count):
+        batch = collect(records, count, self._decode)
+        if self._device.type == "cuda":
+            # Only a copy from pinned memory runs beside the computation.
+            with torch.cuda.device(self._device):
+                batch = replace(batch, values=batch.values.pin_memory())
+        return batch

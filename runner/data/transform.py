@@ -1,0 +1,160 @@
+"""transform_param on whole batches: crop, mirror, mean, scale.
+
+The random choices are data. `draw` makes those of a batch from nothing but a seed and the
+numbers of its images, so that they can be listed, repeated, and do not depend on how images
+are dealt into batches; `apply` obeys them, with one gather for crop and mirror together.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from netgen import schema
+from netgen.schema import caffe_pb
+from runner.data.errors import DataError
+
+
+class Draws(NamedTuple):
+    """The choices for n images, (n,) int64 each: mirror 0 or 1, the crop's first row, column."""
+
+    mirror: np.ndarray
+    h_off: np.ndarray
+    w_off: np.ndarray
+
+
+class Transform:
+    """One layer's transform_param (BVLC data_transformer.cpp).
+
+    param: TransformationParameter; phase: caffe_pb.TRAIN or TEST; device: where records will
+    be; log: takes Caffe's lines. Raises DataError for contradictions, SchemaError for a mean
+    file that cannot be read.
+    """
+
+    def __init__(self, param, phase, device, log):
+        self.crop_size = param.crop_size
+        self.mirror = param.mirror
+        self.scale = param.scale
+        self.random_crop = phase == caffe_pb.TRAIN and self.crop_size > 0
+        self.mean_values = torch.tensor(list(param.mean_value), device=device).view(-1, 1, 1)
+        self.mean = self.mean_shape = None
+        if param.HasField("mean_file"):
+            if len(self.mean_values):
+                raise DataError("Cannot specify mean_file and mean_value at the same time")
+            log(f"Loading mean file from: {param.mean_file}", "data_transformer.cpp:25")
+            mean = _read_mean(param.mean_file)
+            # Blob's legacy axes: missing ones, on the right, are 1.
+            self.mean_shape = (*mean.shape, 1, 1, 1, 1)[1:4]
+            self.mean = torch.from_numpy(mean.reshape(-1)).to(device)
+
+    def output_shape(self, shapes):
+        """(C, H, W) of the batch whose records have these shapes, (n, 3) int64.
+
+        Raises DataError, in the words of Caffe's checks, where they do not fit each other,
+        the crop or the mean.
+        """
+        crop = self.crop_size
+        channels, height, width = shapes.T
+        _require(height, ">=", crop, "datum_height >= crop_size")
+        _require(width, ">=", crop, "datum_width >= crop_size")
+        if self.mean is not None:
+            _require(channels, "==", self.mean_shape[0], "datum_channels == data_mean_.channels()")
+            _require(height, "==", self.mean_shape[1], "datum_height == data_mean_.height()")
+            _require(width, "==", self.mean_shape[2], "datum_width == data_mean_.width()")
+        _require(channels, "==", channels[0], "datum_channels == channels")
+        if len(self.mean_values) not in (0, 1, channels[0]):
+            raise DataError(
+                f"Specify either 1 mean_value or as many as channels: {channels[0]} "
+                f"({len(self.mean_values)} given)"
+            )
+        if not crop:
+            _require(height, "==", height[0], "datum_height == height")
+            _require(width, "==", width[0], "datum_width == width")
+        return self._size(shapes[0])
+
+    def _size(self, shape):
+        channels, height, width = map(int, shape)
+        return (channels, self.crop_size or height, self.crop_size or width)
+
+    def draw(self, seed, first, shapes):
+        """Draws for images number `first`, `first` + 1, ... of a run, of these shapes (n, 3).
+
+        mirror is random in both phases, the crop in TRAIN only, where every offset that fits
+        is as likely; in TEST it is the centre, rounded down. Raises DataError as
+        `output_shape` does.
+        """
+        self.output_shape(shapes)
+        mirror = np.zeros(len(shapes), np.int64)
+        spare = shapes[:, 1:] - self.crop_size if self.crop_size else np.zeros_like(shapes[:, 1:])
+        offsets = spare // 2
+        if self.mirror or self.random_crop:
+            # A counter-based generator: image i owns the four words at counter i.
+            words = np.random.Philox(counter=first, key=seed).random_raw(4 * len(shapes))
+            words = words.reshape(-1, 4)
+            if self.mirror:
+                mirror = (words[:, 0] >> 63).astype(np.int64)
+            if self.random_crop:
+                offsets = (words[:, 1:3] % (spare + 1).astype(np.uint64)).astype(np.int64)
+        return Draws(mirror, offsets[:, 0], offsets[:, 1])
+
+    def apply(self, records, draws):
+        """Data (n, C, H, W) and labels (n,), float32, of a Records of n, on its device.
+
+        draws: what `draw` gave for the records' shapes, which it has checked.
+        Each value is (x - mean) * scale in float32; mean_file is taken at the uncropped,
+        unmirrored place.
+        """
+        device = records.values.device
+        channels, height, width = self._size(records.shapes[0])
+        _, rows, row = records.shapes.T
+        # First pixel and direction of each output row; everything else is the same stride.
+        origin = records.starts + draws.h_off * row + draws.w_off + draws.mirror * (width - 1)
+        step = 1 - 2 * draws.mirror
+        table = np.stack([origin, step, rows * row, row, records.starts, records.labels])
+        table = _upload(table, device)
+        origin, step, area, row, start, _ = table.view(6, -1, 1, 1, 1).unbind()
+        c, h, w = _axes(channels, height, width, device)
+        index = ((origin + c * area + h * row) + step * w).view(-1)
+        shape = (len(records), channels, height, width)
+        data = records.values.index_select(0, index).view(shape)
+        if data.dtype != torch.float32:
+            data = data.float()
+        if self.mean is not None:
+            place = (index.view(shape) - start).view(-1)
+            data.sub_(self.mean.index_select(0, place).view(shape))
+        elif len(self.mean_values):
+            data.sub_(self.mean_values)
+        if self.scale != 1:
+            data.mul_(self.scale)
+        return data, table[5].float()
+
+
+def _read_mean(path):
+    blob = schema.read_blob(path)
+    try:
+        return schema.blob_to_array(blob)
+    except schema.SchemaError as error:
+        raise DataError(f"mean_file '{path}': {error}") from None
+
+
+@functools.lru_cache(maxsize=16)
+def _axes(channels, height, width, device):
+    """Indices along C, H and W, to broadcast."""
+    c = torch.arange(channels, device=device).view(-1, 1, 1)
+    h = torch.arange(height, device=device).view(-1, 1)
+    return c, h, torch.arange(width, device=device)
+
+
+def _upload(array, device):
+    """A host array on the device, without waiting for it."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _require(values, relation, bound, words):
+    good = values >= bound if relation == ">=" else values == bound
+    if not good.all():
+        raise DataError(f"{words} ({values[good.argmin()]} vs. {bound})")

@@ -1,0 +1,39 @@
+"""Which device -gpu and the solver's mode ask for."""
+
+import torch
+
+from netgen.errors import CaffeError
+
+NO_GPU = "Cannot use GPU in CPU-only Caffe: check mode."
+
+
+def gpu_ids(text, asked=None):
+    """The ids of -gpu: "0", "0,1" or "all"; [] for "". Raises CaffeError.
+
+    asked: what wants them, for the message; -gpu itself by default.
+    """
+    asked = asked or f"-gpu {text}"
+    if not text:
+        return []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        why = f"PyTorch {torch.__version__} finds no CUDA device"
+        raise CaffeError(f"{NO_GPU} ({asked}: {why})")
+    if text == "all":
+        return list(range(count))
+    try:
+        ids = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise CaffeError(f"{asked}: device ids are numbers separated by ','") from None
+    for number in ids:
+        if not 0 <= number < count:
+            raise CaffeError(f"{asked}: there is no device {number}, only 0 to {count - 1}")
+    return ids
+
+
+def device_of(ids):
+    """The torch device of the first id, or the CPU."""
+    if not ids:
+        return torch.device("cpu")
+    torch.cuda.set_device(ids[0])
+    return torch.device("cuda", ids[0])

@@ -1,0 +1,207 @@
+"""Layers that join, cut, copy or rearrange blobs."""
+
+import torch
+
+from netgen import graph
+from netgen.schema import caffe_pb
+from runner.layers.base import Layer
+from runner.layers.gradient import custom_gradient
+from runner.layers.in_place import is_in_place, warn_in_place
+
+
+class Split(Layer, type="Split"):
+    """The same blob for several consumers; their gradients add up."""
+
+    def forward(self, bottoms, blobs):
+        return [bottoms[0].view_as(bottoms[0]) for _ in self.param.top]
+
+
+class Concat(Layer, type="Concat"):
+    """Bottoms joined along `axis` (or the older concat_dim)."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        p = self.param.concat_param
+        axis = p.concat_dim if p.HasField("concat_dim") else p.axis
+        self.axis = graph.canonical_axis(axis, len(bottoms[0]))
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        return [torch.cat(bottoms, self.axis)]
+
+
+class Slice(Layer, type="Slice"):
+    """One bottom cut along `axis` (or the older slice_dim), evenly or at slice_point."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        p = self.param.slice_param
+        axis = p.slice_dim if p.HasField("slice_dim") else p.axis
+        self.axis = graph.canonical_axis(axis, len(bottoms[0]))
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        x = bottoms[0]
+        tops = self.shapes_for([x.shape]).tops
+        return list(x.split([top[self.axis] for top in tops], self.axis))
+
+
+class Eltwise(Layer, type="Eltwise"):
+    """Product, weighted sum or maximum of bottoms of one shape."""
+
+    def setup(self, bottoms):
+        p = self.param.eltwise_param
+        self.coefficients = list(p.coeff) or [1.0] * len(bottoms)
+        self.in_place = is_in_place(self.param)
+        if self.in_place and p.operation == caffe_pb.EltwiseParameter.PROD:
+            raise graph.NetError(
+                f"layer '{self.name}': Eltwise PROD in place overwrites factors that its "
+                "gradient needs; give its top a name of its own"
+            )
+        if self.in_place:
+            warn_in_place(self.param, f"loses its first bottom '{self.param.bottom[0]}'")
+        return super().setup(bottoms)
+
+    def _forward_in_place(self, bottoms):
+        """Caffe clears the top, which is bottom[0], before it adds or compares."""
+        if self.param.eltwise_param.operation == caffe_pb.EltwiseParameter.MAX:
+            return [torch.stack(bottoms[1:]).amax(0).detach()]  # no gradient survives either
+        first, *rest = self.coefficients
+        terms = zip(rest, bottoms[1:], strict=True)
+        factors = [first, *(first * coefficient for coefficient in rest)]
+        value = sum(coefficient * x.detach() for coefficient, x in terms)
+        return [custom_gradient(value, bottoms, lambda g: [factor * g for factor in factors])]
+
+    def forward(self, bottoms, blobs):
+        if self.in_place:
+            return self._forward_in_place(bottoms)
+        operation = self.param.eltwise_param.operation
+        first, *rest = bottoms
+        if operation == caffe_pb.EltwiseParameter.SUM:
+            coefficients = self.coefficients
+            top = first if coefficients[0] == 1 else first * coefficients[0]
+            for x, coefficient in zip(rest, coefficients[1:], strict=True):
+                top = torch.add(top, x, alpha=coefficient)
+            return [top]
+        top = first
+        for i, x in enumerate(rest):
+            if operation == caffe_pb.EltwiseParameter.PROD:
+                top = top * x
+            else:
+                # Caffe gives a tie's whole gradient to one side: of the first two to the
+                # second, later on to the one that led so far.
+                top = torch.where(top > x if i == 0 else top >= x, top, x)
+        return [top]
+
+
+class Reshaping(Layer, type=("Flatten", "Reshape")):
+    """The same values in another shape; the graph's shape rule says which."""
+
+    def forward(self, bottoms, blobs):
+        return [bottoms[0].reshape(self.shapes_for([bottoms[0].shape]).tops[0])]
+
+
+class Crop(Layer, type="Crop"):
+    """bottom[0] cut to bottom[1]'s size from `axis` on, at `offset`."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        self.axis = graph.canonical_axis(self.param.crop_param.axis, len(bottoms[0]))
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        x, like = bottoms
+        offsets = list(self.param.crop_param.offset) or [0]
+        for i, axis in enumerate(range(self.axis, x.dim())):
+            offset = offsets[i] if len(offsets) > 1 else offsets[0]
+            x = x.narrow(axis, offset, like.shape[axis])
+        return [x]
+
+
+class Tile(Layer, type="Tile"):
+    """`tiles` copies along `axis`."""
+
+    def forward(self, bottoms, blobs):
+        p, x = self.param.tile_param, bottoms[0]
+        repeats = [1] * x.dim()
+        repeats[graph.canonical_axis(p.axis, x.dim())] = p.tiles
+        return [x.repeat(repeats)]
+
+
+class Reduction(Layer, type="Reduction"):
+    """SUM, ASUM, SUMSQ or MEAN over all axes from `axis` on, times coeff."""
+
+    def forward(self, bottoms, blobs):
+        p, x = self.param.reduction_param, bottoms[0]
+        rows = x.flatten(graph.canonical_axis(p.axis, x.dim()))
+        if p.operation == caffe_pb.ReductionParameter.ASUM:
+            rows = rows.abs()
+        elif p.operation == caffe_pb.ReductionParameter.SUMSQ:
+            rows = rows.square()
+        top = rows.sum(-1)
+        if p.operation == caffe_pb.ReductionParameter.MEAN:
+            top = top / rows.shape[-1]
+        return [top * p.coeff if p.coeff != 1 else top]
+
+
+class BatchReindex(Layer, type="BatchReindex"):
+    """Records of bottom[0] in the order, and as often, as bottom[1] lists them."""
+
+    no_force_backward = (1,)
+    refuses_backward_to = (1,)
+
+    def forward(self, bottoms, blobs):
+        index = bottoms[1].detach().long().reshape(-1)
+        records = bottoms[0].shape[0]
+        # On a GPU looking would mean waiting for it; it refuses the index by itself.
+        if index.device.type == "cpu" and bool(((index < 0) | (index >= records)).any()):
+            raise graph.NetError(
+                f"layer '{self.name}': an index is outside the {records} records of "
+                f"'{self.param.bottom[0]}'"
+            )
+        return [bottoms[0].index_select(0, index)]
+
+
+class Filter(Layer, type="Filter"):
+    """Records of the first bottoms whose selector, the last bottom, is not 0."""
+
+    def setup(self, bottoms):
+        self.no_force_backward = self.refuses_backward_to = (len(bottoms) - 1,)
+        return super().setup(bottoms)
+
+    def forward(self, bottoms, blobs):
+        *values, selector = bottoms
+        chosen = selector.detach().reshape(-1).nonzero().reshape(-1)
+        return [x.index_select(0, chosen) for x in values]
+
+
+class ArgMax(Layer, type="ArgMax"):
+    """Index of the top_k largest per record, and with out_max_val the value as well.
+
+    Along `axis`, if given, it is one or the other. Of equal values the last comes first.
+    """
+
+    no_force_backward = (0,)
+    refuses_backward_to = (0,)
+
+    def forward(self, bottoms, blobs):
+        p, x = self.param.argmax_param, bottoms[0].detach()
+        if p.HasField("axis"):
+            index, values = self._largest(x, graph.canonical_axis(p.axis, x.dim()))
+            return [values if p.out_max_val else index]
+        index, values = self._largest(x.reshape(x.shape[0], -1), 1)
+        parts = [index, values] if p.out_max_val else [index]
+        return [torch.stack(parts, 1).reshape(self.shapes_for([x.shape]).tops[0])]
+
+    def _largest(self, x, axis):
+        values, index = x.flip(axis).sort(axis, descending=True, stable=True)
+        top_k = self.param.argmax_param.top_k
+        index = x.shape[axis] - 1 - index.narrow(axis, 0, top_k)
+        return index.to(x.dtype), values.narrow(axis, 0, top_k)
+
+
+class Silence(Layer, type="Silence"):
+    """Consumes its bottoms, so that they are no output."""
+
+    def forward(self, bottoms, blobs):
+        return []

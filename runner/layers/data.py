@@ -1,0 +1,69 @@
+"""Layers without bottoms: Data, Input, DummyData."""
+
+import zlib
+
+import torch
+
+from netgen import graph
+from netgen.schema import caffe_pb
+from runner import glog
+from runner.data import DataFeed
+from runner.layers.base import Layer
+
+
+class Data(Layer, type="Data"):
+    """Batches of an LMDB: data, and with a second top the labels."""
+
+    def setup(self, bottoms):
+        # The stream depends on the run's seed and the layer, not on what else the net holds.
+        seed = (self.context.seed * 0x9E3779B1 + zlib.crc32(self.name.encode())) % 2**63
+        seed = seed ^ self.phase
+        self.feed = DataFeed(self.param, self.phase, seed, self.context.device, glog.info)
+        record = tuple(self.feed.data_shape[1:])
+        return graph.layer_shapes(self.param, [], self.phase, data_shape=record)
+
+    def forward(self, bottoms, blobs):
+        return list(self.feed.next())[: len(self.param.top)]
+
+    def state(self):
+        return self.feed.state()
+
+    def load_state(self, state):
+        self.feed.load_state(state)
+
+
+class Input(Layer, type="Input"):
+    """Blobs filled from outside; zero until then."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        self.values = [torch.zeros(top, device=self.context.device) for top in shapes.tops]
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        return [value.clone() for value in self.values]
+
+
+class DummyData(Layer, type="DummyData"):
+    """Filled blobs; constant ones are filled once, random ones anew each forward."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        given = list(self.param.dummy_data_param.data_filler)
+        if not given:
+            given = [caffe_pb.FillerParameter(type="constant")]
+        fillers = given * len(shapes.tops) if len(given) == 1 else given
+        self.how = list(zip(shapes.tops, fillers, strict=True))
+        self.first = [self._filled(*how) for how in self.how]
+        return shapes
+
+    def _filled(self, shape, filler):
+        value = torch.empty(shape)
+        self.fill(value, filler)
+        return value.to(self.context.device)
+
+    def forward(self, bottoms, blobs):
+        return [
+            first if filler.type == "constant" else self._filled(shape, filler)
+            for first, (shape, filler) in zip(self.first, self.how, strict=True)
+        ]

@@ -1,0 +1,149 @@
+"""Convolution, Deconvolution and InnerProduct: torch has Caffe's weight layouts."""
+
+import torch
+import torch.nn.functional as F
+
+from netgen import graph
+from runner.layers.base import Layer
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_DECONV = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _overhang(sizes, geometry):
+    """Zeros to add behind each axis (F.pad's sides) where the one window is larger than it.
+
+    Caffe rounds towards zero there, so that a window fits if less than a stride is missing.
+    """
+    windows = zip(sizes, geometry.kernel, geometry.pad, geometry.dilation, strict=True)
+    missing = [max(0, d * (k - 1) + 1 - n - 2 * p) for n, k, p, d in windows]
+    return [side for zeros in reversed(missing) for side in (0, zeros)] if any(missing) else []
+
+
+class Convolution(Layer, type="Convolution"):
+    """Weight (out, in / group, *kernel), bias (out); axes before `axis` are batch axes.
+
+    Every bottom gives one top, with the same weights.
+    """
+
+    functions = _CONV
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        p = self.param.convolution_param
+        self.axis = graph.canonical_axis(p.axis, len(bottoms[0]))
+        self.spatial = len(bottoms[0]) - self.axis - 1
+        if self.spatial > 3:
+            raise graph.NetError(
+                f"layer '{self.name}': {self.spatial} spatial axes; "
+                f"at most 3 are supported by {self.param.type}"
+            )
+        self.geometry, self.overhang = {"groups": p.group}, []
+        if self.spatial:
+            g = graph.conv_geometry(p, self.spatial)
+            self.geometry |= {"stride": g.stride, "padding": g.pad, "dilation": g.dilation}
+            if self.functions is _CONV:
+                self.overhang = _overhang(bottoms[0][self.axis + 1 :], g)
+        return shapes
+
+    def fillers(self):
+        p = self.param.convolution_param
+        return [p.weight_filler, p.bias_filler] if p.bias_term else [p.weight_filler]
+
+    def forward(self, bottoms, blobs):
+        weight, bias = blobs if len(blobs) == 2 else (blobs[0], None)
+        return [self._one(x, weight, bias) for x in bottoms]
+
+    def _one(self, x, weight, bias):
+        if self.overhang:
+            x = F.pad(x, self.overhang)
+        if self.axis == 1 and self.spatial:
+            return self.functions[self.spatial](x, weight, bias, **self.geometry)
+        batch = x.shape[: self.axis]
+        y = x.reshape(-1, *x.shape[self.axis :])
+        if self.spatial:
+            y = self.functions[self.spatial](y, weight, bias, **self.geometry)
+        else:  # nothing to slide over: a window of one place
+            y = self.functions[1](y[..., None], weight[..., None], bias, **self.geometry)[..., 0]
+        return y.reshape(*batch, *y.shape[1:])
+
+
+class Deconvolution(Convolution, type="Deconvolution"):
+    """The transpose of Convolution; weight (in, out / group, *kernel)."""
+
+    functions = _DECONV
+
+
+class InnerProduct(Layer, type="InnerProduct"):
+    """Weight (N, K), or (K, N) with `transpose`; K flattens the bottom from `axis` on."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        self.axis = graph.canonical_axis(self.param.inner_product_param.axis, len(bottoms[0]))
+        return shapes
+
+    def fillers(self):
+        p = self.param.inner_product_param
+        return [p.weight_filler, p.bias_filler] if p.bias_term else [p.weight_filler]
+
+    def forward(self, bottoms, blobs):
+        x = bottoms[0].flatten(self.axis)
+        weight, bias = blobs if len(blobs) == 2 else (blobs[0], None)
+        if self.param.inner_product_param.transpose:
+            weight = weight.t()
+        return [F.linear(x, weight, bias)]
+
+
+class Embed(Layer, type="Embed"):
+    """Row `bottom` of a weight (input_dim, num_output); the bottom holds indices."""
+
+    refuses_backward_to = (0,)
+    no_force_backward = (0,)
+
+    def fillers(self):
+        p = self.param.embed_param
+        return [p.weight_filler, p.bias_filler] if p.bias_term else [p.weight_filler]
+
+    def forward(self, bottoms, blobs):
+        p = self.param.embed_param
+        index = bottoms[0].detach().long()
+        try:
+            top = F.embedding(index, blobs[0])
+        except IndexError:
+            low, high = (int(v) for v in torch.aminmax(index))
+            raise graph.NetError(
+                f"layer '{self.name}': index {low if low < 0 else high} is outside "
+                f"input_dim {p.input_dim}"
+            ) from None
+        return [top + blobs[1] if p.bias_term else top]
+
+
+class Im2col(Layer, type="Im2col"):
+    """The patches a convolution would multiply, as channels (2 spatial axes)."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        p = self.param.convolution_param
+        self.axis = graph.canonical_axis(p.axis, len(bottoms[0]))
+        if len(bottoms[0]) - self.axis - 1 != 2:
+            raise graph.NetError(f"layer '{self.name}': Im2col is supported with 2 spatial axes")
+        self.geometry = graph.conv_geometry(p, 2)
+        self.overhang = _overhang(bottoms[0][self.axis + 1 :], self.geometry)
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        g, x = self.geometry, bottoms[0]
+        top = self.shapes_for([x.shape]).tops[0]
+        if self.overhang:
+            x = F.pad(x, self.overhang)
+        columns = F.unfold(
+            x.reshape(-1, *x.shape[self.axis :]), g.kernel, g.dilation, g.pad, g.stride
+        )
+        return [columns.reshape(top)]
+
+
+class Parameter(Layer, type="Parameter"):
+    """Its blob, of parameter_param.shape, is its top."""
+
+    def forward(self, bottoms, blobs):
+        return [torch.clone(blobs[0])]

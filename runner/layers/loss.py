@@ -1,0 +1,256 @@
+"""Softmax, the losses and Accuracy.
+
+Several of Caffe's losses hand back a gradient that is not the derivative of the value they
+print (the logarithm is cut off, a distance is padded): these give both, `_with_gradient`.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from netgen import graph, schema
+from netgen.schema import caffe_pb
+from runner.layers.base import Elementwise, Layer
+from runner.layers.gradient import custom_gradient
+
+FLT_MIN = torch.finfo(torch.float32).tiny
+LOG_THRESHOLD = 1e-20
+LossParameter = caffe_pb.LossParameter
+
+
+def _with_gradient(value, *pairs):
+    """The scalar `value`; each pair is a tensor and its gradient by it."""
+    return custom_gradient(
+        value, [x for x, _ in pairs], lambda upstream: [upstream * g for _, g in pairs]
+    )
+
+
+class Loss(Layer):
+    """A layer whose first top enters the objective; bottom[1] holds labels."""
+
+    is_loss = True
+    no_force_backward = (1,)
+    refuses_backward_to = (1,)
+
+
+class Softmax(Elementwise, type="Softmax"):
+    """exp(x) / sum(exp(x)) along `axis`."""
+
+    def apply(self, x):
+        return torch.softmax(x, graph.canonical_axis(self.param.softmax_param.axis, x.dim()))
+
+
+def normalization_mode(loss_param, default):
+    """The LossParameter's normalization, the legacy `normalize` heeded."""
+    if not loss_param.HasField("normalization") and loss_param.HasField("normalize"):
+        return LossParameter.VALID if loss_param.normalize else LossParameter.BATCH_SIZE
+    return loss_param.normalization if loss_param.HasField("normalization") else default
+
+
+def normalizer(mode, full, batch, valid):
+    """What a summed loss is divided by; `valid` is a tensor, so as not to wait for it."""
+    if mode == LossParameter.VALID:
+        return valid.clamp(min=1)
+    return max(1, {LossParameter.FULL: full, LossParameter.BATCH_SIZE: batch}.get(mode, 1))
+
+
+class LabelledScores:
+    """Scores and labels laid out as (outer, classes, inner) and (outer, 1, inner).
+
+    ignore_label's places get label 0 and `valid` 0. Raises NetError for a label that is no
+    class (on the CPU, where looking costs nothing).
+    """
+
+    def __init__(self, layer, scores, labels, axis, ignore):
+        axis = graph.canonical_axis(axis, scores.dim())
+        outer, classes = scores.shape[:axis].numel(), scores.shape[axis]
+        self.scores = scores.detach().reshape(outer, classes, -1)
+        self.labels = labels.detach().to(torch.int64).reshape(outer, 1, -1)
+        if ignore is None:
+            self.valid = torch.ones_like(self.labels, dtype=self.scores.dtype)
+        else:
+            self.valid = (self.labels != ignore).to(self.scores.dtype)
+            self.labels = torch.where(self.labels == ignore, 0, self.labels)
+        if scores.device.type == "cpu" and self.labels.numel():
+            low, high = (int(v) for v in torch.aminmax(self.labels))
+            if low < 0 or high >= classes:
+                raise graph.NetError(
+                    f"layer '{layer.name}': label {low if low < 0 else high} of blob "
+                    f"'{layer.param.bottom[1]}' is outside the {classes} classes of "
+                    f"'{layer.param.bottom[0]}'"
+                )
+
+    def normalizer(self, mode):
+        outer, _, inner = self.labels.shape
+        return normalizer(mode, outer * inner, outer, self.valid.sum())
+
+
+class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
+    """-log softmax(x)[label], cut off at -log(FLT_MIN); gradient p - 1[label].
+
+    A second top holds the probabilities; no gradient flows through it, as in Caffe.
+    """
+
+    def forward(self, bottoms, blobs):
+        scores, labels = bottoms
+        p = self.param.loss_param
+        ignore = p.ignore_label if p.HasField("ignore_label") else None
+        at = LabelledScores(self, scores, labels, self.param.softmax_param.axis, ignore)
+        mode = normalization_mode(p, LossParameter.VALID)
+        with torch.no_grad():
+            probabilities = torch.softmax(at.scores, 1)
+            count = at.normalizer(mode)
+            of_label = probabilities.gather(1, at.labels).clamp(min=FLT_MIN)
+            value = -(of_label.log() * at.valid).sum() / count
+        top = value
+        if scores.requires_grad:
+            with torch.no_grad():
+                gradient = probabilities.scatter_add(1, at.labels, -torch.ones_like(of_label))
+                gradient = (gradient * (at.valid / count)).reshape(scores.shape)
+            top = _with_gradient(value, (scores, gradient))
+        return [top, probabilities.reshape(scores.shape)][: len(self.param.top) or 1]
+
+
+class InfogainLoss(Loss, type="InfogainLoss"):
+    """-sum_l H[label, l] log p_l; H from `source` or from bottom[2]."""
+
+    refuses_backward_to = (1, 2)
+    no_force_backward = (1, 2)
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        p = self.param.infogain_loss_param
+        if len(bottoms) < 3:
+            matrix = schema.blob_to_array(schema.read_blob(p.source))
+            classes = bottoms[0][graph.canonical_axis(p.axis, len(bottoms[0]))]
+            if matrix.size != classes**2:
+                raise graph.NetError(
+                    f"layer '{self.name}': H must be {classes}x{classes}, "
+                    f"{p.source} has {matrix.size} values"
+                )
+            self.matrix = torch.from_numpy(matrix).to(self.context.device)
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        scores, labels, *given = bottoms
+        p = self.param.loss_param
+        ignore = p.ignore_label if p.HasField("ignore_label") else None
+        at = LabelledScores(self, scores, labels, self.param.infogain_loss_param.axis, ignore)
+        with torch.no_grad():
+            classes = at.scores.shape[1]
+            matrix = (given[0] if given else self.matrix).reshape(classes, classes)
+            rows = matrix[at.labels[:, 0]].movedim(-1, 1)
+            probabilities = torch.softmax(at.scores, 1)
+            count = at.normalizer(normalization_mode(p, LossParameter.VALID))
+            logs = probabilities.clamp(min=LOG_THRESHOLD).log()
+            value = -(rows * logs * at.valid).sum() / count
+            gradient = probabilities * rows.sum(1, keepdim=True) - rows
+            gradient = (gradient * (at.valid / count)).reshape(scores.shape)
+        top = _with_gradient(value, (scores, gradient))
+        return [top, probabilities.reshape(scores.shape)][: len(self.param.top) or 1]
+
+
+class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
+    """-log of the probability given for the label, averaged over the batch."""
+
+    def forward(self, bottoms, blobs):
+        given, labels = bottoms
+        batch = given.shape[0]
+        at = LabelledScores(self, given.reshape(batch, -1), labels, 1, None)
+        with torch.no_grad():
+            of_label = at.scores.gather(1, at.labels).clamp(min=LOG_THRESHOLD)
+            gradient = torch.zeros_like(at.scores).scatter_(1, at.labels, -1 / of_label / batch)
+            value = -of_label.log().sum() / batch
+        return [_with_gradient(value, (given, gradient.reshape(given.shape)))]
+
+
+class EuclideanLoss(Loss, type="EuclideanLoss"):
+    """Sum of squared differences over twice the batch size; both bottoms get gradients."""
+
+    no_force_backward = ()
+    refuses_backward_to = ()
+
+    def forward(self, bottoms, blobs):
+        x, y = bottoms
+        return [(x - y.reshape(x.shape)).square().sum() / (2 * x.shape[0])]
+
+
+class HingeLoss(Loss, type="HingeLoss"):
+    """One-vs-all hinge loss, L1 or squared (L2), over the batch size."""
+
+    def forward(self, bottoms, blobs):
+        x = bottoms[0].reshape(bottoms[0].shape[0], -1)
+        labels = LabelledScores(self, x, bottoms[1], 1, None).labels[:, 0]
+        sign = torch.ones_like(x).scatter_(1, labels, -1.0)
+        margin = torch.relu(1 + sign * x)
+        if self.param.hinge_loss_param.norm == caffe_pb.HingeLossParameter.L2:
+            margin = margin.square()
+        return [margin.sum() / x.shape[0]]
+
+
+class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
+    """Cross entropy of sigmoid(x) with targets in [0, 1]; BATCH_SIZE unless told otherwise."""
+
+    def forward(self, bottoms, blobs):
+        x, p = bottoms[0], self.param.loss_param
+        target = bottoms[1].detach().reshape(x.shape)
+        loss = F.binary_cross_entropy_with_logits(x, target, reduction="none")
+        valid = x.new_full((), x.numel())
+        if p.HasField("ignore_label"):
+            counts = target.to(torch.int64) != p.ignore_label
+            loss, valid = loss * counts, counts.sum()
+        mode = normalization_mode(p, LossParameter.BATCH_SIZE)
+        return [loss.sum() / normalizer(mode, x.numel(), x.shape[0], valid)]
+
+
+class ContrastiveLoss(Loss, type="ContrastiveLoss"):
+    """Hadsell et al. 2006: similar pairs pull, others push up to `margin`; over 2N.
+
+    Like Caffe, the distance in the gradient's denominator is padded by 1e-4.
+    """
+
+    no_force_backward = (2,)
+    refuses_backward_to = (2,)
+
+    def forward(self, bottoms, blobs):
+        a, b, similar = bottoms
+        p, batch = self.param.contrastive_loss_param, a.shape[0]
+        with torch.no_grad():
+            difference = (a - b.reshape(a.shape)).reshape(batch, -1)
+            same = similar.reshape(batch, 1).to(torch.int64) != 0
+            square = difference.square().sum(1, keepdim=True)
+            distance = square.sqrt()
+            if p.legacy_version:
+                gap = (p.margin - square).clamp(min=0)
+                push, slope = gap, (gap > 0).to(a.dtype)
+            else:
+                gap = (p.margin - distance).clamp(min=0)
+                push, slope = gap.square(), gap / (distance + 1e-4)
+            value = torch.where(same, square, push).sum() / (2 * batch)
+            gradient = torch.where(same, difference, -slope * difference) / batch
+            gradient = gradient.reshape(a.shape)
+        return [_with_gradient(value, (a, gradient), (b, -gradient.reshape(b.shape)))]
+
+
+class Accuracy(Layer, type="Accuracy"):
+    """Share of labels among the top_k scores; a tie counts against. Second top: per class."""
+
+    no_force_backward = (0, 1)
+    refuses_backward_to = (0, 1)
+
+    def forward(self, bottoms, blobs):
+        p = self.param.accuracy_param
+        ignore = p.ignore_label if p.HasField("ignore_label") else None
+        at = LabelledScores(self, bottoms[0], bottoms[1], p.axis, ignore)
+        with torch.no_grad():
+            not_worse = (at.scores >= at.scores.gather(1, at.labels)).sum(1, keepdim=True)
+            right = (not_worse <= p.top_k) * at.valid
+            tops = [right.sum() / at.valid.sum().clamp(min=1)]
+            if len(self.param.top) > 1:
+                classes = at.scores.shape[1]
+                where = at.labels.reshape(-1)
+                per_class = [
+                    torch.zeros(classes, device=where.device).index_add_(0, where, v.reshape(-1))
+                    for v in (right, at.valid)
+                ]
+                tops.append(per_class[0] / per_class[1].clamp(min=1))
+        return tops

@@ -1,0 +1,196 @@
+"""Elementwise layers: activations, powers, dropout."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from netgen import graph
+from netgen.schema import caffe_pb
+from runner.layers.base import Elementwise
+from runner.layers.gradient import custom_gradient
+from runner.layers.in_place import is_in_place, warn_in_place
+
+
+class Overwritten(Elementwise):
+    """A neuron whose backward reads its bottom: in place, Caffe reads the top there instead.
+
+    Subclasses give `apply(x)` and, for use in place, `in_place_gradient(top, upstream)`;
+    `surprising` tells whether that differs from the derivative.
+    """
+
+    what = "computes its gradient from its output"
+
+    def surprising(self):
+        return True
+
+    def setup(self, bottoms):
+        self.in_place = is_in_place(self.param) and self.surprising()
+        if self.in_place:
+            warn_in_place(self.param, self.what)
+        return super().setup(bottoms)
+
+    def forward(self, bottoms, blobs):
+        (x,) = bottoms
+        if not self.in_place or not x.requires_grad:
+            return [self.apply(x)]
+        top = self.apply(x.detach())
+        return [custom_gradient(top, [x], lambda g: [self.in_place_gradient(top, g)])]
+
+
+class ReLU(Overwritten, type="ReLU"):
+    """max(x, 0) + negative_slope * min(x, 0)."""
+
+    def surprising(self):
+        return self.param.relu_param.negative_slope < 0
+
+    def in_place_gradient(self, top, upstream):
+        return torch.where(top > 0, upstream, upstream * self.param.relu_param.negative_slope)
+
+    def apply(self, x):
+        slope = self.param.relu_param.negative_slope
+        return F.leaky_relu(x, slope) if slope else torch.relu(x)
+
+
+class Sigmoid(Elementwise, type="Sigmoid"):
+    """1 / (1 + exp(-x))."""
+
+    def apply(self, x):
+        return torch.sigmoid(x)
+
+
+class TanH(Elementwise, type="TanH"):
+    """tanh(x)."""
+
+    def apply(self, x):
+        return torch.tanh(x)
+
+
+class AbsVal(Elementwise, type="AbsVal"):
+    """|x|."""
+
+    def apply(self, x):
+        return x.abs()
+
+
+class BNLL(Overwritten, type="BNLL"):
+    """log(1 + exp(x)), without overflow."""
+
+    def in_place_gradient(self, top, upstream):
+        return upstream * torch.sigmoid(top)
+
+    def apply(self, x):
+        return F.softplus(x, threshold=50)
+
+
+class ELU(Elementwise, type="ELU"):
+    """x above 0, alpha * (exp(x) - 1) below."""
+
+    def apply(self, x):
+        return F.elu(x, self.param.elu_param.alpha)
+
+
+class Swish(Elementwise, type="Swish"):
+    """x * sigmoid(beta * x)."""
+
+    def apply(self, x):
+        return x * torch.sigmoid(self.param.swish_param.beta * x)
+
+
+class Clip(Overwritten, type="Clip"):
+    """x held between min and max."""
+
+    what = "lets every gradient through"
+
+    def in_place_gradient(self, top, upstream):
+        return upstream
+
+    def apply(self, x):
+        return x.clamp(self.param.clip_param.min, self.param.clip_param.max)
+
+
+class Threshold(Elementwise, type="Threshold"):
+    """1 where x > threshold, else 0; no gradient."""
+
+    no_force_backward = (0,)
+    refuses_backward_to = (0,)
+
+    def apply(self, x):
+        return (x.detach() > self.param.threshold_param.threshold).to(x.dtype)
+
+
+class Power(Overwritten, type="Power"):
+    """(shift + scale * x) ** power."""
+
+    what = "loses the gradient that comes from above"
+
+    def surprising(self):
+        return self.param.power_param.power * self.param.power_param.scale != 0
+
+    def in_place_gradient(self, top, upstream):
+        p = self.param.power_param
+        factor = p.power * p.scale
+        if p.power == 1:
+            derivative = torch.full_like(top, factor)
+        elif p.power == 2:
+            derivative = factor * (p.scale * top + p.shift)
+        elif p.shift == 0:
+            derivative = torch.full_like(top, p.power)
+        else:
+            derivative = factor * top / (p.scale * top + p.shift)
+        return derivative.square()  # it has overwritten what it was to be multiplied with
+
+    def apply(self, x):
+        p = self.param.power_param
+        if p.power * p.scale == 0:  # a constant, whatever x is; 0 ** 0 is 1
+            return torch.full_like(x, p.shift) ** p.power
+        if p.scale != 1:
+            x = x * p.scale
+        if p.shift != 0:
+            x = x + p.shift
+        return x if p.power == 1 else x**p.power
+
+
+def _log_base(base):
+    """ln(base); base -1 stands for e."""
+    return 1.0 if base == -1 else math.log(base)
+
+
+class Exp(Elementwise, type="Exp"):
+    """base ** (shift + scale * x); base -1 is e."""
+
+    def apply(self, x):
+        p = self.param.exp_param
+        return torch.exp(_log_base(p.base) * (p.shift + p.scale * x))
+
+
+class Log(Overwritten, type="Log"):
+    """log_base(shift + scale * x); base -1 is e."""
+
+    what = "loses the gradient that comes from above"
+
+    def in_place_gradient(self, top, upstream):
+        p = self.param.log_param
+        derivative = p.scale / _log_base(p.base) / (p.scale * top + p.shift)
+        return derivative.square()
+
+    def apply(self, x):
+        p = self.param.log_param
+        return torch.log(p.shift + p.scale * x) / _log_base(p.base)
+
+
+class Dropout(Elementwise, type="Dropout"):
+    """TRAIN: each value is zeroed with dropout_ratio, the others are divided by what is left."""
+
+    def setup(self, bottoms):
+        ratio = self.param.dropout_param.dropout_ratio
+        if not 0 <= ratio < 1:
+            raise graph.NetError(
+                f"layer '{self.name}': dropout_ratio must be at least 0 and below 1 ({ratio:g})"
+            )
+        return super().setup(bottoms)
+
+    def apply(self, x):
+        if self.phase == caffe_pb.TEST:
+            return x
+        return F.dropout(x, self.param.dropout_param.dropout_ratio, training=True)

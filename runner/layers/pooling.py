@@ -1,0 +1,138 @@
+"""Pooling with Caffe's own output rule and divisor, and SPP built from it.
+
+Caffe rounds the output size up, and a window may hang over the padded edge. Torch's
+ceil_mode means the same only for some geometries; the others are padded by hand.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from netgen import graph
+from netgen.schema import caffe_pb
+from runner.layers.base import Layer
+
+FLT_MAX = torch.finfo(torch.float32).max
+
+
+def _torch_out(size, kernel, stride, pad, ceil_mode):
+    """The output size torch's pooling gives on one axis."""
+    span = size + 2 * pad - kernel
+    out = (-(-span // stride) if ceil_mode else span // stride) + 1
+    if ceil_mode and (out - 1) * stride >= size + pad:
+        out -= 1
+    return out
+
+
+def _native_ceil_mode(x, kernel, stride, pad, out):
+    """The ceil_mode under which torch's own pooling is Caffe's here, or None."""
+    if any(2 * p > k for p, k in zip(pad, kernel, strict=True)):
+        return None
+    for ceil_mode in (False, True):
+        sizes = zip(x.shape[2:], kernel, stride, pad, out, strict=True)
+        if all(_torch_out(n, k, s, p, ceil_mode) == o for n, k, s, p, o in sizes):
+            return ceil_mode
+    return None
+
+
+def _padded(x, kernel, stride, pad, out, value):
+    """x padded, or cut, so that exactly `out` full windows fit."""
+    sides = []
+    for axis in (1, 0):
+        need = (out[axis] - 1) * stride[axis] + kernel[axis]
+        sides += [pad[axis], need - x.shape[2 + axis] - pad[axis]]
+    return F.pad(x, sides, value=value)
+
+
+def max_pool(x, kernel, stride, pad, out, with_mask=False):
+    """Caffe's MAX pooling; with_mask adds the winner's flat index h * width + w, as float."""
+    ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
+    if ceil_mode is not None:
+        found = F.max_pool2d(
+            x, kernel, stride, pad, ceil_mode=ceil_mode, return_indices=with_mask
+        )
+        return [found[0], found[1].to(x.dtype)] if with_mask else [found]
+    wide = _padded(x, kernel, stride, pad, out, -FLT_MAX)
+    top, index = F.max_pool2d(wide, kernel, stride, return_indices=True)
+    if not with_mask:
+        return [top]
+    h, w = index // wide.shape[3] - pad[0], index % wide.shape[3] - pad[1]
+    mask = torch.where(top == -FLT_MAX, -1, h * x.shape[3] + w)
+    return [top, mask.to(x.dtype)]
+
+
+def _window_sizes(size, kernel, stride, pad, out, device):
+    """Cells a window covers on one axis, counting padding but not what lies beyond it."""
+    start = torch.arange(out, device=device) * stride - pad
+    return (start + kernel).clamp(max=size + pad) - start
+
+
+def ave_pool(x, kernel, stride, pad, out):
+    """Caffe's AVE pooling: padding counts in the divisor, what hangs over it does not."""
+    if out == (1, 1) and tuple(kernel) == tuple(x.shape[2:]) and not any(pad):
+        return x.mean((2, 3), keepdim=True)
+    ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
+    if ceil_mode is not None:
+        return F.avg_pool2d(x, kernel, stride, pad, ceil_mode=ceil_mode, count_include_pad=True)
+    wide = _padded(x, kernel, stride, pad, out, 0.0)
+    total = F.avg_pool2d(wide, kernel, stride, divisor_override=1)
+    rows, columns = (
+        _window_sizes(x.shape[2 + a], kernel[a], stride[a], pad[a], out[a], x.device)
+        for a in (0, 1)
+    )
+    return total / (rows[:, None] * columns)
+
+
+def _refuse_stochastic(layer, param):
+    if param.pool == type(param).STOCHASTIC:
+        raise graph.NetError(
+            f"layer '{layer.name}': STOCHASTIC pooling is not implemented, use MAX or AVE"
+        )
+
+
+class Pooling(Layer, type="Pooling"):
+    """MAX (second top: mask) and AVE over the last two of four axes."""
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        _refuse_stochastic(self, self.param.pooling_param)
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        x, p = bottoms[0], self.param.pooling_param
+        geometry = graph.pool_geometry(p, x.shape)
+        if p.pool == caffe_pb.PoolingParameter.MAX:
+            return max_pool(x, *geometry, with_mask=len(self.param.top) > 1)
+        return [ave_pool(x, *geometry)]
+
+
+class SPP(Layer, type="SPP"):
+    """Pools into 1, 2x2, 4x4, ... bins, flattened and concatenated (He et al. 2014).
+
+    With one level the top is the pooling's own, not flattened.
+    """
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        _refuse_stochastic(self, self.param.spp_param)
+        return shapes
+
+    def forward(self, bottoms, blobs):
+        x, p = bottoms[0], self.param.spp_param
+        parts = []
+        for level in range(p.pyramid_height):
+            bins = 2**level
+            kernel = tuple(math.ceil(n / bins) for n in x.shape[2:])
+            pad = tuple((k * bins - n + 1) // 2 for k, n in zip(kernel, x.shape[2:], strict=True))
+            pooling = caffe_pb.PoolingParameter(
+                kernel_h=kernel[0], kernel_w=kernel[1], stride_h=kernel[0], stride_w=kernel[1],
+                pad_h=pad[0], pad_w=pad[1],
+            )
+            geometry = graph.pool_geometry(pooling, x.shape)
+            if p.pool == caffe_pb.SPPParameter.MAX:
+                part = max_pool(x, *geometry)[0]
+            else:
+                part = ave_pool(x, *geometry)
+            parts.append(part)
+        return parts if len(parts) == 1 else [torch.cat([part.flatten(1) for part in parts], 1)]

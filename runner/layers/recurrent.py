@@ -1,0 +1,107 @@
+"""LSTM, RNN and the LSTMUnit step. State carries over between batches while cont is 1."""
+
+import torch
+import torch.nn.functional as F
+
+from runner.layers.base import Layer
+
+
+def lstm_step(cell, gates, cont):
+    """One step: (c, h) from c_{t-1}, the gate inputs (i, f, o, g joined) and cont, 0 or 1."""
+    i, f, o, g = gates.chunk(4, -1)
+    cell = cont * torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    return cell, torch.sigmoid(o) * torch.tanh(cell)
+
+
+class LSTMUnit(Layer, type="LSTMUnit"):
+    """c_{t-1} (1, N, D), gate inputs (1, N, 4D), cont (1, N) -> c_t, h_t."""
+
+    refuses_backward_to = (2,)
+    no_force_backward = (2,)
+
+    def forward(self, bottoms, blobs):
+        cell, gates, cont = bottoms
+        return list(lstm_step(cell, gates, cont.unsqueeze(-1)))
+
+
+class Recurrent(Layer):
+    """What LSTM and RNN share: x (T, N, ...), cont (T, N), perhaps a static input (N, ...).
+
+    With expose_hidden the first states come as bottoms and the last ones leave as tops,
+    without gradients, as in Caffe; otherwise they are kept from batch to batch.
+    """
+
+    states = ()  # names of what is carried, in Caffe's order
+    refuses_backward_to = (1,)
+    no_force_backward = (1,)
+
+    def setup(self, bottoms):
+        self.carried = None
+        exposed = self.param.recurrent_param.expose_hidden
+        self.exposed = len(self.states) if exposed else 0
+        self.static = len(bottoms) > 2 + self.exposed
+        return super().setup(bottoms)
+
+    def fillers(self):
+        p = self.param.recurrent_param
+        return [p.bias_filler if bias else p.weight_filler for bias in self.biases()]
+
+    def forward(self, bottoms, blobs):
+        x, cont, *rest = bottoms
+        blobs = list(blobs)
+        weight, bias = blobs[:2]
+        del blobs[:2]
+        inputs = F.linear(x.flatten(2), weight, bias)
+        if self.static:
+            inputs = inputs + F.linear(rest[0].flatten(1), blobs.pop(0))
+        if self.exposed:
+            states = [state[0].detach() for state in rest[-self.exposed :]]
+        elif self.carried is not None and self.carried[0].shape[0] == x.shape[1]:
+            states = self.carried
+        else:
+            outputs = self.param.recurrent_param.num_output
+            states = [x.new_zeros(x.shape[1], outputs) for _ in self.states]
+        tops = []
+        for t in range(x.shape[0]):
+            top, states = self.step(inputs[t], cont[t].unsqueeze(-1), states, blobs)
+            tops.append(top)
+        self.carried = [state.detach() for state in states]
+        last = [state.unsqueeze(0) for state in self.carried] if self.exposed else []
+        return [torch.stack(tops), *last]
+
+    def state(self):
+        return None if self.carried is None else {"carried": [s.cpu() for s in self.carried]}
+
+    def load_state(self, state):
+        self.carried = [s.to(self.context.device) for s in state["carried"]]
+
+
+class LSTM(Recurrent, type="LSTM"):
+    """Blobs: W_xc (4D, K), b_c (4D), perhaps W_xc_static, W_hc (4D, D); gates i, f, o, g."""
+
+    states = ("h", "c")
+
+    def biases(self):
+        return [False, True, False, False] if self.static else [False, True, False]
+
+    def step(self, x, cont, states, blobs):
+        hidden, cell = states
+        gates = F.linear(cont * hidden, blobs[0]) + x
+        cell, hidden = lstm_step(cell, gates, cont)
+        return hidden, [hidden, cell]
+
+
+class RNN(Recurrent, type="RNN"):
+    """Blobs: W_xh, b_h, perhaps W_xh_static, W_hh (D, D), W_ho (D, D), b_o (D); tanh."""
+
+    states = ("h",)
+
+    def biases(self):
+        static = [False] if self.static else []
+        return [False, True, *static, False, False, True]
+
+    def step(self, x, cont, states, blobs):
+        recurrent, output, bias = blobs
+        hidden = torch.tanh(F.linear(cont * states[0], recurrent) + x)
+        return torch.tanh(F.linear(hidden, output, bias)), [hidden]
+

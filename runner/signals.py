@@ -1,0 +1,45 @@
+"""SIGINT and SIGHUP as Caffe handles them: a flag, polled by the solver."""
+
+import signal
+
+from netgen.errors import CaffeError
+from runner.solver import Action
+
+EFFECTS = {"stop": Action.STOP, "snapshot": Action.SNAPSHOT, "none": Action.NONE}
+
+
+def effect(name):
+    """The Action of -sigint_effect or -sighup_effect. Raises CaffeError."""
+    if name not in EFFECTS:
+        raise CaffeError(f'Invalid signal effect "{name}" was specified')
+    return EFFECTS[name]
+
+
+class SignalHandler:
+    """Catches SIGINT and SIGHUP until `close`; `request()` gives, once, what they asked for."""
+
+    def __init__(self, sigint, sighup):
+        self._effects = {"SIGHUP": sighup, "SIGINT": sigint}  # SIGHUP is looked at first
+        self._got = set()
+        self._before = {
+            name: signal.signal(getattr(signal, name), self._handle)
+            for name in self._effects
+            if hasattr(signal, name)
+        }
+
+    def close(self):
+        """Put back the handlers that were there before."""
+        for name, handler in self._before.items():
+            signal.signal(getattr(signal, name), handler)
+
+    def _handle(self, number, frame):
+        self._got.add(signal.Signals(number).name)
+
+    def request(self):
+        """The Action of a signal that came since the last call; Action.NONE without one."""
+        for name, action in self._effects.items():
+            if name in self._got:
+                self._got.discard(name)
+                if action is not Action.NONE:
+                    return action
+        return Action.NONE

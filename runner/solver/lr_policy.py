@@ -1,0 +1,58 @@
+"""Learning rate policies (sgd_solver.cpp, GetLearningRate)."""
+
+import numpy as np
+
+from netgen.errors import CaffeError
+from runner import glog
+
+
+def _check(condition, text, param):
+    if not condition:
+        raise CaffeError(f"Check failed: {text} (lr_policy: {param.lr_policy})")
+
+
+def learning_rate(param, iteration, current_step):
+    """(rate, current_step) at `iteration`, the number of updates done so far.
+
+    The rate is a float32's value; where the formula overflows or has no real result it is inf
+    or nan, as in C.
+
+    param: SolverParameter. current_step: how many drops multistep has made; it makes at most
+    one an iteration, and says so in the log. Raises CaffeError for an unknown policy or for
+    the values Caffe refuses.
+    """
+    with np.errstate(all="ignore"):
+        rate, current_step = _rate(param, iteration, current_step)
+        return float(np.float32(rate)), current_step
+
+
+def _rate(param, iteration, current_step):
+    base, policy = param.base_lr, param.lr_policy
+    gamma, power = np.float64(param.gamma), np.float64(param.power)
+    if policy in ("step", "exp", "inv", "multistep", "sigmoid"):
+        _check(gamma >= 0, f"param_.gamma() >= 0 ({gamma:g} vs. 0)", param)
+    if policy in ("step", "sigmoid"):
+        _check(param.stepsize > 0, f"param_.stepsize() > 0 ({param.stepsize} vs. 0)", param)
+    if policy == "fixed":
+        return base, current_step
+    if policy == "step":
+        current_step = iteration // param.stepsize
+        return base * gamma**current_step, current_step
+    if policy == "exp":
+        return base * gamma**iteration, current_step
+    if policy == "inv":
+        return base * (1 + gamma * iteration) ** -power, current_step
+    if policy == "multistep":
+        steps = param.stepvalue
+        if current_step < len(steps) and iteration >= steps[current_step]:
+            current_step += 1
+            glog.info(
+                f"MultiStep Status: Iteration {iteration}, step = {current_step}",
+                "sgd_solver.cpp:50",
+            )
+        return base * gamma**current_step, current_step
+    if policy == "poly":
+        return base * (1 - np.float64(iteration) / param.max_iter) ** power, current_step
+    if policy == "sigmoid":
+        return base / (1 + np.exp(-gamma * (iteration - param.stepsize))), current_step
+    raise CaffeError(f"Unknown learning rate policy: {policy}")

@@ -1,0 +1,324 @@
+"""The training loop (solver.cpp): Caffe's order of test, display, update and snapshot."""
+
+import enum
+import time
+
+import torch
+
+from netgen import schema
+from netgen.errors import CaffeError
+from netgen.schema import caffe_pb
+from runner import glog, weights
+from runner.debug_info import debug_info
+from runner.layers import Context
+from runner.net import Net
+from runner.solver import snapshot
+from runner.solver.losses import SmoothedLoss
+from runner.solver.lr_policy import learning_rate
+from runner.solver.updates import Updater, check_solver
+
+TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+
+
+class Action(enum.Enum):
+    """What a signal asks for, polled once an iteration and once a test batch."""
+
+    NONE = 0
+    STOP = 1
+    SNAPSHOT = 2
+
+
+class Solver:
+    """Trains a net as its SolverParameter says.
+
+    param: SolverParameter in current format, with snapshot_prefix filled in. device: where to
+    compute. request: function without arguments giving the Action asked for by now.
+    progress: told the iteration after each one; None for nobody. Raises CaffeError.
+    """
+
+    def __init__(self, param, device="cpu", request=lambda: Action.NONE, progress=None):
+        self.param = param
+        self.device = torch.device(device)
+        self.request = request
+        self.progress = progress
+        glog.info(
+            f"Initializing solver from parameters: \n{schema.to_text(param)}", "solver.cpp:45"
+        )
+        if param.average_loss < 1:
+            raise CaffeError("average_loss should be non-negative.")
+        if param.iter_size < 1:
+            raise CaffeError(f"iter_size should be at least 1, not {param.iter_size}")
+        check_solver(param)
+        snapshot.check_writable(param)
+        self.seed = param.random_seed if param.random_seed >= 0 else torch.seed() % 2**31
+        torch.manual_seed(self.seed)
+        self.net = self._train_net()
+        self.test_nets = self._test_nets()
+        glog.info("Solver scaffolding done.", "solver.cpp:57")
+        self.updater = Updater(param, self.net.parameters)
+        self.losses = SmoothedLoss(param.average_loss)
+        self.iter = self.current_step = 0
+        self.stopped = False
+        self._resumed_losses = False
+        self._before_test = None
+
+    # --- nets ---
+
+    def _net(self, param, phase, state):
+        """A net whose state is the phase, then the net's own, then the solver's (`state`)."""
+        merged = caffe_pb.NetState(phase=phase)
+        merged.MergeFrom(param.state)
+        if state is not None:
+            merged.MergeFrom(state)
+        param.state.CopyFrom(merged)
+        fillers = torch.Generator().manual_seed(self.seed)
+        net = Net(param, Context(self.device, fillers, self.seed))
+        for models in self.param.weights:
+            for path in models.split(","):
+                glog.info(f"Finetuning from {path.strip()}", "solver.cpp:72")
+                weights.load_weights(net, path.strip())
+        return net
+
+    def _train_net(self):
+        given = [name for name in TRAIN_FIELDS if self.param.HasField(name)]
+        fields = ", ".join(TRAIN_FIELDS)
+        if not given:
+            raise CaffeError(
+                f"SolverParameter must specify a train net using one of these fields: {fields}"
+            )
+        if len(given) > 1:
+            raise CaffeError(
+                "SolverParameter must not contain more than one of these fields specifying a "
+                f"train_net: {fields} (it has {', '.join(given)})"
+            )
+        field = given[0]
+        value = getattr(self.param, field)
+        if field.endswith("net_param"):
+            glog.info(f"Creating training net specified in {field}.", "solver.cpp:88")
+            param = caffe_pb.NetParameter()
+            param.CopyFrom(value)
+        else:
+            kind = "net" if field == "net" else "train_net"
+            glog.info(f"Creating training net from {kind} file: {value}", "solver.cpp:102")
+            param = schema.read_net(value)
+        return self._net(param, caffe_pb.TRAIN, self.param.train_state)
+
+    def _test_sources(self):
+        """[(what the log calls it, NetParameter)] in Caffe's order."""
+        p = self.param
+        generic = p.HasField("net") or p.HasField("net_param")
+        own = len(p.test_net_param) + len(p.test_net)
+        if len(p.test_iter) < own or (not generic and len(p.test_iter) != own):
+            raise CaffeError(
+                "test_iter must be specified for each test network. "
+                f"({len(p.test_iter)} test_iter, {own} test nets)"
+            )
+        if p.test_state and len(p.test_state) != len(p.test_iter):
+            raise CaffeError(
+                "test_state must be unspecified or specified once per test net. "
+                f"({len(p.test_state)} test_state, {len(p.test_iter)} test nets)"
+            )
+        if p.test_iter and p.test_interval <= 0:
+            raise CaffeError(f"Check failed: param_.test_interval() > 0 ({p.test_interval} vs. 0)")
+        sources = [("test_net_param", param) for param in p.test_net_param]
+        sources += [(f"test_net file: {path}", schema.read_net(path)) for path in p.test_net]
+        for _ in range(len(p.test_iter) - own):
+            if p.HasField("net_param"):
+                sources.append(("net_param", p.net_param))
+            else:
+                sources.append((f"net file: {p.net}", schema.read_net(p.net)))
+        return sources
+
+    def _test_nets(self):
+        nets = []
+        for i, (source, given) in enumerate(self._test_sources()):
+            glog.info(f"Creating test net (#{i}) specified by {source}", "solver.cpp:190")
+            param = caffe_pb.NetParameter()
+            param.CopyFrom(given)
+            state = self.param.test_state[i] if self.param.test_state else None
+            nets.append(self._net(param, caffe_pb.TEST, state))
+        return nets
+
+    # --- training ---
+
+    def solve(self):
+        """Train to max_iter, then the last snapshot, display and test."""
+        p = self.param
+        glog.info(f"Solving {self.net.name}", "solver.cpp:289")
+        glog.info(f"Learning Rate Policy: {p.lr_policy}", "solver.cpp:290")
+        self.stopped = False
+        self.step(p.max_iter - self.iter)
+        if p.snapshot_after_train and (not p.snapshot or self.iter % p.snapshot):
+            self.snapshot()
+        if self.stopped:
+            glog.info("Optimization stopped early.", "solver.cpp:311")
+            return
+        if p.display and self.iter % p.display == 0:
+            # Caffe switches debug_info with each iteration's display, and not once more here.
+            with torch.no_grad(), debug_info(self.net, p.debug_info and p.display == 1):
+                loss, _ = self.net.forward()
+            self.losses.add(loss)
+            shown = glog.number(self.losses.value())
+            glog.info(f"Iteration {self.iter}, loss = {shown}", "solver.cpp:327")
+        if p.test_interval and self.iter % p.test_interval == 0:
+            self.test_all()
+        glog.info("Optimization Done.", "solver.cpp:332")
+
+    def step(self, iterations):
+        """Run `iterations` iterations, or fewer if a signal stops them."""
+        p = self.param
+        stop = self.iter + iterations
+        if not self._resumed_losses:
+            self.losses.clear()
+        self._resumed_losses = False
+        self._clock, self._shown_iter = time.perf_counter(), self.iter
+        while self.iter < stop:
+            self.net.parameters.grad.zero_()
+            if (
+                p.test_interval
+                and self.iter % p.test_interval == 0
+                and (self.iter > 0 or p.test_initialization)
+            ):
+                self.test_all()
+                if self.stopped:
+                    break
+            display = p.display and self.iter % p.display == 0
+            outputs = self._accumulate(p.debug_info and display)
+            if display:
+                self._display(outputs)
+            self.apply_update()
+            if self.progress is not None:
+                self.progress(self.iter)
+            request = self.request()
+            due = p.snapshot and self.iter % p.snapshot == 0
+            if due or request is Action.SNAPSHOT:
+                self.snapshot()
+            if request is Action.STOP:
+                self.stopped = True
+                break
+
+    def _accumulate(self, debug):
+        """iter_size forward and backward passes; returns the last one's outputs."""
+        total = 0
+        for _ in range(self.param.iter_size):
+            with debug_info(self.net, debug):
+                loss, outputs = self.net.forward_backward()
+            total = total + loss
+        self.losses.add(total / self.param.iter_size)
+        return outputs
+
+    def _display(self, outputs):
+        loss = glog.number(self.losses.value())  # waits for the device
+        lapse = time.perf_counter() - self._clock
+        rate = (self.iter - self._shown_iter) / lapse if lapse else 0.0
+        glog.info(
+            f"Iteration {self.iter} ({glog.number(rate)} iter/s, {glog.number(lapse)}s/"
+            f"{self.param.display} iters), loss = {loss}",
+            "solver.cpp:239",
+        )
+        self._clock, self._shown_iter = time.perf_counter(), self.iter
+        self._print_outputs("Train", self.net, outputs, "solver.cpp:258")
+
+    @staticmethod
+    def _print_outputs(kind, net, outputs, where):
+        position = 0
+        for name, values in outputs.items():
+            weight = net.loss_weights[name]
+            for value in values.reshape(-1).tolist():
+                text = f"    {kind} net output #{position}: {name} = {glog.number(value)}"
+                if weight:
+                    text += (
+                        f" (* {glog.number(weight)} = {glog.number(weight * value)} loss)"
+                    )
+                glog.info(text, where)
+                position += 1
+
+    def apply_update(self):
+        """One update from the gradients that are there; counts the iteration."""
+        p = self.param
+        rate, self.current_step = learning_rate(p, self.iter, self.current_step)
+        if p.display and self.iter % p.display == 0:
+            glog.info(f"Iteration {self.iter}, lr = {glog.number(rate)}", "sgd_solver.cpp:112")
+        norm = self.updater.clip()
+        if norm is not None and norm.item() > p.clip_gradients:
+            scale = glog.number(p.clip_gradients / norm.item())
+            glog.info(
+                f"Gradient clipping: scaling down gradients (L2 norm {glog.number(norm)} > "
+                f"{glog.number(p.clip_gradients)}) by scale factor {scale}",
+                "sgd_solver.cpp:99",
+            )
+        self.updater.apply(rate, self.iter)
+        self.iter += 1
+
+    # --- testing ---
+
+    def test_all(self):
+        """Test every test net; a stop in between leaves their data where it was."""
+        self._before_test = self.test_state()
+        for i in range(len(self.test_nets)):
+            if self.stopped:
+                break
+            self.test(i)
+        if self.stopped:
+            self.load_test_state(self._before_test)
+        self._before_test = None
+
+    def test_state(self):
+        """Where the random numbers and the test nets' data stand; in a test, stood before it."""
+        if self._before_test is not None:
+            return self._before_test
+        cuda = self.device.type == "cuda"
+        return {
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
+            "test": [net.state() for net in self.test_nets],
+        }
+
+    def load_test_state(self, state):
+        """Take back what `test_state` gave; its "test" may be None: the test nets start afresh."""
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        for net, data in zip(self.test_nets, state["test"] or [], strict=False):
+            net.load_state(data)
+
+    @torch.no_grad()
+    def test(self, number):
+        """Mean outputs of test net `number` over its test_iter batches, logged."""
+        glog.info(f"Iteration {self.iter}, Testing net (#{number})", "solver.cpp:347")
+        net, batches = self.test_nets[number], self.param.test_iter[number]
+        net.share_weights_from(self.net)
+        scores, loss = None, 0
+        for _ in range(batches):
+            while (request := self.request()) is not Action.NONE:
+                if request is Action.SNAPSHOT:
+                    self.snapshot()
+                else:
+                    self.stopped = True
+            if self.stopped:
+                glog.info("Test interrupted.", "solver.cpp:396")
+                return
+            with debug_info(net, self.param.debug_info):
+                batch_loss, outputs = net.forward()
+            loss = loss + batch_loss
+            scores = (
+                dict(outputs)
+                if scores is None
+                else {name: scores[name] + value for name, value in outputs.items()}
+            )
+        if self.param.test_compute_loss and batches:
+            glog.info(f"Test loss: {glog.number(loss / batches)}", "solver.cpp:401")
+        means = {name: value / batches for name, value in (scores or {}).items()}
+        self._print_outputs("Test", net, means, "solver.cpp:414")
+
+    # --- snapshots ---
+
+    def snapshot(self):
+        """Write caffemodel, solverstate and what resuming needs; returns the state's path."""
+        return snapshot.write(self)
+
+    def restore(self, path):
+        """Go on from a solver state."""
+        self.losses.clear()
+        snapshot.restore(self, path)
+        self._resumed_losses = True

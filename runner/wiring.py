@@ -1,0 +1,84 @@
+"""Which layers and bottoms of a net take part in backward (net.cpp, Net::Init)."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Step:
+    """One layer in the order it runs, and how it is wired."""
+
+    layer: object
+    param: object  # the LayerParameter, phase set
+    bottoms: list = field(default_factory=list)  # blob names
+    tops: list = field(default_factory=list)
+    shapes: object = None  # netgen.graph.LayerShapes
+    loss_weights: list = field(default_factory=list)  # one a top
+    learnable: list = field(default_factory=list)  # positions in Parameters.learnable
+    blobs: list = field(default_factory=list)  # the layer's blobs, plain tensors in its shapes
+    leaves: list = field(default_factory=list)  # the same memory as autograd knows it
+    blob_needs: list = field(default_factory=list)  # does backward reach blob i?
+    needs_backward: bool = False
+    bottom_needs: list = field(default_factory=list)  # does backward go on into bottom i?
+
+    def arguments(self):
+        """The blobs as forward takes them: part of the graph where backward is to reach them."""
+        needs = self.blob_needs if self.needs_backward else [False] * len(self.blobs)
+        return [
+            leaf.view(blob.shape) if need else blob
+            for blob, leaf, need in zip(self.blobs, self.leaves, needs, strict=True)
+        ]
+
+    def all_arguments(self):
+        """The blobs with the graph reaching every one of them."""
+        return [
+            leaf.view(blob.shape) for blob, leaf in zip(self.blobs, self.leaves, strict=True)
+        ]
+
+    @property
+    def name(self):
+        return self.param.name
+
+
+def wire_forward(step, specs, blob_needs):
+    """What is known when a layer is appended: does anything before it, or in it, learn?
+
+    specs: the ParamSpecs as the net's prototxt has them, one a blob or None. blob_needs: set
+    of blob names that need a gradient so far; the layer's tops are added to it.
+    """
+    given = list(step.param.propagate_down)
+    step.bottom_needs = [
+        given[i] if given else name in blob_needs for i, name in enumerate(step.bottoms)
+    ]
+    step.needs_backward = any(name in blob_needs for name in step.bottoms)
+    step.needs_backward |= any(spec is None or spec.lr_mult != 0 for spec in specs)
+    if step.needs_backward:
+        blob_needs.update(step.tops)
+
+
+def wire_backward(steps, force=False):
+    """Walk back from the losses: a layer none of them depends on needs no backward."""
+    under_loss, cut = set(), set()
+    for step in reversed(steps):
+        contributes = any(
+            weight or top in under_loss
+            for top, weight in zip(step.tops, step.loss_weights, strict=True)
+        )
+        if step.needs_backward and all(top in cut for top in step.tops):
+            step.needs_backward = False
+            step.bottom_needs = [False] * len(step.bottoms)
+        step.needs_backward &= contributes
+        for i, name in enumerate(step.bottoms):
+            if contributes:
+                under_loss.add(name)
+            else:
+                step.bottom_needs[i] = False
+            if not step.bottom_needs[i]:
+                cut.add(name)
+    if force:
+        for step in steps:
+            step.needs_backward = True
+            step.blob_needs = [True] * len(step.blob_needs)
+            step.bottom_needs = [
+                needs or i not in step.layer.no_force_backward
+                for i, needs in enumerate(step.bottom_needs)
+            ]

@@ -1,0 +1,26 @@
+"""Packaging. Settings of tools are in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="caffe-split",
+    version="0.1.0",
+    description="Generate, grow and train Caffe nets; the engine is PyTorch.",
+    python_requires=">=3.10",
+    packages=find_packages(include=["netgen*", "data_prep*", "runner*"]),
+    package_data={"netgen.schema": ["caffe.proto", "caffe.desc"]},
+    install_requires=[
+        "numpy>=1.24",
+        "protobuf>=4.21",
+        "lmdb>=1.3",
+        "matplotlib>=3.6",
+        "pillow>=9.0",
+        "torch>=2.1",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "hdf5": ["h5py>=3.8"],
+        "dev": ["pytest>=7.4", "hypothesis>=6.80", "ruff>=0.4", "grpcio-tools>=1.50", "h5py>=3.8"],
+    },
+    entry_points={"console_scripts": ["caffe=runner.cli:main"]},
+)

@@ -1,0 +1,150 @@
+"""Files: missing, broken, and written whole or not at all."""
+
+import os
+import resource
+import stat
+import threading
+
+import pytest
+
+from netgen import schema
+from netgen.schema import caffe_pb
+
+READERS = [schema.read_net, schema.read_solver, schema.read_caffemodel, schema.read_solverstate,
+           schema.read_blob]
+
+
+def one_line(call, *args):
+    with pytest.raises(schema.SchemaError) as caught:
+        call(*args)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_missing_directory_and_empty(reader, tmp_path):
+    empty = tmp_path / "empty"
+    empty.touch()
+    gone = tmp_path / "gone"
+    assert one_line(reader, gone) == f"File not found: {gone}"
+    assert one_line(reader, str(tmp_path)) == f"{tmp_path}: cannot be read: Is a directory"
+    assert one_line(reader, empty) == f"{empty}: the file is empty"
+    inside = empty / "x"
+    assert one_line(reader, inside) == f"{inside}: cannot be read: Not a directory"
+
+
+def test_text_that_is_not_text(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b'name: "a"\nlayer {\xff\xfe}\n')
+    assert one_line(schema.read_net, path) == f"{path}:2: not UTF-8 text (a binary file?)"
+    path.write_bytes(b" \n\t\n")
+    assert one_line(schema.read_net, path) == f"{path}: the file is empty"
+
+
+def test_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(b'\xef\xbb\xbfname: "a"\r\n')
+    assert schema.read_net(path).name == "a"
+
+
+def test_errors_in_text_name_the_file(tmp_path):
+    path = tmp_path / "solver.prototxt"
+    path.write_text('net: "a"\nbase_rl: 1\n')
+    assert one_line(schema.read_solver, path) == (
+        f'{path}:2:1: Message type "caffe.SolverParameter" has no field named "base_rl"')
+
+
+def test_truncated_binary(tmp_path):
+    path = tmp_path / "net.caffemodel"
+    net = caffe_pb.NetParameter(name="n", layer=[{"name": "l", "blobs": [{"data": [1, 2, 3]}]}])
+    data = net.SerializeToString()
+    path.write_bytes(data)
+    assert schema.read_caffemodel(path) == net
+    for size in range(4, len(data)):
+        path.write_bytes(data[:size])
+        assert one_line(schema.read_caffemodel, path) == (
+            f"{path}: not a whole caffe.NetParameter (truncated, or another kind of file)")
+
+
+def test_text_in_place_of_binary(tmp_path):
+    path = tmp_path / "net.caffemodel"
+    path.write_text('name: "n"\nlayer { name: "l" }\n')
+    assert "not a whole caffe.NetParameter" in one_line(schema.read_caffemodel, path)
+
+
+def test_write_and_read_all_kinds(tmp_path):
+    net = caffe_pb.NetParameter(name="n", layer=[{"name": "l", "type": "ReLU"}])
+    solver = caffe_pb.SolverParameter(net="n.prototxt", base_lr=0.1)
+    state = caffe_pb.SolverState(iter=3, learned_net="n", history=[{"data": [1]}])
+    schema.write_text(net, tmp_path / "n")
+    assert schema.read_net(tmp_path / "n") == net
+    schema.write_text(solver, tmp_path / "s")
+    assert schema.read_solver(tmp_path / "s") == solver
+    schema.write_binary(net, tmp_path / "n")
+    assert schema.read_caffemodel(tmp_path / "n") == net
+    schema.write_binary(state, tmp_path / "n")
+    assert schema.read_solverstate(tmp_path / "n") == state
+    schema.write_binary(state.history[0], tmp_path / "n")
+    assert schema.read_blob(tmp_path / "n") == state.history[0]
+    assert sorted(os.listdir(tmp_path)) == ["n", "s"]
+
+
+def test_write_errors_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    net = caffe_pb.NetParameter(name="n")
+    for path, why in [(tmp_path / "no" / "n", "No such file or directory"),
+                      (tmp_path / "file" / "n", "Not a directory"),
+                      (tmp_path, "Is a directory")]:
+        assert one_line(schema.write_text, net, path) == f"{path}: cannot be written: {why}"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_message_without_a_required_field_is_not_written(tmp_path):
+    net = caffe_pb.NetParameter(layer=[{"clip_param": {"min": 0}}])
+    assert "clip_param.max" in one_line(schema.write_binary, net, tmp_path / "n")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def small_files():
+    """No file may grow beyond 64 bytes: what a full disk looks like."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("write", [schema.write_text, schema.write_binary])
+def test_a_full_disk_leaves_the_old_file(write, tmp_path, small_files):
+    path = tmp_path / "net"
+    path.write_text("old")
+    error = one_line(write, caffe_pb.NetParameter(name="n" * 100_000), path)
+    assert error == f"{path}: cannot be written: File too large"
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["net"]
+
+
+def test_a_link_stays_a_link_and_modes_follow_the_umask(tmp_path):
+    (tmp_path / "sub").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("sub/net")
+    before = os.umask(0o027)
+    try:
+        schema.write_text(caffe_pb.NetParameter(name="n"), link)
+    finally:
+        os.umask(before)
+    assert link.is_symlink()
+    assert (tmp_path / "sub" / "net").read_text() == 'name: "n"\n'
+    assert stat.S_IMODE(os.stat(link).st_mode) == 0o640
+
+
+def test_a_pipe_is_written_to_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    schema.write_text(caffe_pb.NetParameter(name="n"), pipe)
+    reader.join(timeout=10)
+    assert read == ['name: "n"\n']
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)
