@@ -35,6 +35,22 @@ def _run(argv):
         from netgen import generate
 
         return generate.main(argv[1:])
+    if argv[:1] == ["tpm"]:
+        from netgen.growth import tpm_command
+
+        return tpm_command.main(argv[1:])
+    if argv[:1] == ["plan"]:
+        from netgen.growth import plan_command
+
+        return plan_command.main(argv[1:])
+    if argv[:1] == ["split"]:
+        from netgen.growth import split_command
+
+        return split_command.main(argv[1:])
+    if argv[:1] == ["transfer"]:
+        from netgen.growth import transfer_command
+
+        return transfer_command.main(argv[1:])
     args = _parse(argv)
     text = _text(args)
     if args.output is None:
@@ -100,10 +116,17 @@ def _net_parser():
         usage="%(prog)s NET [options]\n"
               "       %(prog)s solver NET [options]\n"
               "       %(prog)s describe NET.prototxt [--json]\n"
-              "       %(prog)s generate [--check]",
+              "       %(prog)s generate [--check]\n"
+              "       %(prog)s tpm NET.prototxt SNAPSHOT... [options]\n"
+              "       %(prog)s plan TPM.json [options]\n"
+              "       %(prog)s split NET.prototxt --plan PLAN.json [options]\n"
+              "       %(prog)s transfer NET.prototxt WEIGHTS.caffemodel --plan PLAN.json [options]",
         description="Write a bundled net as prototxt: train and test net in one file.\n"
                     "solver writes its solver, describe prints a table of any net,\n"
-                    "generate rewrites prototxt/ and solvers/ (--check: only compares).",
+                    "generate rewrites prototxt/ and solvers/ (--check: only compares),\n"
+                    "tpm measures how straight the kernels of a training travel,\n"
+                    "plan chooses layers to split and their fast and slow kernels,\n"
+                    "split writes the net grown by a plan, transfer its weights.",
         epilog=f"nets:\n{known}\n\n"
                "examples:\n"
                "  python -m netgen baseline --width 0.25 -o narrow.prototxt\n"
@@ -138,6 +161,7 @@ def _solver_parser():
     add("--momentum", type=float, metavar="M", help="0.9; none for AdaGrad and RMSProp")
     add("--weight-decay", type=float, metavar="L", help="0.001")
     add("--type", metavar="T", help=f"{', '.join(solvers.SOLVER_TYPES)}")
+    add("--lr-policy", metavar="P", help="multistep (the paper's), poly (linear to 0), fixed")
     add("--test-interval", type=int, metavar="N", help="iterations from test to test (500)")
     add("--display", type=int, metavar="N", help="iterations from line to line (100)")
     add("--snapshot", type=int, metavar="N", help="iterations from snapshot to snapshot (1000)")

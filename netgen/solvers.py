@@ -17,6 +17,7 @@ from netgen.schema import caffe_pb
 _MOMENTUM = {"SGD": 0.9, "Nesterov": 0.9, "AdaGrad": None, "RMSProp": None, "AdaDelta": 0.9,
              "Adam": 0.9}
 SOLVER_TYPES = tuple(_MOMENTUM)
+LR_POLICIES = ("multistep", "poly", "fixed")
 EPOCHS = 350
 _DROPS = (200, 250, 300)  # in epochs out of EPOCHS
 
@@ -26,7 +27,8 @@ class SolverOptions:
     """What can be chosen about a solver.
 
     max_iter wins over epochs; either way the drops of the rate stay at the same fractions of
-    the training. net and prefix are paths, by default made from the net's name.
+    the training. lr_policy: "multistep", the paper's drops; "poly", a straight line to 0, which
+    suits short runs; "fixed". net and prefix are paths, by default made from the net's name.
     """
 
     epochs: float = EPOCHS
@@ -39,6 +41,7 @@ class SolverOptions:
     momentum: float | None = None
     weight_decay: float = 0.001
     type: str = "SGD"
+    lr_policy: str = "multistep"
     test_interval: int = 500
     display: int = 100
     snapshot: int = 1000
@@ -64,15 +67,18 @@ def build(name, options=None):
         test_iter=[math.ceil(o.test_size / o.test_batch_size)],
         test_interval=o.test_interval,
         base_lr=o.base_lr,
-        lr_policy="multistep",
-        gamma=0.1,
-        stepvalue=[math.floor(iterations * drop / EPOCHS + 0.5) for drop in _DROPS],
+        lr_policy=o.lr_policy,
         max_iter=math.ceil(iterations),
         weight_decay=o.weight_decay,
         display=o.display,
         snapshot=o.snapshot,
         snapshot_prefix=o.prefix or f"snapshots/{stem(name)}",
         type=o.type)
+    if o.lr_policy == "multistep":
+        solver.gamma = 0.1
+        solver.stepvalue.extend(math.floor(iterations * drop / EPOCHS + 0.5) for drop in _DROPS)
+    elif o.lr_policy == "poly":
+        solver.power = 1
     momentum = _MOMENTUM[o.type] if o.momentum is None else o.momentum
     if momentum is not None:
         solver.momentum = momentum
@@ -84,6 +90,9 @@ def build(name, options=None):
 def _check(o):
     if o.type not in _MOMENTUM:
         raise CaffeError(f"Unknown solver type: {o.type} (known types: {', '.join(_MOMENTUM)})")
+    if o.lr_policy not in LR_POLICIES:
+        raise CaffeError(
+            f"lr policy {o.lr_policy} is not one of those offered here: {', '.join(LR_POLICIES)}")
     if _MOMENTUM[o.type] is None and o.momentum:
         raise CaffeError(f"Momentum cannot be used with {o.type}.")
     for name in ("batch_size", "train_size", "test_size", "test_batch_size", "test_interval"):

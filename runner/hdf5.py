@@ -3,6 +3,7 @@
 h5py is needed only where such a file is read or written.
 """
 
+import contextlib
 import os
 
 import numpy as np
@@ -27,11 +28,18 @@ def is_hdf5(path):
         return f.read(len(_MAGIC)) == _MAGIC
 
 
+@contextlib.contextmanager
 def _open(path):
+    """The file, for reading; whatever is not where Caffe has it becomes one line."""
     try:
-        return h5py_for(path).File(path, "r")
+        with h5py_for(path).File(path, "r") as f:
+            yield f
+    except CaffeError:
+        raise
     except OSError as error:
         raise CaffeError(f"Couldn't open {path}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CaffeError(f"{path}: not laid out as Caffe's HDF5 files: {error.args[0]}") from None
 
 
 def read_weights(path):

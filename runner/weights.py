@@ -32,8 +32,8 @@ def load_weights(net, path):
             continue
         targets = _targets(net, steps[layer], blobs)
         copies += [
-            (target, _fitted(array, tuple(target.shape), i, layer))
-            for i, target, array in targets
+            (target, _fitted(blob, tuple(target.shape), i, layer))
+            for i, target, blob in targets
         ]
         if targets:
             loaded.append(layer)
@@ -72,7 +72,10 @@ def _targets(net, step, blobs):
 
 def _fitted(blob, shape, index, layer):
     """The file's blob as an array of the net's shape; older files pad shapes with leading 1s."""
-    array = blob if isinstance(blob, np.ndarray) else schema.blob_to_array(blob)
+    try:
+        array = blob if isinstance(blob, np.ndarray) else schema.blob_to_array(blob)
+    except schema.SchemaError as error:
+        raise CaffeError(f"param {index} of layer '{layer}': {error}") from None
     given = array.shape
     if not isinstance(blob, np.ndarray) and any(map(blob.HasField, _LEGACY_AXES)):
         # num, channels, height, width of files before blobs had shapes: right-aligned

@@ -23,9 +23,10 @@ SETUP = re.compile(rb"Initializing solver from parameters|Starting Optimization\
 SOLVING = re.compile(rb"Solving\b ?(.*)")
 END = re.compile(rb"Optimization (Done|stopped)|\*\*\* (Check failure)")
 ENDINGS = {b"Done": "done", b"stopped": "stopped", b"Check failure": "failed"}
+WINDOWS_NAN = re.compile(rb"([-+]?)(1\.#INF|1\.#IND|1\.#QNAN|nan\(ind\))")
 STAMP = re.compile(rb"[IWEF]((?:\d{4})?\d{4} \d\d:\d\d):\d\d\.\d{6}")
 
-BLOCK = 1 << 22
+BLOCK = 1 << 18  # its lines fit a processor's cache
 LONGEST_LINE = 1 << 16  # what goes on for longer without an end is garbage
 
 
@@ -127,7 +128,9 @@ class Log:
             try:
                 value = float(right.partition(b" ")[0])
             except ValueError:
-                continue
+                value = _number(right)
+                if value is None:
+                    continue
             if table.last != self._iteration or len(values) == table.rows:
                 table.open_row(self._iteration, clock.seconds(line), self._rate)
             values.append(value)
@@ -142,11 +145,12 @@ class Log:
                 iteration = int(number.rstrip(b","))
             except ValueError:
                 return None
-            if what.endswith(b"loss"):
-                self._reach(iteration)
-                return self._loss
-            if what.endswith(b"lr"):
-                self._reach(iteration)
+            is_loss = what.endswith(b"loss")
+            if is_loss or what.endswith(b"lr"):
+                if iteration != self._iteration:
+                    self._reach(iteration)
+                if is_loss:
+                    return self._loss
                 if right != self._rate_text:
                     self._set_rate(right)
             return None
@@ -164,9 +168,8 @@ class Log:
 
     def _set_rate(self, text):
         """A rate is logged after the row of its iteration, and after the first tests."""
-        try:
-            rate = float(text.partition(b" ")[0].rstrip(b","))
-        except ValueError:
+        rate = _number(text)
+        if rate is None:
             return
         run = self.runs[-1]
         for table in (run.loss, run.train):
@@ -204,6 +207,18 @@ class Log:
             self._start_run()
             if message.startswith(b"Starting"):
                 self._clock.start(line)
+
+
+def _number(text):
+    """The number at the start of text, up to a comma or blank; None if there is none."""
+    text = text.replace(b",", b" ").partition(b" ")[0]
+    try:
+        return float(text)
+    except ValueError:
+        windows = WINDOWS_NAN.match(text)
+        if windows is None:
+            return None
+        return float(windows[1] + (b"inf" if windows[2] == b"1.#INF" else b"nan"))
 
 
 class _Clock:

@@ -8,6 +8,8 @@ from caffe_log import LogError
 from commandline import replacing
 from matplotlib.figure import Figure
 
+LARGEST_WINDOW = (14, 9)  # inches
+
 
 def open_view(picture, windowed, draw, size):
     """A window if it is to be `windowed` and there is a display, else the file `picture`.
@@ -17,7 +19,8 @@ def open_view(picture, windowed, draw, size):
     if windowed and has_display():
         from matplotlib import pyplot
 
-        figure = pyplot.figure("plot_loss", figsize=size, layout="constrained")
+        shown = [min(length, most) for length, most in zip(size, LARGEST_WINDOW, strict=True)]
+        figure = pyplot.figure("plot_loss", figsize=shown, layout="constrained")
         if figure.canvas.required_interactive_framework:
             return Window(figure, pyplot, draw)
         pyplot.close(figure)  # there is no toolkit to make windows with
@@ -35,7 +38,7 @@ class Picture:
 
     def __init__(self, path, draw, size):
         self.path, self._draw, self._size = path, draw, size
-        self._said = False
+        self._news = None
         self._format = os.path.splitext(path)[1][1:].lower()
         formats = Figure().canvas.get_supported_filetypes()
         if self._format not in formats:
@@ -49,12 +52,14 @@ class Picture:
                 figure.savefig(file, format=self._format, dpi=120)
         except OSError as error:
             raise LogError(f"{self.path}: {error.strerror}; -o FILE writes elsewhere") from None
+        if self._news is None:
+            self._news = f"{self.path}: kept fresh until all runs end (or Ctrl-C)"
 
     def wait(self, seconds):
         """Returns whether to go on."""
-        if not self._said:
-            print(f"{self.path}: kept fresh until all runs end (or Ctrl-C)", flush=True)
-            self._said = True
+        if self._news:
+            print(self._news, flush=True)
+            self._news = ""
         time.sleep(seconds)
         return True
 

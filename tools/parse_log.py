@@ -80,6 +80,7 @@ def parse_arguments(arguments):
         options.outdir = options.logs.pop()
     if not options.logs:
         parser.error(f"{last} is a folder; which log is to be read?")
+    options.logs = list(dict.fromkeys(options.logs))
     names = [os.path.basename(path) for path in options.logs]
     if options.outdir and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -35,7 +35,7 @@ def main(arguments=None):
         options.output or default_output(options.logs),
         windowed=not options.output,
         draw=partial(draw, average=options.avg, x=options.x),
-        size=(10 if len(options.logs) < 4 else 14, 7.5),  # many need room for their legend
+        size=figure_size(len(options.logs)),
     )
     try:
         follow([Log(path) for path in options.logs], view, options.every if options.live else None)
@@ -77,6 +77,11 @@ def follow(logs, view, every):
     view.finish()
 
 
+def figure_size(logs):
+    """In inches: many logs need room for their legend."""
+    return (10, 7.5) if logs < 4 else (14, max(7.5, 1 + 0.2 * logs))
+
+
 def has_ended(log):
     try:
         return bool(log.ended) or time.time() - os.stat(log.path).st_mtime > SILENT_SECONDS
@@ -87,11 +92,11 @@ def has_ended(log):
 def labelled(logs):
     """{label: training} of the logs: the net's name, and the file's where that tells more."""
     trainings = [log.training() for log in logs]
-    files = [os.path.splitext(log.path)[0].replace(os.sep, "/") for log in logs]
-    names = [file.rpartition("/")[2] for file in files]
+    files = [os.path.splitext(os.path.abspath(log.path))[0] for log in logs]
+    names = [os.path.basename(file) for file in files]
     if len(set(names)) < len(names):  # then with as much of the folders as differs
         shared = os.path.commonpath(map(os.path.dirname, files))
-        names = [os.path.relpath(file, shared or ".") for file in files]
+        names = [os.path.relpath(file, shared).replace(os.sep, "/") for file in files]
     labels = [
         name
         if plain(name) == plain(training.net) or not training.net
@@ -124,8 +129,10 @@ def parse_arguments(arguments):
     paths = []
     for path in options.logs:
         matches = [path] if os.path.exists(path) else sorted(glob.glob(path))
-        if not matches and glob.has_magic(path):
-            parser.error(f"{path}: no such log")
+        if not matches and (
+            glob.has_magic(path) or not os.path.isdir(os.path.dirname(path) or ".")
+        ):
+            parser.error(f"{path}: no such log, nor a folder where it could appear")
         paths += matches or [path]
     options.logs = list(dict.fromkeys(paths))
     return options

@@ -9,6 +9,7 @@ from functools import partial
 from netgen.errors import CaffeError
 from netgen.nets.allcnn import allcnn_a, allcnn_b, allcnn_c
 from netgen.nets.cifar10 import build as cifar10
+from netgen.nets.msplit import msplit1, msplit2
 from netgen.nets.options import WEIGHT_FILLERS, NetOptions
 
 __all__ = ["NETS", "WEIGHT_FILLERS", "NetOptions", "build", "check_name", "stem"]
@@ -19,6 +20,8 @@ NETS = {
     "allcnn-a": ("All-CNN-A: two 5x5 stages", partial(cifar10, allcnn_a)),
     "allcnn-b": ("All-CNN-B: as A, with 1x1 convolutions between", partial(cifar10, allcnn_b)),
     "allcnn-c": ("All-CNN-C: nine 3x3 and 1x1 convolutions", partial(cifar10, allcnn_c)),
+    "msplit1": ("baseline with conv1, conv2 and conv8 split", msplit1),
+    "msplit2": ("msplit1 with parts of conv1 and conv2 split again", msplit2),
 }
 
 

@@ -194,7 +194,7 @@ class ArgMax(Layer, type="ArgMax"):
         return [torch.stack(parts, 1).reshape(self.shapes_for([x.shape]).tops[0])]
 
     def _largest(self, x, axis):
-        values, index = x.flip(axis).sort(axis, descending=True, stable=True)
+        values, index = x.flip(axis).sort(dim=axis, descending=True, stable=True)
         top_k = self.param.argmax_param.top_k
         index = x.shape[axis] - 1 - index.narrow(axis, 0, top_k)
         return index.to(x.dtype), values.narrow(axis, 0, top_k)

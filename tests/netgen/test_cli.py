@@ -11,6 +11,7 @@ from netgen import nets, schema, solvers
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]
+KNOWN = "(known nets: baseline, allcnn-a, allcnn-b, allcnn-c, msplit1, msplit2)"
 
 
 def netgen(*arguments, cwd=ROOT, **options):
@@ -64,10 +65,9 @@ def test_output_file_makes_the_same_text(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "error"), [
-    (["basline"], "Unknown net: 'basline' (known nets: baseline, allcnn-a, allcnn-b, allcnn-c)"),
-    (["sovler", "baseline", "--epochs", "3"],
-     "Unknown net: 'sovler' (known nets: baseline, allcnn-a, allcnn-b, allcnn-c)"),
-    (["solver", "x"], "Unknown net: 'x' (known nets: baseline, allcnn-a, allcnn-b, allcnn-c)"),
+    (["basline"], f"Unknown net: 'basline' {KNOWN}"),
+    (["sovler", "baseline", "--epochs", "3"], f"Unknown net: 'sovler' {KNOWN}"),
+    (["solver", "x"], f"Unknown net: 'x' {KNOWN}"),
     (["baseline", "--width", "0"], "width must be above 0 and below 100, not 0.0"),
     (["solver", "baseline", "--type", "Sgd"],
      "Unknown solver type: Sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)"),

@@ -74,6 +74,8 @@ def test_the_rest_of_the_options():
     ({"type": "sgd"}, "Unknown solver type: sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, "
                       "AdaDelta, Adam)"),
     ({"type": "AdaGrad", "momentum": 0.9}, "Momentum cannot be used with AdaGrad."),
+    ({"lr_policy": "Poly"}, "lr policy Poly is not one of those offered here: multistep, poly, "
+                            "fixed"),
     ({"epochs": 0}, "epochs must be above 0, not 0"),
     ({"epochs": float("inf")}, "epochs must be above 0, not inf"),
     ({"epochs": 1e9}, "max_iter must be a whole number of at least 1, not 390625000000"),
@@ -88,6 +90,13 @@ def test_wrong_options(options, error):
     with pytest.raises(CaffeError) as caught:
         solvers.build("baseline", SolverOptions(**options))
     assert str(caught.value) == error
+
+
+def test_policies():
+    poly = solvers.build("baseline", SolverOptions(lr_policy="poly"))
+    assert (poly.lr_policy, poly.power, list(poly.stepvalue)) == ("poly", 1, [])
+    fixed = solvers.build("baseline", SolverOptions(lr_policy="fixed"))
+    assert fixed.lr_policy == "fixed" and not fixed.HasField("power")
 
 
 def test_unknown_net():

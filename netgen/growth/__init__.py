@@ -1,0 +1,40 @@
+"""Growth: how straight kernels travel (TPM), what to split (plan), split, weight transfer."""
+
+from importlib import import_module
+
+from netgen.growth.plan import KINDS, LayerPlan, Plan, PlanError, read_plan, to_json
+
+# Imported when first asked for: building a net takes plans, but neither NumPy nor weights.
+_LATER = {
+    "FACTOR": "choose",
+    "make_plan": "choose",
+    "mean_entropy": "choose",
+    "select": "choose",
+    "measure": "tpm",
+    "table": "tpm_command",
+    "TpmError": "tpm_file",
+    "read_tpm": "tpm_file",
+}
+
+__all__ = [
+    "FACTOR",
+    "KINDS",
+    "LayerPlan",
+    "Plan",
+    "PlanError",
+    "TpmError",
+    "make_plan",
+    "mean_entropy",
+    "measure",
+    "read_plan",
+    "read_tpm",
+    "select",
+    "table",
+    "to_json",
+]
+
+
+def __getattr__(name):
+    if name in _LATER:
+        return getattr(import_module(f"netgen.growth.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'netgen.growth' has no attribute '{name}'")

@@ -1,0 +1,45 @@
+"""JSON files of this package: read with one-line errors, written so that a person can read them."""
+
+import json
+import os
+
+from netgen.schema import SchemaError
+from netgen.schema.files import read_bytes
+
+_HOLDERS = (dict, list, tuple)
+
+
+def read_json(path, error):
+    """The value in a JSON file; raises `error` (a CaffeError class) with one line naming it.
+
+    A key given twice in an object is refused: the second would silently win.
+    """
+    try:
+        return json.loads(read_bytes(path), object_pairs_hook=_object)
+    except SchemaError as reason:  # already names the file
+        raise error(str(reason)) from None
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{os.fspath(path)}: not JSON: {reason}") from None
+
+
+def _object(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is given twice")
+    return value
+
+
+def json_text(value, indent=""):
+    """`value` as indented JSON, each list of plain values on one line of its own."""
+    if isinstance(value, dict) and value:
+        parts = [f"{json.dumps(key)}: {json_text(item, indent + '  ')}"
+                 for key, item in value.items()]
+    elif isinstance(value, (list, tuple)) and any(isinstance(v, _HOLDERS) for v in value):
+        parts = [json_text(item, indent + "  ") for item in value]
+    else:
+        return json.dumps(value, allow_nan=False)
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    lines = f",\n{indent}  ".join(parts)
+    return f"{opening}\n{indent}  {lines}\n{indent}{closing}"

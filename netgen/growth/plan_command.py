@@ -1,0 +1,66 @@
+"""`python -m netgen plan TPM.json`: a plan of the layers to split."""
+
+import argparse
+import os
+import sys
+
+from netgen import schema
+from netgen.growth.choose import FACTOR, make_plan
+from netgen.growth.partition import CUTS, PARTITIONS
+from netgen.growth.plan import KINDS, PlanError, to_json
+from netgen.growth.tpm_file import read_tpm
+
+
+def main(argv):
+    """Run the command on argv (a list of strings); returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.seed is not None and args.partition != "random":
+        parser.error("--seed goes with --partition random")
+    try:
+        plan = make_plan(read_tpm(args.tpm), args.factor, args.layers, args.kind, args.partition,
+                         args.seed or 0, args.cut)
+    except PlanError as error:
+        raise PlanError(f"{args.tpm}: {error}") from None
+    plan.meta["tpm"] = os.path.basename(args.tpm)
+    if args.output:
+        schema.write_bytes(to_json(plan).encode(), args.output)
+    else:
+        sys.stdout.write(to_json(plan))
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m netgen plan",
+        description="Choose layers to split, and their fast and slow kernels, from a measurement "
+                    "of `tpm --json`. Without --layers: all whose entropy is at least --factor "
+                    "times the mean, but for the classifier and the glue of earlier splits.")
+    add = parser.add_argument
+    add("tpm", metavar="TPM.json")
+    layers = parser.add_mutually_exclusive_group()
+    layers.add_argument("--factor", type=_factor, default=FACTOR, metavar="F",
+                        help=f"times the mean entropy ({FACTOR})")
+    layers.add_argument("--layers", type=_names, metavar="A,B", help="these layers")
+    add("--kind", choices=KINDS, default=KINDS[0], help=f"of split ({KINDS[0]})")
+    add("--partition", choices=PARTITIONS, default=PARTITIONS[0],
+        help="tpm: the straightest kernels are fast; inverse: the others; random: drawn")
+    add("--seed", type=int, metavar="N", help="of --partition random (0)")
+    add("--cut", choices=CUTS, default=CUTS[0],
+        help="half: as many fast as slow; value: between the TPMs that differ most")
+    add("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")
+    return parser
+
+
+def _factor(text):
+    factor = float(text)
+    if not 0 <= factor < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a factor of the mean")
+    return factor
+
+
+def _names(text):
+    names = text.split(",")
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of layers like conv1,conv2")
+    return names

@@ -1,0 +1,70 @@
+"""`python -m netgen tpm NET.prototxt SNAPSHOT...`: the table of TPM ratio entropies."""
+
+import argparse
+import sys
+
+from netgen import graph, schema
+from netgen.errors import CaffeError
+from netgen.growth.jsonfile import json_text
+from netgen.growth.roles import is_part
+from netgen.growth.tpm import measure
+
+
+def main(argv):
+    """Run the command on argv (a list of strings); returns the exit status."""
+    args = _parser().parse_intermixed_args(argv)
+    if args.bins < 2:
+        raise CaffeError(f"--bins {args.bins}: a histogram takes at least 2")
+    if args.window and args.window[0] > args.window[1]:
+        raise CaffeError(f"--window {args.window[0]} {args.window[1]}: the end is before the start")
+    solver = schema.read_solver(args.solver) if args.solver else None
+    net = schema.read_net(args.net)
+    try:
+        measured = measure(net, args.snapshots, args.window, args.bins, solver)
+    except graph.NetError as error:
+        raise CaffeError(f"{args.net}: {error}") from None
+    if args.json:
+        schema.write_bytes(f"{json_text(measured)}\n".encode(), args.json)
+    for warning in measured["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print("\n".join(table(measured)))
+    return 0
+
+
+def table(measured):
+    """The lines printed: the mean, then every layer, the highest entropy first.
+
+    Where the net has parts of split layers, rows carry the number of weights too.
+    """
+    layers = measured["layers"]
+    grown = any(is_part(layer["name"]) for layer in layers)
+    lines = [f"Mean TPM ratio entropy = {_number(measured['mean_entropy'])}"]
+    for layer in sorted(layers, key=lambda layer: -layer["entropy"]):
+        row = (layer["name"], layer["num_output"]) + ((layer["weights"],) if grown else ())
+        lines.append(f"{row} {_number(layer['entropy'])}")
+    return lines
+
+
+def _number(value):
+    """Twelve significant digits, as the study's tables have them."""
+    text = f"{value:.12g}"
+    return text if any(c in text for c in ".e") else f"{text}.0"
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m netgen tpm",
+        description="Print how much the kernels of each convolution differ in the straightness "
+                    "of their way (TPM) through a window of training: high entropy, worth "
+                    "splitting.")
+    add = parser.add_argument
+    add("net", metavar="NET.prototxt")
+    add("snapshots", nargs="+", metavar="SNAPSHOT",
+        help="PREFIX_iter_N.caffemodel or .caffemodel.h5, in any order; equally spaced")
+    add("--window", nargs=2, type=int, metavar=("A", "B"),
+        help="only the snapshots from iteration A to B, both included")
+    add("--bins", type=int, default=10, metavar="N", help="of the histogram over 0..1 (10)")
+    add("--solver", metavar="SOLVER.prototxt",
+        help="tells where the rate drops; without it the solver states beside the snapshots do")
+    add("--json", metavar="FILE", help="write everything that was measured, for plan and plot")
+    return parser

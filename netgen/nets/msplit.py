@@ -1,0 +1,38 @@
+"""The nets of the case study: All-CNN-C grown by residual splits, twice.
+
+msplit1 is the baseline with conv1, conv2 and conv8 split, msplit2 splits four parts of it again.
+The halves are even, the first outputs as the fast ones: which kernels a training found fast is
+in its plan, and changes weights but no layer.
+"""
+
+from netgen.errors import CaffeError
+from netgen.nets.allcnn import allcnn_c
+from netgen.nets.cifar10 import build
+
+MSPLIT1 = ("conv1", "conv2", "conv8")
+MSPLIT2 = ("conv1_split2_residual_pre", "conv1_split2", "conv2_split1", "conv2_split2")
+
+
+def msplit1(name, options, deploy=False):
+    return _grown(build(allcnn_c, name, options, deploy), MSPLIT1)
+
+
+def msplit2(name, options, deploy=False):
+    return _grown(msplit1(name, options, deploy), MSPLIT2)
+
+
+def _grown(net, layers):
+    from netgen.growth.plan import Plan  # plain nets are written without loading all of this
+    from netgen.growth.split import split_net
+
+    return split_net(net, Plan(tuple(_halves(net, name) for name in layers)))
+
+
+def _halves(net, name):
+    from netgen.growth.plan import LayerPlan
+
+    count = next(x.convolution_param.num_output for x in net.layer if x.name == name)
+    if count < 2:
+        raise CaffeError(f"layer '{name}' has one output: there is nothing to split")
+    middle = (count + 1) // 2
+    return LayerPlan(name, "residual", tuple(range(middle)), tuple(range(middle, count)))

@@ -1,0 +1,414 @@
+"""Plans: the file, the rule on the study's own tables, the partition of kernels, the command."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netgen import growth
+from netgen.cli import main
+from netgen.growth.jsonfile import json_text
+from netgen.growth.partition import best_cut, partition
+
+ROOT = Path(__file__).parents[2]
+TABLES = Path(__file__).parent / "tpm_tables"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def layer(name, tpm, entropy=1.0, **more):
+    """A layer of a measurement; its kernels are not among what tables tell."""
+    return {"name": name, "num_output": len(tpm), "group": 1, "classifier": False,
+            "shared": False, "entropy": entropy, "histogram": [len(tpm)], "tpm": list(tpm),
+            "dead": [False] * len(tpm), **more}
+
+
+def measurement(*layers):
+    return {"net": "little", "window": [100, 500], "bins": 1, "layers": list(layers)}
+
+
+def table(name):
+    """The measurement that one of the study's tables stands for."""
+    layers = []
+    for line in (TABLES / f"{name}.txt").read_text().splitlines()[1:]:
+        row, _, entropy = line.rpartition(" ")
+        name, outputs, *_ = ast.literal_eval(row)
+        layers.append(layer(name, [k / outputs for k in range(outputs)], float(entropy),
+                            classifier=name == "conv9"))
+    return measurement(*layers)
+
+
+def write(value, path="t.json"):
+    Path(path).write_text(json.dumps(value))
+    return path
+
+
+def run(capsys, *argv):
+    status = main(["plan", *map(str, argv)])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def error(capsys, *argv):
+    status, out, err = run(capsys, *argv)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    return err
+
+
+# --- the rule ---
+
+ROUNDS = {
+    "baseline": {"conv1", "conv2", "conv8"},
+    "msplit1": {"conv1_split2_residual_pre", "conv1_split2", "conv2_split1", "conv2_split2"},
+}
+
+
+@pytest.mark.parametrize("factor", [1.08, growth.FACTOR, 1.18])
+@pytest.mark.parametrize("name", ROUNDS)
+def test_the_study_s_choice_of_both_rounds(name, factor):
+    plan = growth.make_plan(table(name), factor)
+    assert {layer.layer for layer in plan.layers} == ROUNDS[name]
+    for chosen in plan.layers:
+        half = chosen.num_output // 2  # 48 of 96, 24 of 48; TPM rises with the channel
+        assert chosen.slow == tuple(range(half))
+        assert chosen.fast == tuple(range(half, 2 * half))
+
+
+@pytest.mark.parametrize(("name", "factor"), [("baseline", 1.37), ("msplit1", 1.2), ("msplit1", 1)])
+def test_other_factors_choose_otherwise(name, factor):
+    assert {layer["name"] for layer in growth.select(table(name), factor)} != ROUNDS[name]
+
+
+def test_what_the_rule_leaves_out():
+    kernels = [0.1, 0.9]
+    kept = [layer("a", kernels), layer("b", kernels, 0.1)]
+    out = [layer("a_split2_residual_post", kernels, 9), layer("a_reorder", kernels, 9),
+           layer("a_split2_extension", kernels, 9), layer("c", kernels, 9, classifier=True),
+           layer("d", kernels, 9, shared=True), layer("e", kernels, 9, group=2),
+           layer("f", [0.5], 9)]
+    assert growth.select(measurement(*kept, *out), 0) == kept
+    assert growth.select(measurement(*kept), 1) == kept[:1]
+    assert growth.select(measurement(*kept), 1 / 0.55) == kept[:1]  # at the threshold
+    flat = measurement(layer("a", kernels, 0.0), layer("b", kernels, 0.0))
+    assert growth.select(flat) == []
+
+
+def test_named_layers_need_no_entropy():
+    value = measurement(layer("a", [0.1, 0.9], 0.0), layer("b", [0.2, 0.1], 3),
+                        layer("c_reorder", [0.2, 0.3], 0.0, classifier=True))
+    plan = growth.make_plan(value, layers=["c_reorder", "a"], kind="skip")
+    assert [(p.layer, p.kind, p.fast, p.slow) for p in plan.layers] == [
+        ("a", "skip", (1,), (0,)), ("c_reorder", "skip", (1,), (0,))]
+    assert plan.layers[0].why == ("entropy 0 (mean 1), named; 1 fast, TPM 0.900 to 0.900; "
+                                  "1 slow, TPM 0.100 to 0.100")
+
+
+# --- kernels ---
+
+
+def test_halves_by_rank():
+    assert partition(layer("a", [0.2, 0.9, 0.4, 0.7])) == ((1, 3), (0, 2))
+    assert partition(layer("a", [0.2, 0.9, 0.4, 0.7, 0.3])) == ((1, 2, 3), (0, 4))
+    assert partition(layer("a", [0.5] * 4)) == ((0, 1), (2, 3))  # ties go by channel
+    assert partition(layer("a", [0.5, 0.6, 0.5, 0.5])) == ((0, 1), (2, 3))
+
+
+def test_inverse_is_the_other_way_round():
+    tpm = [0.2, 0.9, 0.4, 0.7, 0.4, 0.1]
+    fast, slow = partition(layer("a", tpm))
+    assert partition(layer("a", tpm), "inverse") == (slow, fast)
+    odd = partition(layer("a", tpm[:3]), "inverse")
+    assert odd == ((0, 2), (1,))  # as many are fast as without
+
+
+def test_random_is_drawn_from_seed_and_layer():
+    tpm = [k / 32 for k in range(32)]
+    draws = [partition(layer(name, tpm), "random", seed)
+             for name, seed in (("a", 0), ("a", 1), ("b", 0), ("a", 2))]
+    assert len(set(draws)) == 4
+    assert draws[0] == partition(layer("a", tpm[::-1]), "random", 0)
+    assert draws[0][0] == (0, 1, 2, 5, 7, 9, 13, 15, 16, 17, 18, 23, 24, 25, 27, 30)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.integers(1, 4),
+       st.sampled_from(["half", "value"]), st.data())
+def test_all_partitions_have_parts_of_the_same_sizes(tpm, group, cut, data):
+    dead = data.draw(st.lists(st.booleans(), min_size=len(tpm), max_size=len(tpm)))
+    tpm, dead = tpm * group, dead * group
+    value = layer("a", tpm, group=group, dead=dead)
+    try:
+        parts = [partition(value, by, 3, cut) for by in ("tpm", "inverse", "random")]
+    except growth.PlanError as reason:
+        alive = {t for t, d in zip(tpm, dead, strict=True) if not d}
+        assert cut == "value"
+        assert len(alive) < 2
+        assert str(reason) == "layer 'a' cannot be cut by value: its kernels have equal TPM"
+        return
+    size = len(tpm) // group
+    counts = set()
+    for fast, slow in parts:
+        growth.LayerPlan("a", "residual", fast, slow)  # a partition of all channels
+        counts |= {sum(c // size == g for c in fast) for g in range(group)}
+    assert len(counts) == 1
+    fast, slow = parts[0]
+    rank = [(0 if d else t) for t, d in zip(tpm, dead, strict=True)]
+    for g in range(group):
+        assert min(rank[c] for c in fast if c // size == g) >= \
+            max(rank[c] for c in slow if c // size == g)
+
+
+def test_dead_kernels_are_slow():
+    value = layer("a", [1.0, 0.5, 0.6, 0.4], dead=[True, False, False, False])
+    assert partition(value) == ((1, 2), (0, 3))
+    value = layer("a", [1.0, 0.5, 0.9, 0.4, 1.0], dead=[True, False, False, False, True])
+    assert partition(value, cut="value") == ((2,), (0, 1, 3, 4))
+    value = layer("a", [1.0, 0.5, 0.5], dead=[True, False, False])
+    assert partition(value, cut="value") == ((1, 2), (0,))
+
+
+def test_groups_give_equally_many():
+    """By rank over all, every fast kernel would be in the first group."""
+    value = layer("a", [0.9, 0.8, 0.7, 0.6, 0.5, 0.1, 0.2, 0.3], group=2)
+    assert partition(value) == ((0, 1, 4, 7), (2, 3, 5, 6))
+    value = layer("a", [0.9, 0.8, 0.8, 0.8, 0.1, 0.1, 0.1, 0.2], group=2)
+    assert partition(value, cut="value") == ((0, 1, 4, 7), (2, 3, 5, 6))
+    value = layer("a", [0.9, 0.9, 0.1, 0.1], group=2)
+    assert partition(value, cut="value") == ((0, 2), (1, 3))
+    with pytest.raises(growth.PlanError, match="'a' cannot be split: one output a group$"):
+        partition(layer("a", [0.9, 0.8], group=2))
+
+
+def test_cut_by_value():
+    assert best_cut([0.1, 0.9, 0.2, 0.8, 0.85]) == 3
+    assert best_cut([0.5, 0.5]) == 0
+    assert best_cut([0.5]) == best_cut([]) == 0
+    # One far from the rest: neither the largest gap nor the middle of the range parts the others.
+    assert best_cut([0.0] + [0.5] * 20 + [0.9] * 20) == 20
+    assert partition(layer("a", [0.1, 0.9, 0.2, 0.8, 0.85]), cut="value") == ((1, 3, 4), (0, 2))
+
+
+@pytest.mark.parametrize("options", [{"by": "tmp"}, {"cut": "middle"}])
+def test_unknown_partition_or_cut(options):
+    with pytest.raises(growth.PlanError, match="no such partition and cut: "):
+        growth.make_plan(measurement(layer("a", [0.1, 0.9])), 0, **options)
+
+
+# --- the command ---
+
+
+def test_plan_by_the_rule(capsys):
+    value = measurement(layer("a", [0.1, 0.9, 0.8, 0.2], 2.0, dead=[False, False, True, False]),
+                        layer("b", [0.5] * 3, 1.0))
+    status, out, err = run(capsys, write(value))
+    assert (status, err) == (0, "")
+    assert json.loads(out) == {
+        "layers": [{"layer": "a", "kind": "residual", "fast": [1, 3], "slow": [0, 2],
+                    "why": "entropy 2 >= 1.1 x mean 1.5; 2 fast, TPM 0.200 to 0.900; 2 slow, "
+                           "TPM 0.100 to 0.800; 1 dead, ranked as TPM 0"}],
+        "meta": {"net": "little", "window": [100, 500], "mean_entropy": 1.5, "factor": 1.1,
+                 "threshold": pytest.approx(1.65), "partition": "tpm", "cut": "half",
+                 "tpm": "t.json"},
+    }
+    assert '      "fast": [1, 3],\n' in out
+    assert run(capsys, "t.json", "-o", "p.json") == (0, "", "")
+    assert Path("p.json").read_text() == out
+    assert growth.to_json(growth.read_plan("p.json")) == out
+
+
+def test_every_option(capsys):
+    value = measurement(layer("a", [0.1, 0.9, 0.8, 0.2]), layer("b", [0.5, 0.4, 0.4, 0.4]))
+    status, _, err = run(capsys, write(value), "--layers", "b,a", "--kind", "extension",
+                         "--partition", "random", "--seed", 5, "--cut", "value", "-o", "p.json")
+    assert (status, err) == (0, "")
+    plan = growth.read_plan("p.json")
+    assert [(p.layer, p.kind, len(p.fast), len(p.slow)) for p in plan.layers] == [
+        ("a", "extension", 2, 2), ("b", "extension", 1, 3)]
+    assert plan == growth.Plan(growth.make_plan(value, layers=["a", "b"], kind="extension",
+                                                by="random", seed=5, cut="value").layers,
+                               plan.meta)
+    assert {key: plan.meta[key] for key in ("layers", "partition", "seed", "cut")} == {
+        "layers": ["b", "a"], "partition": "random", "seed": 5, "cut": "value"}
+    assert "factor" not in plan.meta
+    run(capsys, "t.json", "--factor", 0, "--partition", "inverse", "-o", "p.json")
+    assert [p.layer for p in growth.read_plan("p.json").layers] == ["a", "b"]
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--factor", "1", "--layers", "a"], ["--factor", "-1"], ["--factor", "nan"],
+    ["--layers", "a,,b"], ["--seed", "1"], ["--kind", "resnet"], ["--cut", "gap"]])
+def test_refused_arguments(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", write(measurement(layer("a", [0.1, 0.9]))), *arguments])
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_nothing_to_split(capsys):
+    path = write(measurement(layer("a", [0.1, 0.9], 1.0), layer("b", [0.1, 0.9], 0.98)))
+    assert error(capsys, path) == (
+        "netgen: t.json: no layer to split: entropy 1.1 x mean 0.99 = 1.089 is wanted, the "
+        "highest is 1 ('a')\n")
+    path = write(measurement(layer("a", [0.1, 0.9], classifier=True)))
+    assert error(capsys, path) == ("netgen: t.json: no layer to split: all are glue, classifiers, "
+                                   "shared or of one output a group\n")
+
+
+def test_layers_that_cannot_be_split(capsys):
+    path = write(measurement(layer("a", [0.5]), layer("b", [0.5, 0.5])))
+    assert error(capsys, path, "--layers", "c") == (
+        "netgen: t.json: layer 'c' was not measured (those are: a, b)\n")
+    assert error(capsys, path, "--layers", "a") == (
+        "netgen: t.json: layer 'a' cannot be split: one output\n")
+    assert error(capsys, path, "--layers", "b", "--cut", "value") == (
+        "netgen: t.json: layer 'b' cannot be cut by value: its kernels have equal TPM\n")
+
+
+def test_files_that_are_no_measurement(capsys):
+    def told(value):
+        return error(capsys, write(value)).removeprefix("netgen: t.json: ").rstrip("\n")
+
+    def changed(name, value):
+        return told(measurement(layer("a", [0.5, 0.6]) | {name: value}))
+
+    assert error(capsys, "none.json") == "netgen: File not found: none.json\n"
+    assert "not a TPM measurement" in told([])
+    assert "not a TPM measurement" in told({"layers": {}})
+    assert told(measurement()) == "field 'layers' is empty"
+    assert told(measurement(layer("a", [1, 0]), layer("a", [1, 0]))) == "layer 'a': is there twice"
+    assert told(measurement({"nam": "a"})) == "layers[0] must be an object with a 'name'"
+    assert told({"layers": [], "net": "x"}) == "field 'window' is missing"
+    assert changed("entropy", "high") == "layer 'a': field 'entropy' must be a number, 0 or more"
+    assert changed("entropy", float("nan")).endswith("'entropy' must be a number, 0 or more")
+    assert changed("dead", [False]) == "layer 'a': field 'dead' has 1 values, not 2"
+    assert changed("tpm", [0.5, 1.5]) == ("layer 'a': field 'tpm' must be a list of numbers from "
+                                          "0 to 1")
+    assert changed("group", 0) == "layer 'a': field 'group' must be a number of groups"
+    assert changed("group", 3) == "layer 'a': 2 outputs are not a multiple of 3 groups"
+    assert changed("classifier", 0) == "layer 'a': field 'classifier' must be true or false"
+    Path("t.json").write_text('{"layers": 1')
+    assert error(capsys, "t.json").startswith("netgen: t.json: not JSON: ")
+
+
+def test_as_a_command():
+    path = write(measurement(layer("a", [0.1, 0.9], 2), layer("b", [0.1, 0.9], 1)))
+    done = subprocess.run([sys.executable, "-m", "netgen", "plan", path], capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["layers"][0]["fast"] == [1]
+
+
+# --- the file ---
+
+CONV = {"layer": "conv1", "kind": "residual", "fast": [0, 2], "slow": [1]}
+
+
+def refused(value):
+    Path("p.json").write_text(value if isinstance(value, str) else json.dumps(value))
+    with pytest.raises(growth.PlanError) as reason:
+        growth.read_plan("p.json")
+    text = str(reason.value)
+    assert text.startswith("p.json: ")
+    assert "\n" not in text
+    return text.removeprefix("p.json: ")
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_what_is_written_is_read(tmp_path_factory, data):
+    name = st.text(st.characters(codec="utf-8"), min_size=1)
+    names = data.draw(st.lists(name, unique=True, max_size=4))
+    layers = []
+    for name in names:
+        channels = data.draw(st.permutations(range(data.draw(st.integers(2, 9)))))
+        cut = data.draw(st.integers(1, len(channels) - 1))
+        layers.append(growth.LayerPlan(name, data.draw(st.sampled_from(growth.KINDS)),
+                                       tuple(channels[:cut]), tuple(channels[cut:]), "because"))
+        assert layers[-1].num_output == len(channels)
+    plan = growth.Plan(tuple(layers), {"seed": 1, "deep": {"list": [[1], {}], "none": None}})
+    path = tmp_path_factory.getbasetemp() / "p.json"
+    path.write_text(growth.to_json(plan))
+    assert growth.read_plan(path) == plan
+
+
+def test_json_text_is_json():
+    value = {"a": [], "b": {}, "c": [{"d": [1, 2.5, None]}, []], "e": "\u00e9\n", "f": [[1], [2]]}
+    assert json.loads(json_text(value)) == value
+    with pytest.raises(ValueError, match="JSON"):
+        json_text([float("nan")])
+
+
+def test_why_and_meta_may_be_left_out():
+    Path("p.json").write_text(json.dumps({"layers": [CONV]}))
+    assert growth.read_plan("p.json") == growth.Plan(
+        (growth.LayerPlan("conv1", "residual", (0, 2), (1,), ""),), {})
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"kind": "resnet"}, "field 'kind' is 'resnet', not residual, extension, skip"),
+    ({"kind": ["skip"]}, "field 'kind' is ['skip'], not residual, extension, skip"),
+    ({"fast": []}, "field 'fast' must be a list of output channels, not empty"),
+    ({"slow": 1}, "field 'slow' must be a list of output channels, not empty"),
+    ({"fast": [0, "2"]}, "field 'fast' holds '2', not an output channel"),
+    ({"fast": [0, True]}, "field 'fast' holds True, not an output channel"),
+    ({"fast": [0, 2.0]}, "field 'fast' holds 2.0, not an output channel"),
+    ({"slow": [-1]}, "field 'slow' holds -1, not an output channel"),
+    ({"fast": [0, 2, 0]}, "field 'fast' holds channel 0 twice"),
+    ({"slow": [1, 2]}, "channel 2 is in 'fast' and in 'slow'"),
+    ({"slow": [3]}, "channel 1 is neither in 'fast' nor in 'slow', which name 3 channels up to 3"),
+    ({"why": None}, "field 'why' must be text"),
+    ({"kernels": 3}, "unknown field 'kernels' (known: layer, kind, fast, slow, why)"),
+])
+def test_malformed_layers(change, told):
+    assert refused({"layers": [CONV | change]}) == f"layer 'conv1': {told}"
+
+
+@pytest.mark.parametrize("field", ["kind", "fast", "slow"])
+def test_missing_fields(field):
+    value = {key: CONV[key] for key in CONV if key != field}
+    assert refused({"layers": [value]}) == f"layer 'conv1': field '{field}' is missing"
+
+
+def test_malformed_plans():
+    assert refused([]) == "a plan is an object with the fields 'layers' and 'meta'"
+    assert refused({}) == "field 'layers' must be a list"
+    assert refused({"layers": [], "meta": []}) == "field 'meta' must be an object"
+    assert refused({"layers": [], "mta": {}}) == "unknown field 'mta' (known: layers, meta)"
+    nameless = "must be an object whose field 'layer' names a layer"
+    assert refused({"layers": [CONV, 7]}) == f"layers[1] {nameless}"
+    assert refused({"layers": [{**CONV, "layer": ""}]}) == f"layers[0] {nameless}"
+    assert refused({"layers": [CONV, CONV]}) == "layer 'conv1' is planned twice"
+    assert refused('{"layers": [') == "not JSON: Expecting value: line 1 column 13 (char 12)"
+    assert refused('{"layers": [], "layers": []}') == "not JSON: 'layers' is given twice"
+    assert refused("[" * 100_000).startswith("not JSON: ")
+    Path("p.json").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(growth.PlanError, match=r"^p\.json: not JSON: "):
+        growth.read_plan("p.json")
+    with pytest.raises(growth.PlanError, match=r"^File not found: none\.json$"):
+        growth.read_plan("none.json")
+
+
+def test_layer_plans_made_by_code_are_checked_too():
+    with pytest.raises(growth.PlanError, match="^layer 'a': channel 0 is in 'fast' and in 'slow'"):
+        growth.LayerPlan("a", "skip", (0,), (0,))
+    with pytest.raises(growth.PlanError, match="field 'layer' must be the name of a layer"):
+        growth.LayerPlan("", "skip", (0,), (1,))
+    assert growth.LayerPlan("a", "skip", [0], [1]).fast == (0,)
+
+
+def test_importing_growth_for_a_net_brings_no_numpy():
+    code = "import sys, netgen.growth; sys.exit('numpy' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60).returncode == 0
+    assert all(hasattr(growth, name) for name in growth.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'grow'"):
+        growth.grow  # noqa: B018

@@ -1,0 +1,56 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def test_table(tool, example, writer, tmp_path):
+    example(net="A").done().write(tmp_path / "a.log")
+    example(net="B", accuracies=("0.1", "0.9", "0.9")).wait(7200).done().write(tmp_path / "b.log")
+    writer(prefix=False).solving("").display(0, "2.3").write(tmp_path / "none.log")
+    paths = [tmp_path / name for name in ("a.log", "b.log", "none.log")]
+    status, out, err = tool("best_accuracy", *paths)
+    assert (status, err) == (0, "")
+    assert [line.split() for line in out.replace(f"{tmp_path}/", "").splitlines()] == [
+        ["log", "net", "output", "best", "iteration", "final", "time", "state"],
+        ["a.log", "A", "accuracy", "0.8", "100", "0.7", "9", "s", "done"],
+        ["b.log", "B", "accuracy", "0.9", "100", "0.9", "2", "h", "00", "min", "done"],
+        ["none.log", "-", "-", "-", "-", "-", "-", "unfinished"],
+    ]
+
+
+def test_json(tool, writer, tmp_path):
+    log = writer().solving("G").test(0, ("top-1", "0.2"), ("top-5", "nan"))
+    log.test(0, ("top-1", "0.1"), net=1).test(50, ("top-1", "0.4"), ("top-5", "nan"))
+    path = log.write(tmp_path / "g.log")
+    status, out, _ = tool("best_accuracy", "--json", path)
+    assert status == 0
+    rows = json.loads(out, parse_constant=pytest.fail)
+    common = {"log": str(path), "net": "G", "time": 3.008, "state": "unfinished"}
+    assert rows == [
+        common | {"output": "top-1", "best": 0.4, "iteration": 50, "final": 0.4},
+        common | {"output": "top-5", "best": None, "iteration": None, "final": "NaN"},
+        common | {"output": "net1/top-1", "best": 0.1, "iteration": 0, "final": 0.1},
+    ]
+
+
+def test_bad_input_is_one_line(tool, tmp_path):
+    assert tool("best_accuracy", "absent.log") == (
+        1, "", "best_accuracy: absent.log: No such file or directory\n"
+    )  # fmt: skip
+    status, _, err = tool("best_accuracy", "--nonsense", "x.log")
+    assert (status, err.count("\n")) == (1, 1)
+
+
+def test_a_reader_that_stops_early_is_no_error(example, tmp_path):
+    path = example().write(tmp_path / "a.log")
+    script = Path(__file__).parents[2] / "tools" / "best_accuracy.py"
+    command = [sys.executable, script, *[str(path)] * 3000]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first.stdout.readline()
+    first.stdout.close()
+    assert first.stderr.read() == ""
+    first.stderr.close()
+    assert first.wait() == 1
