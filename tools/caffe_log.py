@@ -24,6 +24,7 @@ SOLVING = re.compile(rb"Solving\b ?(.*)")
 END = re.compile(rb"Optimization (Done|stopped)|\*\*\* (Check failure)")
 ENDINGS = {b"Done": "done", b"stopped": "stopped", b"Check failure": "failed"}
 WINDOWS_NAN = re.compile(rb"([-+]?)(1\.#INF|1\.#IND|1\.#QNAN|nan\(ind\))")
+FATAL = re.compile(rb"F(?:\d{4})?\d{4} \d\d:\d\d:\d\d\.")
 STAMP = re.compile(rb"[IWEF]((?:\d{4})?\d{4} \d\d:\d\d):\d\d\.\d{6}")
 
 BLOCK = 1 << 18  # its lines fit a processor's cache
@@ -195,10 +196,9 @@ class Log:
                 self._net = int(testing[2])
                 self._columns.clear()
         elif end := END.match(message):
-            self._clock.seconds(line)
-            self.runs[-1].ended = self.ended or ENDINGS[end[1] or end[2]]
-            self._iteration = inf  # whatever follows is another run
-            self._columns.clear()
+            self._end(line, ENDINGS[end[1] or end[2]])
+        elif FATAL.match(line):
+            self._end(line, "failed")
         elif solving := SOLVING.match(message):
             self._start_run()
             self.runs[-1].net = solving[1].decode("utf-8", "replace").strip()
@@ -207,6 +207,12 @@ class Log:
             self._start_run()
             if message.startswith(b"Starting"):
                 self._clock.start(line)
+
+    def _end(self, line, how):
+        self._clock.seconds(line)
+        self.runs[-1].ended = self.ended or how
+        self._iteration = inf  # whatever follows is another run
+        self._columns.clear()
 
 
 def _number(text):

@@ -8,9 +8,13 @@ weights were transferred with `--init preserve` differs by float32 rounding alon
 
 import json
 import os
+import sys
+from pathlib import Path
 
 import torch
 from commandline import Parser, run
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for netgen, where it is not installed
 
 from netgen import graph, schema
 from netgen.describe import describe

@@ -14,23 +14,35 @@ _LATER = {
     "table": "tpm_command",
     "TpmError": "tpm_file",
     "read_tpm": "tpm_file",
+    "SplitError": "split",
+    "split_net": "split",
+    "Init": "transfer",
+    "TransferError": "transfer",
+    "transfer_weights": "transfer",
+    "grow_history": "history",
 }
 
 __all__ = [
     "FACTOR",
+    "Init",
     "KINDS",
     "LayerPlan",
     "Plan",
     "PlanError",
+    "SplitError",
     "TpmError",
+    "TransferError",
+    "grow_history",
     "make_plan",
     "mean_entropy",
     "measure",
     "read_plan",
     "read_tpm",
     "select",
+    "split_net",
     "table",
     "to_json",
+    "transfer_weights",
 ]
 
 

@@ -29,7 +29,8 @@ from netgen.growth.split import apply, split_net
 from netgen.schema import caffe_pb
 
 INITS = ("study", "preserve")
-# Ours: the study gives none. Over 96 channels it adds a tenth of their typical size to each.
+# Ours: the study gives no value. In a quarter-width All-CNN-C trained to 38 % (n = 1), extensions
+# of conv1, conv2 and conv8 with this noise moved the scores by 6 % of the largest.
 NOISE = 0.01
 
 

@@ -85,7 +85,7 @@ def test_every_bundled_net_trains_with_all_its_convolutions_split(name, cifar, t
 
 
 NET = """
-layer { name: "data" type: "Data" top: "data" top: "label"
+layer { name: "data" type: "Data" top: "data" top: "label" transform_param { crop_size: 32 }
         data_param { source: "%s" batch_size: 4 backend: LMDB } }
 layer { name: "a" type: "Convolution" bottom: "data" top: "a" param { name: "first" }
         convolution_param { num_output: 3 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }

@@ -89,7 +89,11 @@ def geometries(draw):
 def test_convolution(one_layer, g):
     stride, pad, dilation = (g["how"][name] for name in ("stride", "pad", "dilation"))
     for n, k, s, p, d in zip(g["size"], g["kernel"], stride, pad, dilation, strict=True):
-        assume(n + 2 * p - d * (k - 1) - 1 > -s)
+        room = n + 2 * p - d * (k - 1) - 1
+        assume(room > -s)
+        # oneDNN 3.12 may crash where every window lies in the padding.
+        cells = {i * s - p + c * d for i in range(int(room / s) + 1) for c in range(k)}
+        assume(cells & set(range(n)))
     x = RANDOM.normal(size=(2, g["channels"], *g["size"]))
     layer = one_layer('type: "Convolution" ' + param(g["outputs"], g["kernel"], **g["how"]), x)
     (top,) = layer.forward()

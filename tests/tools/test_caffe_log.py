@@ -251,6 +251,12 @@ def test_how_it_ended(parse, example, lines, ended):
     assert parse(log.text()).ended == ended
 
 
+def test_a_fatal_line_ends_a_run(parse, example):
+    fatal = "F1122 10:00:09.000000 1 caffe.cpp:439] Unknown layer type: X (layer 'a')\n"
+    assert parse(fatal).ended == "failed"
+    assert parse(example().text() + fatal).ended == "failed"
+
+
 def test_runs_begin_at_markers_and_where_iterations_go_back(parse, example):
     first, resumed = example(net="A"), example(net="B")
     both = parse(first.text() + resumed.text())
