@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from netgen import cli, nets
+from netgen import nets, render
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
 
@@ -26,7 +26,7 @@ def main(argv):
     parser.add_argument("--check", action="store_true",
                         help="write nothing; status 1 where a file differs")
     check = parser.parse_args(argv).check
-    texts = {Path(path): cli.render(command).encode() for path, command in bundled().items()}
+    texts = {Path(path): render.render(command).encode() for path, command in bundled().items()}
     stale = [path for path, text in texts.items()
              if not path.is_file() or path.read_bytes() != text]
     if check and stale:

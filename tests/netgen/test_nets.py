@@ -163,7 +163,7 @@ def test_unknown_net():
 
 @pytest.mark.parametrize("path", bundled())
 def test_generated_file_is_fresh(path):
-    from netgen.cli import render
+    from netgen.render import render
 
     assert (ROOT / path).read_text() == render(bundled()[path]), "run: make prototxt"
 

@@ -1,0 +1,119 @@
+"""Arguments of `python -m netgen NET` and `solver NET` to prototxt text."""
+
+import argparse
+import shlex
+
+from netgen import nets, solvers
+from netgen.errors import CaffeError
+from netgen.schema import to_text
+
+
+def render(argv):
+    """The prototxt that `python -m netgen ARGV...` writes for a net or a solver.
+
+    Raises CaffeError; SystemExit where argparse refuses the arguments.
+    """
+    return text(parse(argv))
+
+
+def text(args):
+    chosen = {key: value for key, value in vars(args).items()
+              if key not in ("name", "command", "deploy", "output") and value is not None}
+    if args.command == "solver":
+        message = solvers.build(args.name, solvers.SolverOptions(**chosen))
+    else:
+        message = nets.build(args.name, nets.NetOptions(**chosen), args.deploy)
+    return f"# {_command_line(args, chosen)}\n{to_text(message)}"
+
+
+def _command_line(args, chosen):
+    words = ["python", "-m", "netgen", *([args.command] if args.command else []), args.name]
+    if getattr(args, "deploy", False):
+        words.append("--deploy")
+    for key, value in chosen.items():
+        words += [f"--{key.replace('_', '-')}", f"{value}"]
+    return " ".join(shlex.join(words).splitlines())
+
+
+def parse(argv):
+    if any("\udc80" <= char <= "\udcff" for char in "".join(argv)):  # bytes that were not UTF-8
+        raise CaffeError("arguments must be UTF-8 text")
+    parser = _net_parser()
+    if argv[:1] == ["solver"]:
+        parser, argv = _solver_parser(), argv[1:]
+    args, unknown = parser.parse_known_args(argv)
+    nets.check_name(args.name)  # before complaining about what follows a mistyped command
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args
+
+
+def _parser(command, name_help, **texts):
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **texts)
+    parser.set_defaults(command=command)
+    parser.add_argument("name", metavar="NET", help=name_help)
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")
+    return parser
+
+
+def _net_parser():
+    known = "\n".join(f"  {name:10} {summary}" for name, (summary, _) in nets.NETS.items())
+    parser = _parser(
+        None, "one of the nets below", prog="python -m netgen",
+        usage="%(prog)s NET [options]\n"
+              "       %(prog)s solver NET [options]\n"
+              "       %(prog)s describe NET.prototxt [--json]\n"
+              "       %(prog)s generate [--check]\n"
+              "       %(prog)s tpm NET.prototxt SNAPSHOT... [options]\n"
+              "       %(prog)s plan TPM.json [options]\n"
+              "       %(prog)s split NET.prototxt --plan PLAN.json [options]\n"
+              "       %(prog)s transfer NET.prototxt WEIGHTS.caffemodel --plan PLAN.json [options]",
+        description="Write a bundled net as prototxt: train and test net in one file.\n"
+                    "solver writes its solver, describe prints a table of any net,\n"
+                    "generate rewrites prototxt/ and solvers/ (--check: only compares),\n"
+                    "tpm measures how straight the kernels of a training travel,\n"
+                    "plan chooses layers to split and their fast and slow kernels,\n"
+                    "split writes the net grown by a plan, transfer its weights.",
+        epilog=f"nets:\n{known}\n\n"
+               "examples:\n"
+               "  python -m netgen baseline --width 0.25 -o narrow.prototxt\n"
+               "  python -m netgen solver baseline --net narrow.prototxt --epochs 20\n"
+               "  python -m netgen describe narrow.prototxt\n")
+    add = parser.add_argument
+    add("--deploy", action="store_true", help="the net for use: an Input layer, Softmax at the end")
+    add("--width", type=float, metavar="W", help="factor on all channels but the classes (1)")
+    add("--batch-size", type=int, metavar="N", help="128; 1 with --deploy")
+    add("--test-batch-size", type=int, metavar="N", help="100; should divide the test set")
+    add("--data", metavar="DIR", help="folder of the LMDBs (data/cifar10)")
+    add("--weight-filler", metavar="|".join(nets.WEIGHT_FILLERS), help="msra")
+    add("--input-dropout", type=float, metavar="R", help="ratio on the image (0.2); 0 for none")
+    add("--dropout", type=float, metavar="R", help="ratio inside the net (0.5); 0 for none")
+    return parser
+
+
+def _solver_parser():
+    parser = _parser(
+        "solver", ", ".join(nets.NETS), prog="python -m netgen solver",
+        description="Write the solver of a bundled net: the schedule of the All-CNN paper.\n"
+                    "The rate drops to a tenth at 4/7, 5/7 and 6/7 of any length of training.")
+    add = parser.add_argument
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=float, metavar="N", help="350")
+    length.add_argument("--max-iter", type=int, metavar="N", help="iterations, in place of epochs")
+    add("--batch-size", type=int, metavar="N", help="the net's in training (128)")
+    add("--train-size", type=int, metavar="N", help="training images (50000)")
+    add("--test-size", type=int, metavar="N", help="test images (10000)")
+    add("--test-batch-size", type=int, metavar="N", help="the net's in testing (100)")
+    add("--base-lr", type=float, metavar="LR", help="0.05; the paper: 0.25, 0.1, 0.05 or 0.01")
+    add("--momentum", type=float, metavar="M", help="0.9; none for AdaGrad and RMSProp")
+    add("--weight-decay", type=float, metavar="L", help="0.001")
+    add("--type", metavar="T", help=f"{', '.join(solvers.SOLVER_TYPES)}")
+    add("--lr-policy", metavar="P", help="multistep (the paper's), poly (linear to 0), fixed")
+    add("--test-interval", type=int, metavar="N", help="iterations from test to test (500)")
+    add("--display", type=int, metavar="N", help="iterations from line to line (100)")
+    add("--snapshot", type=int, metavar="N", help="iterations from snapshot to snapshot (1000)")
+    add("--net", metavar="PATH", help="the net's prototxt (prototxt/NET.prototxt)")
+    add("--prefix", metavar="PATH", help="of snapshots (snapshots/NET)")
+    add("--random-seed", type=int, metavar="N", help="none: from the clock")
+    return parser
