@@ -17,6 +17,7 @@ def render(argv):
 
 
 def text(args):
+    """The prototxt that parsed arguments ask for, its command as first line."""
     chosen = {key: value for key, value in vars(args).items()
               if key not in ("name", "command", "deploy", "output") and value is not None}
     if args.command == "solver":
@@ -36,6 +37,7 @@ def _command_line(args, chosen):
 
 
 def parse(argv):
+    """The arguments of `NET ...` or `solver NET ...`; as `render` for what it raises."""
     if any("\udc80" <= char <= "\udcff" for char in "".join(argv)):  # bytes that were not UTF-8
         raise CaffeError("arguments must be UTF-8 text")
     parser = _net_parser()

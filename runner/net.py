@@ -54,6 +54,8 @@ class Net:
             while len(step.tops) < len(step.shapes.tops):  # a loss nobody named
                 step.tops.append(f"(automatic) {step.name} {len(step.tops)}")
                 glog.info(f"{step.name} -> (automatic)", "net.cpp:382")
+            if step.layer.holds_a_layer():
+                glog.info(f"Creating layer {step.name}", "layer_factory.hpp:77")
             glog.info(f"Setting up {step.name}", "net.cpp:124")
             step.loss_weights = step.layer.loss_weights(len(step.tops))
             for top, shape, weight in zip(
@@ -69,9 +71,15 @@ class Net:
             self.steps.append(step)
         wire_backward(self.steps, force=param.force_backward)
         for step in reversed(self.steps):
-            verb = "needs" if step.needs_backward else "does not need"
-            glog.info(f"{step.name} {verb} backward computation.", "net.cpp:200")
+            verb, line = ("needs", 200) if step.needs_backward else ("does not need", 202)
+            glog.info(f"{step.name} {verb} backward computation.", f"net.cpp:{line}")
             self._check_gradients(step)
+        self._rewritten = {
+            name: None
+            for step in self.steps
+            for name, needs in zip(step.bottoms, step.bottom_needs, strict=True)
+            if step.needs_backward and needs
+        }
         self.outputs = sorted(available)
         for name in self.outputs:
             glog.info(f"This network produces output {name}", "net.cpp:244")
@@ -178,10 +186,27 @@ class Net:
             for name, top, weight in zip(step.tops, tops, step.loss_weights, strict=True):
                 blobs[name] = top
                 if weight:
-                    total = top.sum() if top.dim() else top
-                    objective.append(total if weight == 1 else total * weight)
+                    objective.append(self._weighted(name, top, weight))
         loss = sum(objective) if objective else torch.zeros((), device=self.context.device)
         return loss, {name: blobs[name].detach() for name in self.outputs}
+
+    def _weighted(self, name, top, weight):
+        """A top's share of the objective: in Caffe, its dot product with its own gradient.
+
+        The gradient starts as the loss weight, and that is where it stays if a Split keeps
+        those who read the top apart. Without one (the weight is a loss layer's own, not
+        spelled out) the reader's backward overwrites it: what it writes is the only gradient
+        that goes back, and weighs the value in the next forward.
+        """
+        if name in self._rewritten:
+            written = self._rewritten[name]
+            if top.requires_grad:
+                top.register_hook(lambda gradient: self._rewritten.update({name: gradient}))
+            top = top.detach()
+            if written is not None:
+                return (top * written).sum()
+        total = top.sum() if top.dim() else top
+        return total if weight == 1 else total * weight
 
     @staticmethod
     def _bottoms(step, blobs):

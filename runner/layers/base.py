@@ -66,6 +66,10 @@ class Layer:
             self._shapes[key] = graph.layer_shapes(self.param, list(key), self.phase)
         return self._shapes[key]
 
+    def holds_a_layer(self):
+        """Does Caffe set up a second layer inside this one, and log it?"""
+        return False
+
     def fillers(self):
         """One FillerParameter a blob; a missing one leaves the blob zero."""
         return []

@@ -90,6 +90,9 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
     A second top holds the probabilities; no gradient flows through it, as in Caffe.
     """
 
+    def holds_a_layer(self):
+        return True  # a Softmax
+
     def forward(self, bottoms, blobs):
         scores, labels = bottoms
         p = self.param.loss_param
@@ -115,6 +118,9 @@ class InfogainLoss(Loss, type="InfogainLoss"):
 
     refuses_backward_to = (1, 2)
     no_force_backward = (1, 2)
+
+    def holds_a_layer(self):
+        return True  # a Softmax
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)

@@ -107,6 +107,9 @@ class Scale(Layer, type="Scale"):
         self.axis = _axis(self.param.scale_param, bottoms)
         return shapes
 
+    def holds_a_layer(self):
+        return self.param.scale_param.bias_term  # a Bias
+
     def fillers(self):
         p = self.param.scale_param
         weight = p.filler if p.HasField("filler") else constant_filler(1)

@@ -70,7 +70,7 @@ def _window_sizes(size, kernel, stride, pad, out, device):
 
 def ave_pool(x, kernel, stride, pad, out):
     """Caffe's AVE pooling: padding counts in the divisor, what hangs over it does not."""
-    if out == (1, 1) and tuple(kernel) == tuple(x.shape[2:]) and not any(pad):
+    if tuple(kernel) == tuple(x.shape[2:]) and not any(pad):
         return x.mean((2, 3), keepdim=True)
     ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
     if ceil_mode is not None:

@@ -26,6 +26,8 @@ def close_to(values, mean, std):
 
 def uniform_between(values, low, high):
     assert low <= values.min() and values.max() <= high
+    reach = 10 * (high - low) / values.size  # of n values the extreme ones are about 1/n away
+    assert values.min() < low + reach and values.max() > high - reach
     close_to(values, (low + high) / 2, (high - low) / math.sqrt(12))
 
 
