@@ -4,16 +4,20 @@ import os
 import sys
 
 from netgen.errors import CaffeError
+from runner import external, glog
 from runner import flags as gflags
-from runner import glog
 
 COMMANDS = ("device_query", "test", "time", "train")
 
 
 def main(arguments=None):
     """Run `caffe <command> <args>`; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        flags = gflags.parse(sys.argv[1:] if arguments is None else arguments)
+        own, others = gflags.take_own(words)
+        if own.get("engine") == "pycaffe":
+            return _run_external(others, own)
+        flags = gflags.parse(words)
     except gflags.FlagError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
@@ -45,6 +49,17 @@ def main(arguments=None):
         glog.fatal(f"{where}{error.strerror or error}", "caffe.cpp:439")
     finally:
         glog.log.close_file()
+    return 1
+
+
+def _run_external(words, own):
+    """The exit status of an external Caffe, which reads the words itself."""
+    try:
+        return external.run(words, own)
+    except CaffeError as error:
+        glog.fatal(str(error), "caffe.cpp:439")
+    except OSError as error:
+        glog.fatal(f"{error.filename}: {error.strerror}", "caffe.cpp:439")
     return 1
 
 

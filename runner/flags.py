@@ -7,8 +7,8 @@ from netgen.errors import CaffeError
 
 VERSION = "1.0.0"
 
-#: name -> (default, help). Caffe's own, then ours.
-FLAGS = {
+#: name -> (default, help). Caffe's own (log_dir is glog's).
+CAFFE_FLAGS = {
     "gpu": ("", "Optional; run in GPU mode on the given device IDs separated by ','. "
                 "Use '-gpu all' to run on all available GPUs."),
     "solver": ("", "The solver definition protocol buffer text file."),
@@ -27,6 +27,15 @@ FLAGS = {
     "log_dir": ("", "Optional; also write the log to a file in this directory; by default to "
                     "./logs where that exists (train)."),
 }  # fmt: skip
+
+#: Ours alone: an external Caffe does not know them.
+OWN_FLAGS = {
+    "engine": ("torch", "Optional; what runs the nets: torch, the embedded engine, or pycaffe, "
+                        "an external C++ Caffe (CAFFE_ROOT, or built by `make pycaffe`)."),
+}  # fmt: skip
+
+FLAGS = {**CAFFE_FLAGS, **OWN_FLAGS}
+ENGINES = ("torch", "pycaffe")
 
 USAGE = """caffe: command line brew
 usage: caffe <command> <args>
@@ -63,32 +72,62 @@ class Flags:
 
 def parse(arguments):
     """Flags from the words after the program's name. Raises FlagError."""
-    flags, rest = Flags(), list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            flags.words += rest
-            break
-        if not word.startswith("-") or word == "-":
-            flags.words.append(word)
-            continue
-        name, equals, value = word.lstrip("-").partition("=")
-        name = name.replace("-", "_")
-        if name in ("help", "h", "version"):
+    flags = Flags()
+    for words, name, value in _walk(arguments):
+        if name is None:
+            flags.words += words[1:] if words[0] == "--" else words
+        elif name in ("help", "h", "version"):
             flags.values[name] = True
-            continue
-        if name not in FLAGS:
+        elif name not in FLAGS:
             raise FlagError(f"unknown command line flag '{name}'")
-        if not equals:
-            if not rest:
-                raise FlagError(f"flag '--{name}' is missing its argument; flag description: "
-                                f"{FLAGS[name][1]}")
-            value = rest.pop(0)
-        flags.values[name] = _typed(name, value)
+        else:
+            flags.values[name] = _typed(name, value)
     return flags
 
 
+def take_own(arguments):
+    """(values of OWN_FLAGS that were given, all other words as they were). Raises FlagError.
+
+    Other flags are not looked at: an external Caffe may have more than we know.
+    """
+    own, others = {}, []
+    for words, name, value in _walk(arguments):
+        if name in OWN_FLAGS:
+            own[name] = _typed(name, value)
+        else:
+            others += words
+    return own, others
+
+
+def _walk(arguments):
+    """(its words, the flag's name, its value) for each flag; (words, None, None) for the rest."""
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            yield [word, *rest], None, None
+            return
+        if not word.startswith("-") or word == "-":
+            yield [word], None, None
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        name = name.replace("-", "_")
+        if equals:
+            yield [word], name, value
+        elif name in FLAGS and rest:
+            value = rest.pop(0)
+            yield [word, value], name, value
+        else:
+            yield [word], name, None
+
+
 def _typed(name, value):
+    if value is None:
+        raise FlagError(f"flag '--{name}' is missing its argument; flag description: "
+                        f"{FLAGS[name][1]}")
+    if name == "engine" and value not in ENGINES:
+        raise FlagError(f"illegal value '{value}' specified for flag 'engine': "
+                        f"{' or '.join(ENGINES)}")
     if not isinstance(FLAGS[name][0], int):
         return value
     digits = re.fullmatch(r"\s*([-+]?)(0x[0-9a-f]+|[0-9]+)", value, re.IGNORECASE)

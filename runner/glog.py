@@ -67,6 +67,7 @@ class Log:
             f"{severity}{date} {clock}.{micros:06d} "
             f"{threading.get_native_id():5d} {where}] {message}"
         )
+        text = text.removesuffix("\n")  # glog ends a line that ends already no second time
         if self._file is not None:
             self._file.write(text + "\n")
         try:

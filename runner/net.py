@@ -8,7 +8,7 @@ from netgen.schema import caffe_pb
 from runner import glog
 from runner.layers import LAYER_TYPES, Context
 from runner.parameters import Parameters
-from runner.wiring import Step, wire_backward, wire_forward
+from runner.wiring import Step, force_backward, wire_backward, wire_forward
 
 
 class Net:
@@ -22,9 +22,7 @@ class Net:
     def __init__(self, param, context=None):
         self.context = context or Context()
         self.phase = param.state.phase
-        filtered = graph.filter_net(
-            param, param.state, log=lambda line: glog.info(line, "net.cpp:296")
-        )
+        filtered = graph.filter_net(param, param.state, log=glog.info)
         glog.info(
             f"Initializing net from parameters: \n{schema.to_text(filtered)}", "net.cpp:53"
         )
@@ -69,10 +67,13 @@ class Net:
             glog.info(f"Memory required for data: {memory * 4}", "net.cpp:139")
             self._add_blobs(step, needs)
             self.steps.append(step)
-        wire_backward(self.steps, force=param.force_backward)
+        wire_backward(self.steps)
         for step in reversed(self.steps):
             verb, line = ("needs", 200) if step.needs_backward else ("does not need", 202)
             glog.info(f"{step.name} {verb} backward computation.", f"net.cpp:{line}")
+        if param.force_backward:
+            force_backward(self.steps)
+        for step in self.steps:
             self._check_gradients(step)
         self._rewritten = {
             name: None
@@ -93,8 +94,9 @@ class Net:
                 f"(known types: {', '.join(sorted(LAYER_TYPES))})"
             )
         glog.info(f"Creating layer {param.name}", "layer_factory.hpp:77")
+        step = Step(LAYER_TYPES[param.type](param, self.context), param)
         glog.info(f"Creating Layer {param.name}", "net.cpp:86")
-        return Step(LAYER_TYPES[param.type](param, self.context), param)
+        return step
 
     def _connect(self, step, shapes, available):
         for i, name in enumerate(step.param.bottom):

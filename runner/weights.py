@@ -9,7 +9,7 @@ from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.graph import shape_string
 from netgen.schema import caffe_pb
-from runner import glog, hdf5
+from runner import glog, hdf5, upgrades
 
 _LEGACY_AXES = ("num", "channels", "height", "width")
 
@@ -44,7 +44,7 @@ def load_weights(net, path):
 
 
 def _read_binary(path):
-    param = schema.read_caffemodel(path)
+    param = upgrades.read_caffemodel(path)
     return {layer.name: list(layer.blobs) for layer in param.layer}
 
 

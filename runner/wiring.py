@@ -55,7 +55,7 @@ def wire_forward(step, specs, blob_needs):
         blob_needs.update(step.tops)
 
 
-def wire_backward(steps, force=False):
+def wire_backward(steps):
     """Walk back from the losses: a layer none of them depends on needs no backward."""
     under_loss, cut = set(), set()
     for step in reversed(steps):
@@ -74,11 +74,14 @@ def wire_backward(steps, force=False):
                 step.bottom_needs[i] = False
             if not step.bottom_needs[i]:
                 cut.add(name)
-    if force:
-        for step in steps:
-            step.needs_backward = True
-            step.blob_needs = [True] * len(step.blob_needs)
-            step.bottom_needs = [
-                needs or i not in step.layer.no_force_backward
-                for i, needs in enumerate(step.bottom_needs)
-            ]
+
+
+def force_backward(steps):
+    """Let backward reach every blob and bottom but labels, as `force_backward: true` asks."""
+    for step in steps:
+        step.needs_backward = True
+        step.blob_needs = [True] * len(step.blob_needs)
+        step.bottom_needs = [
+            needs or i not in step.layer.no_force_backward
+            for i, needs in enumerate(step.bottom_needs)
+        ]

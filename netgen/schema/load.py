@@ -9,19 +9,22 @@ from netgen.schema.text import read_text
 from netgen.schema.upgrade import upgrade_net, upgrade_solver
 
 
-def read_net(path):
-    """A net's prototxt, upgraded to the current format. Raises SchemaError."""
-    return _upgraded(read_text(path, caffe_pb.NetParameter), upgrade_net, path)
+def read_net(path, notes=None):
+    """A net's prototxt, upgraded to the current format. Raises SchemaError.
+
+    notes: a list that gets the lines upgrade_net returns, here and in the next two.
+    """
+    return _upgraded(read_text(path, caffe_pb.NetParameter), upgrade_net, path, notes)
 
 
-def read_caffemodel(path):
+def read_caffemodel(path, notes=None):
     """A binary net with its weights, upgraded to the current format. Raises SchemaError."""
-    return _upgraded(read_binary(path, caffe_pb.NetParameter), upgrade_net, path)
+    return _upgraded(read_binary(path, caffe_pb.NetParameter), upgrade_net, path, notes)
 
 
-def read_solver(path):
+def read_solver(path, notes=None):
     """A solver's prototxt, upgraded to the current format. Raises SchemaError."""
-    return _upgraded(read_text(path, caffe_pb.SolverParameter), upgrade_solver, path)
+    return _upgraded(read_text(path, caffe_pb.SolverParameter), upgrade_solver, path, notes)
 
 
 def read_solverstate(path):
@@ -34,9 +37,11 @@ def read_blob(path):
     return read_binary(path, caffe_pb.BlobProto)
 
 
-def _upgraded(message, upgrade, path):
+def _upgraded(message, upgrade, path, notes):
     try:
-        upgrade(message)
+        found = upgrade(message)
     except SchemaError as error:
         raise SchemaError(f"{os.fspath(path)}: {error}") from None
+    if notes is not None:
+        notes += found
     return message

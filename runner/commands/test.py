@@ -2,10 +2,9 @@
 
 import torch
 
-from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, weights
+from runner import glog, upgrades, weights
 from runner.debug_info import debug_info
 from runner.device import device_of, gpu_ids
 from runner.layers import Context
@@ -31,7 +30,7 @@ def test(flags):
     if not flags.weights:
         raise CaffeError("Need model weights to score.")
     device = choose_device(flags)
-    param = schema.read_net(flags.model)
+    param = upgrades.read_net(flags.model)
     net = Net(
         net_param_for(param, caffe_pb.TEST, flags.level, flags.stages()), Context(device)
     )

@@ -4,10 +4,9 @@ import time as clock
 
 import torch
 
-from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog
+from runner import glog, upgrades
 from runner.commands.test import choose_device
 from runner.layers import Context
 from runner.layerwise import Layerwise
@@ -29,7 +28,7 @@ def time(flags):
         raise CaffeError(f"-iterations {flags.iterations}: at least one is needed to time")
     phase = _phase(flags.phase)
     device = choose_device(flags)
-    param = schema.read_net(flags.model)
+    param = upgrades.read_net(flags.model)
     net = Net(net_param_for(param, phase, flags.level, flags.stages()), Context(device))
     glog.info("Performing Forward", "caffe.cpp:351")
     run = Layerwise(net)

@@ -4,10 +4,9 @@ import contextlib
 
 import torch
 
-from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog
+from runner import glog, upgrades
 from runner.device import device_of, gpu_ids
 from runner.progress import progress_bar
 from runner.signals import SignalHandler, effect
@@ -22,7 +21,7 @@ def train(flags):
         raise CaffeError(
             "Give a snapshot to resume training or weights to finetune but not both."
         )
-    param = schema.read_solver(flags.solver)
+    param = upgrades.read_solver(flags.solver)
     snapshot.resolve_prefix(param, flags.solver)
     param.train_state.level = flags.level
     param.train_state.stage.extend(flags.stages())

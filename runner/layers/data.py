@@ -14,11 +14,24 @@ from runner.layers.base import Layer
 class Data(Layer, type="Data"):
     """Batches of an LMDB: data, and with a second top the labels."""
 
-    def setup(self, bottoms):
+    def __init__(self, param, context):
+        super().__init__(param, context)
         # The stream depends on the run's seed and the layer, not on what else the net holds.
-        seed = (self.context.seed * 0x9E3779B1 + zlib.crc32(self.name.encode())) % 2**63
-        seed = seed ^ self.phase
-        self.feed = DataFeed(self.param, self.phase, seed, self.context.device, glog.info)
+        seed = (context.seed * 0x9E3779B1 + zlib.crc32(self.name.encode())) % 2**63
+        self._until_setup = []
+        self.feed = DataFeed(param, self.phase, seed ^ self.phase, context.device, self._tell)
+
+    def _tell(self, message, where):
+        # As in Caffe, a source is opened with its layer; the rest is told when that is set up.
+        if self._until_setup is None or where.startswith("db_"):
+            glog.info(message, where)
+        else:
+            self._until_setup.append((message, where))
+
+    def setup(self, bottoms):
+        told, self._until_setup = self._until_setup or [], None
+        for message, where in told:
+            glog.info(message, where)
         record = tuple(self.feed.data_shape[1:])
         return graph.layer_shapes(self.param, [], self.phase, data_shape=record)
 

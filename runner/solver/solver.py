@@ -8,7 +8,7 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, weights
+from runner import glog, upgrades, weights
 from runner.debug_info import debug_info
 from runner.layers import Context
 from runner.net import Net
@@ -94,13 +94,14 @@ class Solver:
         field = given[0]
         value = getattr(self.param, field)
         if field.endswith("net_param"):
-            glog.info(f"Creating training net specified in {field}.", "solver.cpp:88")
+            line = 97 if field == "net_param" else 88
+            glog.info(f"Creating training net specified in {field}.", f"solver.cpp:{line}")
             param = caffe_pb.NetParameter()
             param.CopyFrom(value)
         else:
-            kind = "net" if field == "net" else "train_net"
-            glog.info(f"Creating training net from {kind} file: {value}", "solver.cpp:102")
-            param = schema.read_net(value)
+            line = 102 if field == "net" else 92
+            glog.info(f"Creating training net from {field} file: {value}", f"solver.cpp:{line}")
+            param = upgrades.read_net(value)
         return self._net(param, caffe_pb.TRAIN, self.param.train_state)
 
     def _test_sources(self):
@@ -121,12 +122,12 @@ class Solver:
         if p.test_iter and p.test_interval <= 0:
             raise CaffeError(f"Check failed: param_.test_interval() > 0 ({p.test_interval} vs. 0)")
         sources = [("test_net_param", param) for param in p.test_net_param]
-        sources += [(f"test_net file: {path}", schema.read_net(path)) for path in p.test_net]
+        sources += [(f"test_net file: {path}", upgrades.read_net(path)) for path in p.test_net]
         for _ in range(len(p.test_iter) - own):
             if p.HasField("net_param"):
                 sources.append(("net_param", p.net_param))
             else:
-                sources.append((f"net file: {p.net}", schema.read_net(p.net)))
+                sources.append((f"net file: {p.net}", upgrades.read_net(p.net)))
         return sources
 
     def _test_nets(self):

@@ -65,19 +65,23 @@ def test_both_kinds_of_rule():
 
 
 @pytest.mark.parametrize(
-    "rule, why",
+    "rule, line, why",
     [
-        ("phase: TEST", "The NetState phase (0) differed from the phase (1)"),
-        ("min_level: 5", "The NetState level (3) is above the min_level (5)"),
-        ("max_level: 2", "The NetState level (3) is above the max_level (2)"),
-        ("stage: 'b'", "The NetState did not contain stage 'b'"),
-        ("not_stage: 'a'", "The NetState contained a not_stage 'a'"),
+        ("phase: TEST", 296, "The NetState phase (0) differed from the phase (1)"),
+        ("min_level: 5", 306, "The NetState level (3) is above the min_level (5)"),
+        ("max_level: 2", 316, "The NetState level (3) is above the max_level (2)"),
+        ("stage: 'b'", 332, "The NetState did not contain stage 'b'"),
+        ("not_stage: 'a'", 347, "The NetState contained a not_stage 'a'"),
     ],
 )
-def test_log_says_why_in_caffes_words(rule, why):
+def test_log_says_why_in_caffes_words(rule, line, why):
     lines = []
-    assert not kept(f"include {{ {rule} }}", lines.append, phase=TRAIN, level=3, stage=["a"])
-    assert lines == [f"{why} specified by a rule in layer l"]
+
+    def log(*told):
+        lines.append(told)
+
+    assert not kept(f"include {{ {rule} }}", log, phase=TRAIN, level=3, stage=["a"])
+    assert lines == [(f"{why} specified by a rule in layer l", f"net.cpp:{line}")]
 
 
 def test_order_and_other_fields_stay():

@@ -290,8 +290,9 @@ THEIRS = {name: os.environ.get(name) for name in ("CAFFE_ROOT", "PYCAFFE_CACHE")
 
 
 @pytest.fixture
-def real(monkeypatch):
+def real(monkeypatch, tmp_path):
     """The external Caffe of the user's environment; skips without one."""
+    monkeypatch.setenv("GLOG_log_dir", str(tmp_path))  # else it writes into /tmp
     for name, value in THEIRS.items():
         monkeypatch.delenv(name, raising=False)
         if value is not None:
@@ -318,6 +319,23 @@ def test_a_real_caffe_trains_resumes_tests_and_times(caffe, real, write_solver):
     assert tested.status == 0 and re.search(r"\] accuracy = [01]\.?\d*\n", tested.err)
     timed = caffe("time", "-engine=pycaffe", "-model=net.prototxt", "-iterations=2")
     assert timed.status == 0 and "Average Forward-Backward: " in timed.err
+
+
+def test_a_real_caffe_is_stopped(real, write_solver, tmp_path):
+    solver = write_solver(max_iter="100000000", test_iter=None, test_interval=None)
+    child = subprocess.Popen(
+        [OURS, "train", "-engine=pycaffe", f"-solver={solver}"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for line in child.stderr:
+            if "Iteration 1" in line:
+                child.send_signal(signal.SIGINT)
+                break
+        rest = child.communicate(timeout=60)[1]
+    finally:
+        child.kill()
+    assert child.returncode == 0 and "Optimization stopped early." in rest
+    assert len(list(tmp_path.glob("s_iter_*.solverstate"))) == 1
 
 
 def test_a_real_caffes_abort(caffe, real):

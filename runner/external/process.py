@@ -1,0 +1,61 @@
+"""An external Caffe's own process: its flags, its log, its signals and its exit status."""
+
+import signal
+import subprocess
+import sys
+
+from runner import glog
+from runner.external.find import find
+
+FORWARDED = ("SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT")
+
+#: What training has only with our engine.
+OURS_IN_TRAINING = (
+    "the log file in ./logs", "the progress bar", "resuming with data cursors and random states",
+)  # fmt: skip
+
+
+def run(words, own):
+    """Run the external Caffe with these words of its command line; returns the exit status.
+
+    own: the flags given that only our engine has; they are named and left out. Output goes where
+    ours goes, untouched. Death by signal n is status 128 + n. Raises CaffeError without a Caffe.
+    """
+    caffe = find()
+    missing = [f"-{name}" for name in own if name != "engine"]
+    if "train" in words:
+        missing += OURS_IN_TRAINING
+    note = f"; only -engine torch has {', '.join(missing)}" if missing else ""
+    glog.info(f"Engine: {caffe.tool} ({caffe.source}){note}", "caffe.cpp:439")
+    sys.stdout.flush()
+    return _run([str(caffe.tool), *words], caffe.environment())
+
+
+def _run(command, environment):
+    """The status of a child that is sent the signals that come here.
+
+    From a terminal both get a signal, so the child gets it twice: Caffe only notes it, and
+    looks once an iteration. A signal that was ignored from the start (nohup) stays so.
+    """
+    child, early = None, []
+
+    def forward(number, frame):
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    before = {}
+    try:
+        for name in FORWARDED:
+            number = getattr(signal, name)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, forward)
+        child = subprocess.Popen(command, env=environment)
+        for number in early:
+            child.send_signal(number)
+        status = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 - status if status < 0 else status
