@@ -1,4 +1,4 @@
-"""Reading nets, caffemodels and solvers with Caffe's lines about old formats (upgrade_proto.cpp)."""
+"""Nets, caffemodels and solvers, read with Caffe's lines about old formats (upgrade_proto.cpp)."""
 
 from netgen import schema
 from runner import glog

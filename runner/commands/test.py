@@ -11,14 +11,13 @@ from runner.layers import Context
 from runner.net import Net, net_param_for
 
 
-def choose_device(flags):
-    """The device of -gpu (its first id), told in the log as `test` and `time` do."""
+def choose_device(flags, gpu_line, cpu_line):
+    """The device of -gpu (its first id), told in the log from the given lines of caffe.cpp."""
     ids = gpu_ids(flags.gpu)
     if ids:
-        glog.info(f"Use GPU with device ID {ids[0]}", "caffe.cpp:266")
-        glog.info(f"GPU device name: {torch.cuda.get_device_name(ids[0])}", "caffe.cpp:270")
+        glog.info(f"Use GPU with device ID {ids[0]}", f"caffe.cpp:{gpu_line}")
     else:
-        glog.info("Use CPU.", "caffe.cpp:275")
+        glog.info("Use CPU.", f"caffe.cpp:{cpu_line}")
     return device_of(ids)
 
 
@@ -29,7 +28,9 @@ def test(flags):
         raise CaffeError("Need a model definition to score.")
     if not flags.weights:
         raise CaffeError("Need model weights to score.")
-    device = choose_device(flags)
+    device = choose_device(flags, 266, 275)
+    if device.type == "cuda":
+        glog.info(f"GPU device name: {torch.cuda.get_device_name(device)}", "caffe.cpp:270")
     param = upgrades.read_net(flags.model)
     net = Net(
         net_param_for(param, caffe_pb.TEST, flags.level, flags.stages()), Context(device)

@@ -27,7 +27,7 @@ def time(flags):
     if flags.iterations < 1:
         raise CaffeError(f"-iterations {flags.iterations}: at least one is needed to time")
     phase = _phase(flags.phase)
-    device = choose_device(flags)
+    device = choose_device(flags, 339, 343)
     param = upgrades.read_net(flags.model)
     net = Net(net_param_for(param, phase, flags.level, flags.stages()), Context(device))
     glog.info("Performing Forward", "caffe.cpp:351")
