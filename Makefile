@@ -1,5 +1,5 @@
 # Everything a person types. The environment lives in .venv and is made on first use.
-.PHONY: setup demo test lint prototxt clean
+.PHONY: setup demo test lint prototxt pycaffe conformance clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,6 +21,14 @@ lint: setup
 # Regenerate the checked-in nets and solvers.
 prototxt: setup
 	$(RUN) -m netgen generate
+
+# A real C++ Caffe with pycaffe, built from its source package; about 8 minutes.
+pycaffe: setup
+	$(RUN) tools/build_pycaffe.py
+
+# Our engine against a C++ Caffe: CAFFE_ROOT's, else pycaffe's, else its frozen numbers.
+conformance: setup
+	$(RUN) tests/conformance/run.py --page docs/CONFORMANCE.md
 
 # --- demo: the whole path on a quarter-width All-CNN-C, in demo/ ---
 # CIFAR10=DIR names the official distribution (archive or folder); without it the archive in

@@ -48,7 +48,8 @@ class Net:
                 layer_param.phase = self.phase
             step = self._create(layer_param)
             self._connect(step, shapes, available)
-            step.shapes = step.layer.setup([shapes[name] for name in step.bottoms])
+            step.bottom_shapes = [shapes[name] for name in step.bottoms]
+            step.shapes = step.layer.setup(step.bottom_shapes)
             while len(step.tops) < len(step.shapes.tops):  # a loss nobody named
                 step.tops.append(f"(automatic) {step.name} {len(step.tops)}")
                 glog.info(f"{step.name} -> (automatic)", "net.cpp:382")
@@ -180,17 +181,35 @@ class Net:
         """Run every layer; returns (objective, {output name: tensor}).
 
         The objective is a scalar tensor on the net's device, part of an autograd graph where
-        something learns and gradients are on. Nothing is read back to the host.
+        something learns and gradients are on. Nothing is read back to the host. Raises
+        NetError for a net without layers.
         """
+        if not self.steps:
+            raise graph.NetError(f"net '{self.name}' has no layers to run")
         blobs, objective = {}, []
         for step in self.steps:
-            tops = step.layer.forward(self._bottoms(step, blobs), step.arguments())
+            bottoms = self._bottoms(step, blobs)
+            if any(x.shape != shape for x, shape in zip(bottoms, step.bottom_shapes, strict=True)):
+                self._reshape(step, bottoms)
+            tops = step.layer.forward(bottoms, step.arguments())
             for name, top, weight in zip(step.tops, tops, step.loss_weights, strict=True):
                 blobs[name] = top
                 if weight:
                     objective.append(self._weighted(name, top, weight))
         loss = sum(objective) if objective else torch.zeros((), device=self.context.device)
         return loss, {name: blobs[name].detach() for name in self.outputs}
+
+    @staticmethod
+    def _reshape(step, bottoms):
+        """Check bottoms of other shapes than at set-up: from a Filter, or records of all sizes."""
+        shapes = step.layer.shapes_for([x.shape for x in bottoms])
+        if shapes.params != step.shapes.params:
+            now = ", ".join(shape_string(x.shape) for x in bottoms)
+            before = ", ".join(map(shape_string, step.bottom_shapes))
+            raise graph.NetError(
+                f"layer '{step.name}': its parameters are made for bottom shape {before}; a batch "
+                f"came with {now}"
+            )
 
     def _weighted(self, name, top, weight):
         """A top's share of the objective: in Caffe, its dot product with its own gradient.

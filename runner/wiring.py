@@ -11,6 +11,7 @@ class Step:
     param: object  # the LayerParameter, phase set
     bottoms: list = field(default_factory=list)  # blob names
     tops: list = field(default_factory=list)
+    bottom_shapes: list = field(default_factory=list)  # at set-up
     shapes: object = None  # netgen.graph.LayerShapes
     loss_weights: list = field(default_factory=list)  # one a top
     learnable: list = field(default_factory=list)  # positions in Parameters.learnable

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The whole path on two cores in a few minutes: data, net, training, plot. Run by `make demo`.
+# The whole path on two cores in a few minutes: data, net, training, plot, and one round of
+# growth with its report. Run by `make demo`.
 # CIFAR10: the official distribution (archive or folder), or empty; SEED: of the whole run.
 set -eu
 out=demo
@@ -33,3 +34,7 @@ wait $!
 trap - EXIT
 python tools/plot_loss.py --no_refresh -o "$out/demo.png" "$out/demo.log"
 python tools/best_accuracy.py "$out/demo.log"
+
+# One round of growth at a tiny scale: train, measure, split, go on, and the report of it.
+OMP_NUM_THREADS=1 python tools/case_study.py --scale tiny --arms none --data "$data" \
+    --out "$out/study"

@@ -2,12 +2,11 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from netgen.errors import CaffeError
 
@@ -55,10 +54,13 @@ EDITS = (
         r"\1\nif(CPU_ONLY)\n  add_definitions(-DCPU_ONLY)\nelse()\n"
         r"  enable_language(CUDA)\n  find_package(CUDAToolkit REQUIRED)\nendif()",
     ),
-    # one libcaffe, which the command and pycaffe share
+    # one libcaffe, which the command and pycaffe share; with CUDA without the layers, none of
+    # them Caffe 1.0's, whose GPU code was never written
     Edit(
         "src/caffe/CMakeLists.txt", r"^# (add_library\(caffe \$\{srcs\})\)",
-        r"if(NOT CPU_ONLY)\n  list(APPEND srcs ${cuda})\nendif()\n\1)",
+        r"if(NOT CPU_ONLY)\n  list(APPEND srcs ${cuda})\n"
+        r'  list(FILTER srcs EXCLUDE REGEX "/(hardsigmoid|hardswish|maxunpool|pixelshuffle|'
+        r'proposal|relu6|upsample)_layer[.]c")\nendif()\n\1)',
     ),
     Edit(
         "src/caffe/CMakeLists.txt", r"^# target_link_libraries\(caffe .*\)",
@@ -92,9 +94,10 @@ def source(root):
 
     Raises CaffeError.
     """
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=".unpack-") as folder:
-        folder = Path(folder)
+    folder = root.with_name(f".{root.name}.tmp")
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(parents=True)
+    try:
         tree = folder / "tree"
         unpack(download(folder), tree)
         for path in STALE:
@@ -102,6 +105,8 @@ def source(root):
         for edit in EDITS:
             edit.apply(tree)
         tree.rename(root)
+    finally:
+        shutil.rmtree(folder)
 
 
 def download(folder):

@@ -35,9 +35,10 @@ def _run(command, environment):
     """The status of a child that is sent the signals that come here.
 
     From a terminal both get a signal, so the child gets it twice: Caffe only notes it, and
-    looks once an iteration. A signal that was ignored from the start (nohup) stays so.
+    looks once an iteration. One that is ignored here (nohup) is ignored by the child as well,
+    unless it listens to it, as Caffe's training does.
     """
-    child, early = None, []
+    child, early, before = None, [], {}
 
     def forward(number, frame):
         if child is None:
@@ -45,13 +46,16 @@ def _run(command, environment):
         else:
             child.send_signal(number)
 
-    before = {}
-    try:
+    def listen(ignored):
         for name in FORWARDED:
             number = getattr(signal, name)
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if number not in before and (signal.getsignal(number) == signal.SIG_IGN) == ignored:
                 before[number] = signal.signal(number, forward)
+
+    try:
+        listen(ignored=False)
         child = subprocess.Popen(command, env=environment)
+        listen(ignored=True)  # only now, as what a process listens to is not ignored by its child
         for number in early:
             child.send_signal(number)
         status = child.wait()

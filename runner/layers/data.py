@@ -33,7 +33,7 @@ class Data(Layer, type="Data"):
         for message, where in told:
             glog.info(message, where)
         record = tuple(self.feed.data_shape[1:])
-        return graph.layer_shapes(self.param, [], self.phase, data_shape=record)
+        return graph.layer_shapes(self.param, bottoms, self.phase, data_shape=record)
 
     def forward(self, bottoms, blobs):
         return list(self.feed.next())[: len(self.param.top)]

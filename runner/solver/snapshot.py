@@ -142,7 +142,8 @@ def restore(solver, path):
     if learned:
         weights.load_weights(solver.net, _find_model(learned, path))
     solver.iter, solver.current_step = iteration, current_step
-    glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
+    if not path.endswith(".h5"):
+        glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
     for array, target in zip(history, targets, strict=True):
         target.copy_(torch.from_numpy(np.ascontiguousarray(array)).view(target.shape))
     _read_resume(solver, path + RESUME)

@@ -20,25 +20,22 @@ OURS = Path(sys.executable).with_name("caffe")
 
 #: Stands for a C++ Caffe: shows its words and Python path, or does as its first word says.
 STAND_IN = f"""#!{sys.executable} -SE
-import os, signal, sys, time
+import os, signal, sys
 what = sys.argv[1]
 if what == "die":
     os.kill(os.getpid(), int(sys.argv[2]))
 elif what == "exit":
     sys.exit(int(sys.argv[2]))
 elif what == "listen":
-    got = []
-    for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"):
-        if signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
-            print("ignored", name)
-        else:
-            signal.signal(getattr(signal, name), lambda n, f: got.append(n))
+    heard = [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT]
+    for number in list(heard):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            print("ignored", number.name)
+            heard.remove(number)
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
     print("ready", flush=True)
-    while signal.SIGTERM not in got:
-        if not got:
-            signal.pause()
-        while got and got[0] != signal.SIGTERM:
-            print(signal.Signals(got.pop(0)).name, flush=True)
+    while (number := signal.Signals(signal.sigwait(heard))) != signal.SIGTERM:
+        print(number.name, flush=True)
     sys.exit(5)
 else:
     sys.stdout.write("\\n".join(sys.argv[1:]) + "\\n")
@@ -321,11 +318,14 @@ def test_a_real_caffe_trains_resumes_tests_and_times(caffe, real, write_solver):
     assert timed.status == 0 and "Average Forward-Backward: " in timed.err
 
 
-def test_a_real_caffe_is_stopped(real, write_solver, tmp_path):
+@pytest.mark.parametrize("usual", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_real_caffe_is_stopped(real, write_solver, tmp_path, usual):
+    """Also where SIGINT was ignored, as it is in a script's background job."""
     solver = write_solver(max_iter="100000000", test_iter=None, test_interval=None)
     child = subprocess.Popen(
-        [OURS, "train", "-engine=pycaffe", f"-solver={solver}"], stderr=subprocess.PIPE, text=True
-    )
+        [OURS, "train", "-engine=pycaffe", f"-solver={solver}"], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, usual),
+    )  # fmt: skip
     try:
         for line in child.stderr:
             if "Iteration 1" in line:

@@ -6,7 +6,10 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -121,3 +124,19 @@ def tool():
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+@pytest.fixture
+def records(tmp_path):
+    """A folder of LMDBs: 24 training and 10 test records of random 3x32x32 images."""
+    import lmdb
+
+    random, folder = np.random.default_rng(1), tmp_path / "data"
+    for name, count in (("cifar10_train_lmdb", 24), ("cifar10_test_lmdb", 10)):
+        (folder / name).mkdir(parents=True)
+        with lmdb.open(str(folder / name), map_size=1 << 24) as env, env.begin(write=True) as txn:
+            for i in range(count):
+                pixels = random.integers(0, 256, 3 * 32 * 32, np.uint8).tobytes()
+                datum = caffe_pb.Datum(channels=3, height=32, width=32, label=i % 10, data=pixels)
+                txn.put(b"%08d" % i, datum.SerializeToString())
+    return folder

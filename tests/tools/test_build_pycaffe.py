@@ -46,7 +46,10 @@ EDITED = {
                       "  find_package(CUDAToolkit REQUIRED)\nendif()\n"
                       "# add_subdirectory(matlab)\nadd_subdirectory(tools)\n",
     "src/caffe/CMakeLists.txt": "add_library(proto STATIC x)\n"
-                                "if(NOT CPU_ONLY)\n  list(APPEND srcs ${cuda})\nendif()\n"
+                                "if(NOT CPU_ONLY)\n  list(APPEND srcs ${cuda})\n"
+                                "  list(FILTER srcs EXCLUDE REGEX \"/(hardsigmoid|hardswish|"
+                                "maxunpool|pixelshuffle|proposal|relu6|upsample)_layer[.]c\")\n"
+                                "endif()\n"
                                 "add_library(caffe ${srcs})\n"
                                 "target_include_directories(caffe PUBLIC ${Caffe_INCLUDE_DIR})\n"
                                 "target_link_libraries(caffe proto ${CAFFE_LIBRARIES})\n"
@@ -198,7 +201,8 @@ def test_architectures(tmp_path, monkeypatch):
 def command(tmp_path, monkeypatch, capsys):
     """command() -> its output, on a machine that has everything, but a cmake as scripted."""
     monkeypatch.setenv("PYCAFFE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("CAFFE_ROOT", raising=False)
+    for name in ("CAFFE_ROOT", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(build_pycaffe.pycaffe_system, "look", lambda: MACHINE)
     monkeypatch.setattr(build_pycaffe, "CLONE", tmp_path / "clone")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
@@ -221,8 +225,9 @@ def script(path, text):
 
 def test_a_build_goes_on_and_is_kept(command, tmp_path):
     root = tmp_path / "cache" / Recipe(MACHINE).name()
-    script(root / "venv" / "bin" / "python", 'echo "$PYTHONPATH" >> checked')
+    script(root / "venv" / "bin" / "python", f'echo "$PYTHONPATH" >> {tmp_path}/checked')
     (root / "venv" / "ready").touch()
+    (root / "python").mkdir()
     with pytest.raises(CaffeError) as failure:
         command('echo "[ 50%] Building"; echo "a.cpp:1: fatal error: no b.h"; echo end >&2; exit 2')
     assert str(failure.value) == (
@@ -236,6 +241,7 @@ def test_a_build_goes_on_and_is_kept(command, tmp_path):
     assert f"{root}: built\n" in done
     assert done.endswith(f"-engine pycaffe runs {root.parent}/current/build/tools/caffe "
                          "(built by make pycaffe)\n")
+    assert (tmp_path / "checked").read_text() == f"{root}/python\n"  # where pycaffe was tried
     log = (root / "build.log").read_text()
     assert log.count("fatal error") == 1
     assert f"cmake --build {root}/build --target caffe.bin --target pycaffe --parallel 2\n" in log

@@ -1,0 +1,118 @@
+"""Nets as DOT: every layer and edge once, coloured by role; pictures by whatever Graphviz is."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from draw_net import NO_GRAPHVIZ, NoGraphviz, main, render, role_of, to_dot
+
+from netgen import schema
+from netgen.schema import caffe_pb
+
+ROOT = Path(__file__).resolve().parents[2]
+NODE = re.compile(r'^  (n\d+) \[label="([^"]*)", fillcolor="([^"]*)", tooltip="([^"]*)"\];$', re.M)
+EDGE = re.compile(r"^  (n\d+) -> (n\d+)( \[.*\])?;$", re.M)
+
+
+def drawn(net, phase=caffe_pb.TEST):
+    """{name: (other lines of the label, role)}, {(name, name)} of a net's DOT."""
+    text = to_dot(net, phase)
+    nodes = {node: (label.split("\\n"), tip) for node, label, _, tip in NODE.findall(text)}
+    names = {node: label[0] for node, (label, _) in nodes.items()}
+    edges = {(names[a], names[b]) for a, b, _ in EDGE.findall(text)}
+    assert len(names) == len(set(names.values()))
+    return {label[0]: (label[1:], tip) for label, tip in nodes.values()}, edges
+
+
+def test_a_split_is_drawn_with_its_roles():
+    nodes, edges = drawn(schema.read_net(ROOT / "prototxt/msplit1.prototxt"))
+    assert nodes["conv1_split2_residual_pre"] == (["48 3x3 + ReLU", "48x32x32"],
+                                                  "Convolution: beside the slow part")
+    assert nodes["conv3"] == (["96 3x3 /2 + ReLU + Dropout", "96x16x16"],
+                              "Convolution: convolution")
+    assert nodes["pool"][0] == ["Pooling", "10x1x1"]
+    assert nodes["loss"][0] == ["SoftmaxWithLoss", "scalar"]
+    roles = {name.removeprefix("conv8_"): tip.partition(": ")[2] for name, (_, tip)
+             in nodes.items() if name.startswith("conv8_")}
+    assert roles == {
+        "split1": "fast part", "split2": "slow part", "split2_residual_pre": "beside the slow part",
+        "split2_residual_post": "glue of a split", "split2_sum": "glue of a split",
+        "concat": "glue of a split", "reorder": "glue of a split"}
+    assert {b for a, b in edges if a == "conv7"} == {"conv8_split1", "conv8_split2",
+                                                     "conv8_split2_residual_pre"}
+    assert {("data", "loss"), ("pool", "accuracy"), ("conv8_split2_sum", "conv8_concat")} <= edges
+    assert not any("relu" in name or "drop" in name for name in nodes)
+
+
+def test_all_bundled_nets_and_phases_can_be_drawn():
+    for path in (ROOT / "prototxt").glob("*.prototxt"):
+        net = schema.read_net(path)
+        for phase in (caffe_pb.TRAIN, caffe_pb.TEST):
+            nodes, edges = drawn(net, phase)
+            assert len(edges) >= len(nodes) - 1
+            assert ("accuracy" in nodes) == (phase == caffe_pb.TEST and "deploy" not in path.name)
+
+
+def test_any_text_in_names_is_quoted():
+    net = schema.parse_text(r"""name: "a \"b\" \\ c" layer { name: "in\"put\\" type: "Input"
+        top: "x" input_param { shape { dim: 2 dim: 6 } } }
+        layer { name: "s" type: "Slice" bottom: "x" top: "y" top: "z" }""", caffe_pb.NetParameter)
+    text = to_dot(net)
+    assert text.startswith('digraph "a \\"b\\" \\\\ c" {\n')
+    assert 'label="in\\"put\\\\\\nInput\\n6"' in text
+
+
+def test_roles_are_of_convolutions_alone():
+    layer = caffe_pb.LayerParameter(name="a_split1", type="ReLU")
+    assert role_of(layer)[0] == "other"
+    layer.type = "Convolution"
+    assert role_of(layer)[0] == "fast part"
+    layer.name = "a_split1_split2_skip"
+    assert role_of(layer)[0] == "beside the slow part"
+
+
+def test_pictures_by_the_program_the_package_or_not_at_all(tmp_path, monkeypatch):
+    text = 'digraph "g" { a -> b }'
+    program, calls = tmp_path / "dot", tmp_path / "calls"
+    program.write_text(f'#!/bin/sh\necho "$@" > {calls}\ncat\n')
+    program.chmod(0o755)
+    shell = shutil.which("sh").rpartition("/")[0]
+    monkeypatch.setenv("PATH", f"{tmp_path}:{shell}")
+    assert render(text, "svg") == text.encode()
+    assert calls.read_text() == "-Tsvg\n"
+    program.write_text("#!/bin/sh\ncat > /dev/null\necho 'Error: no such format' >&2\nexit 1\n")
+    with pytest.raises(Exception, match="^dot: Error: no such format$"):
+        render(text, "docx")
+
+    class AGraph:
+        def __init__(self, string):
+            self.string = string
+
+        def draw(self, format, prog):
+            return f"{prog} {format} {self.string}".encode()
+
+    program.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "pygraphviz", type("module", (), {"AGraph": AGraph}))
+    assert render(text, "png") == f"dot png {text}".encode()
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    with pytest.raises(NoGraphviz, match="^Graphviz is not installed: "):
+        render(text)
+
+
+def test_command(tmp_path, tool, monkeypatch):
+    net = "prototxt/baseline.prototxt"
+    assert main([str(ROOT / net), "-o", str(tmp_path / "b.dot")]) == 0
+    assert (tmp_path / "b.dot").read_text() == to_dot(schema.read_net(ROOT / net))
+    (tmp_path / "bad.prototxt").write_text('layer { name: "r" type: "ReLU" bottom: "x" top: "x" }')
+    status, out, err = tool("draw_net", tmp_path / "bad.prototxt", "-o", tmp_path / "c.dot")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"draw_net: {tmp_path}/bad.prototxt: Unknown bottom blob 'x'")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    with pytest.raises(NoGraphviz) as error:
+        main([str(ROOT / net), "-o", str(tmp_path / "b.svg")])
+    assert str(error.value) == NO_GRAPHVIZ
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".svg"] == []

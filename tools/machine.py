@@ -1,0 +1,56 @@
+"""What a run ran on: hardware, versions, and the contents of files."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("torch", "numpy", "protobuf", "lmdb")
+
+
+def machine(gpu=None):
+    """{"device", "cores", "threads", "system", "commit", "versions"}, plain JSON values.
+
+    gpu: name of the GPU that was used; without it the processor is the device. threads: what
+    OMP_NUM_THREADS asks for, else all cores. commit: of the project, None where it has none.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"device": gpu or processor(), "cores": cores,
+            "threads": int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or cores),
+            "system": platform.platform(terse=True), "commit": commit(), "versions": versions}
+
+
+def processor():
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def commit():
+    """The project's git commit, with `+` where files were changed since; None without git."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+                              cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def sha256(path):
+    """Of a file's contents, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
