@@ -209,7 +209,7 @@ def test_every_field_of_the_layer_goes_where_it_belongs():
         else:
             expected = schema.parse_text(
                 f"num_output: {8 if name == 'c_reorder' else 2} kernel_size: 1 engine: CAFFE "
-                'weight_filler { type: "msra" } bias_filler { value: 0.1 }',
+                'weight_filler { type: "xavier" } bias_filler { value: 0.1 }',
                 caffe_pb.ConvolutionParameter)
         assert layer.convolution_param == expected
 
