@@ -156,6 +156,10 @@ class Net:
                     with torch.no_grad():
                         leaf.copy_(value)
 
+        self._fresh_each_time = [
+            leaf for step in self.steps if not step.layer.accumulates for leaf in step.leaves
+        ]
+
     # --- running ---
 
     def share_weights_from(self, source):
@@ -241,6 +245,8 @@ class Net:
         """Forward, then add the gradients to the flat buffer; returns forward's result."""
         loss, outputs = self.forward()
         if loss.requires_grad:
+            for leaf in self._fresh_each_time:
+                leaf.grad.zero_()
             loss.backward()
         return loss.detach(), outputs
 

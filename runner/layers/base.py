@@ -40,6 +40,8 @@ class Layer:
     no_force_backward = ()
     #: a loss layer's first top weighs 1 unless loss_weight says otherwise
     is_loss = False
+    #: do the gradients of iter_size batches add up in its blobs?
+    accumulates = True
     #: bottoms whose gradient the layer cannot give; asking for it is refused
     refuses_backward_to = ()
 

@@ -146,7 +146,13 @@ class Im2col(Layer, type="Im2col"):
 
 
 class Parameter(Layer, type="Parameter"):
-    """Its blob, of parameter_param.shape, is its top."""
+    """Its blob, of parameter_param.shape, is its top.
+
+    They share their gradient, so that with iter_size the last batch's is what counts, as in
+    Caffe.
+    """
+
+    accumulates = False
 
     def forward(self, bottoms, blobs):
         return [torch.clone(blobs[0])]

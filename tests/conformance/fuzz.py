@@ -1,0 +1,145 @@
+"""Random nets and solvers in the embedded engine and in a C++ Caffe, until they disagree.
+
+    CAFFE_ROOT=... python tests/conformance/fuzz.py --minutes 60 [--finds FILE] [--seed N]
+
+A disagreement is shrunk to the smallest case that shows it, and appended to FILE as text that
+can stand in cases/finds.runs; then the search goes on, without nets that hold all layer types
+of a find. Rounding is no find: a case counts only if Caffe itself comes to the same end when
+its first weights and records change by a millionth. Exit status 0 if nothing was found.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections import Counter
+
+import torch
+from harness.case import TRAIN
+from harness.casefile import blocks, read_text
+from harness.engines import find_caffe
+from harness.judge import compare
+from harness.judges import Live, outcome_of
+from harness.random_nets import cases
+from harness.stir import Stirred
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from netgen.errors import CaffeError
+
+ROUND = 300  # cases before the next seed
+
+
+class Fuzzer:
+    """Counts what was tried and remembers what was found."""
+
+    def __init__(self, judge, finds):
+        self.judge, self.finds = judge, finds
+        self.blocks = blocks()
+        self.tally = Counter()
+        self.known = []  # layer types of the finds
+        self.failing = None
+        self.end = 0.0
+
+    def complaints(self, text):
+        """What is wrong with the case of `text`; nothing where it is chaotic or known."""
+        (case,) = read_text(f"[fuzz]\n{text}", "fuzz", self.blocks)
+        kinds = {line.split()[1] for line in text.splitlines() if line.startswith("l")}
+        if any(known <= kinds for known in self.known):
+            self.tally["known"] += 1
+            return []
+        self.tally["tried"] += 1
+        self.tally.update(f"type {kind}" for kind in kinds)
+        try:
+            want = outcome_of(case, self.judge.caffe)
+        except CaffeError:  # refused when its first weights were made: is it by Caffe as well?
+            case.start, case.only_status, case.calls = "", True, [TRAIN]
+            want = outcome_of(case, self.judge.caffe)
+        got = outcome_of(case, self.judge.ours)
+        if not want.accepted:
+            self.tally["refused"] += 1
+        found = compare(got, want).complaints
+        if found and want.accepted and got.accepted and self._restless(case, want):
+            self.tally["chaotic"] += 1
+            return []
+        return found
+
+    def _restless(self, case, want):
+        """Does Caffe itself, from a start stirred a little, end up somewhere else?"""
+        return any(
+            compare(outcome_of(case, Stirred(self.judge.caffe, number)), want).complaints
+            for number in range(3)
+        )
+
+    def check(self, text):
+        """Raise AssertionError if the case is a find."""
+        if time.time() > self.end and self.failing is None:
+            return
+        if found := self.complaints(text):
+            self.failing = text, found
+            raise AssertionError(found[0])
+
+    def summary(self):
+        """The tally in words."""
+        counts = (f"{self.tally[key]} {key}" for key in
+                  ("tried", "refused", "chaotic", "known", "found"))
+        return ", ".join(counts)
+
+    def round(self, number):
+        """One seed's worth of cases."""
+        phases = (Phase.generate, Phase.shrink)
+        quiet = list(HealthCheck)
+
+        @seed(number)
+        @settings(
+            max_examples=ROUND, deadline=None, database=None, phases=phases,
+            suppress_health_check=quiet, report_multiple_bugs=False, print_blob=False,
+        )
+        @given(cases())
+        def search(text):
+            self.check(text)
+
+        self.failing = None
+        try:
+            search()
+        except AssertionError:
+            self._keep(number)
+
+    def _keep(self, number):
+        text, found = self.failing
+        kinds = {line.split()[1] for line in text.splitlines() if line.startswith("l")}
+        self.known.append(kinds)
+        self.tally["found"] += 1
+        told = "\n".join(f"# {complaint[:300]}" for complaint in found[:3])
+        entry = f"{told}\n[find_{number}]\n{text}\n\n"
+        print(entry, flush=True)
+        with open(self.finds, "a", encoding="utf-8") as file:
+            file.write(entry)
+
+
+def main():
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--finds", default="finds.runs", metavar="FILE")
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    caffe = find_caffe()
+    if caffe is None:
+        print("no C++ Caffe: set CAFFE_ROOT", file=sys.stderr)
+        return 2
+    fuzzer = Fuzzer(Live(caffe), options.finds)
+    fuzzer.end = time.time() + 60 * options.minutes
+    number = options.seed
+    while time.time() < fuzzer.end:
+        fuzzer.round(number)
+        number += 1
+        print(f"seed {number}: {fuzzer.summary()}", flush=True)
+    types = {key[5:]: count for key, count in fuzzer.tally.items() if key.startswith("type ")}
+    print("layers: " + ", ".join(f"{kind} {types[kind]}" for kind in sorted(types)))
+    return 1 if fuzzer.known else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

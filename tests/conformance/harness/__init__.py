@@ -1,0 +1,1 @@
+"""Cases, the engines that run them, and the comparison of what comes out. See ../README.md."""

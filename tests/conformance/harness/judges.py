@@ -1,0 +1,84 @@
+"""What the embedded engine is held to: a C++ Caffe that runs now, or the frozen sample."""
+
+import tempfile
+
+from harness import crossing, fillers, frozen
+from harness.engines import Embedded
+from harness.judge import Verdict, compare
+
+#: families that are only compared live: the frozen sample has their kind often enough
+LIVE_ONLY = ("sweep",)
+
+
+def outcome_of(case, engine):
+    """The Outcome of a case in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        case.write(folder)
+        return case.run([engine], folder)
+
+
+def filler_samples(engine):
+    """{filler: Sample} that `engine` draws."""
+    outcome = outcome_of(fillers.case(), engine)
+    if not outcome.accepted:
+        raise RuntimeError(f"fillers: {outcome.log[-1:]}")
+    return fillers.samples(outcome)
+
+
+class Live:
+    """A C++ Caffe, run beside the embedded engine on the same files."""
+
+    def __init__(self, caffe):
+        self.caffe, self.ours = caffe, Embedded()
+        self.name = f"C++ Caffe {caffe.version()}"
+
+    def has(self, case):
+        return True
+
+    def judge(self, case):
+        want = outcome_of(case, self.caffe)
+        return compare(outcome_of(case, self.ours), want, differs=case.differs)
+
+    def samples(self):
+        return filler_samples(self.caffe)
+
+    def crossings(self, case):
+        return crossing.verdicts(case, self.ours, self.caffe)
+
+
+class Frozen:
+    """What stock Caffe once made of the same files."""
+
+    name = "the frozen sample of BVLC Caffe 1.0"
+
+    def __init__(self):
+        self.ours = Embedded()
+        self.kept, self.files = {}, crossing.read_first_files()
+
+    def _kept(self, family):
+        if family not in self.kept:
+            self.kept[family] = frozen.read_family(family)
+        return self.kept[family]
+
+    def has(self, case):
+        return case.family not in LIVE_ONLY
+
+    def names(self, family):
+        """The names of the family's cases in the sample."""
+        return set(self._kept(family))
+
+    def judge(self, case):
+        kept = self._kept(case.family).get(case.name)
+        if kept is None:
+            return Verdict(["not in the frozen sample: run freeze.py"])
+        return frozen.compare_frozen(outcome_of(case, self.ours), kept, case.differs)
+
+    def samples(self):
+        return fillers.read_samples()
+
+    def crossings(self, case):
+        """The snapshot that Caffe wrote, resumed by the embedded engine; the log is not kept."""
+        want, shapes = self._kept(case.family)[case.name]
+        got = crossing.resumed(case, self.files[case.name], self.ours)
+        want = frozen.Outcome(want.status, want.blobs, [])
+        return {"written by Caffe": frozen.compare_frozen(got, (want, shapes))}

@@ -1,0 +1,145 @@
+"""docs/CONFORMANCE.md: types by options by measured error."""
+
+import datetime
+import os
+import platform
+
+import numpy as np
+import torch
+
+from harness import judge
+from harness.results import worst
+
+INTRO = """# Conformance
+
+What the embedded engine gives, held against {against}: same prototxt, same records, same first
+weights, one thread, float32 on the CPU. Written by `python tests/conformance/run.py --page
+docs/CONFORMANCE.md` on {date} with Python {python}, PyTorch {torch}, NumPy {numpy}; do not edit.
+
+{summary}.
+
+An error is the largest difference of an array relative to its largest value. Allowed are
+{forward:g} forward, {backward:g} backward, {weights:g} in weights after 20 or 50 iterations,
+{history:g} in the solver's history, {printed:g} in a printed number (six digits are printed; below
+{floor:g} the difference is taken relative to {floor:g}). Log lines are compared whole, but for
+times. No layer needs more.
+"""
+OUTRO = """
+## What is not compared
+
+Random draws: crops and mirrors in training, Dropout's mask, random DummyData; of a filler its
+distribution is. STOCHASTIC pooling exists on the GPU only, in Caffe too. After `-snapshot` the
+embedded engine goes on with the record where the run was; the cases remove the file that tells
+(`<state>.resume`), which gives Caffe's behaviour: data from the first record on. In the log: the
+net that a C++ Caffe unrolls inside an LSTM or RNN layer, and lines of its prefetching thread.
+"""
+
+
+def write_page(path, results):
+    """Write the page of `results` to `path`."""
+    parts = [
+        INTRO.format(
+            against=results.against, date=f"{datetime.date.today():%Y-%m-%d}",
+            python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
+            summary=results.summary(), forward=judge.FORWARD, backward=judge.BACKWARD,
+            weights=judge.WEIGHTS, history=judge.HISTORY, printed=judge.PRINTED,
+            floor=judge.PRINTED_FLOOR,
+        ),
+        _probes(results.probes), _runs(results.runs), _crossings(results.crossings),
+        _fillers(results.fillers), _refusals(results.refusals), OUTRO,
+    ]
+    temporary = f"{path}.tmp{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write("\n".join(part for part in parts if part))
+    os.replace(temporary, path)
+
+
+def _table(head, rows):
+    lines = [head, "|" + "---|" * (head.count("|") - 1)]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows]) + "\n"
+
+
+def _error(value):
+    return "" if value is None else "0" if value == 0 else f"{value:.1e}"
+
+
+def _mark(verdict):
+    return "**differs**" if verdict.complaints else ""
+
+
+def _probes(rows):
+    if not rows:
+        return ""
+    body = []
+    for kind in sorted({row.case.name.partition(" ")[0] for row in rows}):
+        for row in rows:
+            name, _, option = row.case.name.partition(" ")
+            if name == kind:
+                errors = row.verdict.errors
+                body.append([
+                    kind, option, _error(errors.get("forward")), _error(errors.get("backward")),
+                    _mark(row.verdict),
+                ])
+    return "## Layers, forward and backward\n\n" + _table(
+        "| type | option | forward | backward | |", body
+    )
+
+
+def _runs(rows):
+    if not rows:
+        return ""
+    body = [
+        [row.family, row.case.option, _error(row.verdict.errors.get("weights")),
+         _error(row.verdict.errors.get("history")), _error(row.verdict.errors.get("printed")),
+         _mark(row.verdict)]
+        for row in rows
+    ]
+    largest = ", ".join(
+        f"{what} {_error(worst(rows, what))}" for what in ("weights", "history", "printed")
+    )
+    return f"## Runs\n\nLargest errors: {largest}. Every line of every log agrees.\n\n" + _table(
+        "| of | case | weights | history | printed | |", body
+    )
+
+
+def _crossings(rows):
+    if not rows:
+        return ""
+    body = [
+        [row.case.option, row.how, _error(row.verdict.errors.get("weights")), _mark(row.verdict)]
+        for row in rows
+    ]
+    return (
+        "## Snapshots, resumed by the other engine\n\nThe error is taken against a C++ Caffe that "
+        "made both halves.\n\n" + _table("| case | snapshot | weights | |", body)
+    )
+
+
+def _fillers(rows):
+    if not rows:
+        return ""
+    body = [
+        [name, "x".join(map(str, shape)), f"{distance:.3f}",
+         "**differs**" if complaints else ""]
+        for name, shape, distance, complaints in rows
+    ]
+    return (
+        "## Fillers\n\nLargest distance of the two distribution functions, from one draw each.\n\n"
+        + _table("| filler | shape | distance | |", body)
+    )
+
+
+def _refusals(rows):
+    if not rows:
+        return ""
+    apart = [row for row in rows if row.case.differs]
+    wrong = [row for row in rows if row.verdict.complaints]
+    text = (
+        f"## Prototxts and commands, good and broken\n\n{len(rows) - len(apart) - len(wrong)} of "
+        f"{len(rows)} are accepted or refused alike. On purpose apart are:\n\n"
+    )
+    return text + _table(
+        "| case | |",
+        [[row.case.option, row.case.differs] for row in apart]
+        + [[row.case.option, f"**{row.verdict.complaints[0]}**"] for row in wrong],
+    )

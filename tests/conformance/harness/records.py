@@ -1,0 +1,76 @@
+"""The files a case reads: LMDBs of random records, and BlobProtos, from a fixed seed."""
+
+import lmdb
+import numpy as np
+
+from netgen import schema
+from netgen.schema import caffe_pb
+
+
+def shape_of(text):
+    """(2, 3) of "2x3"; () of "scalar"."""
+    return () if text == "scalar" else tuple(map(int, text.split("x")))
+
+
+def draw(kind, shape, random):
+    """An array of one of the kinds a case file names.
+
+    floats: normal, on a grid of 1/128. bytes: uint8. unit: uniform in [0, 1), unit:N in [0, N).
+    positive: in [0.5, 1.5). ints:N: 0..N-1. ints:A..B: A..B. map:N: 0..N-1, one in five a 9.
+    values:A,B,...: just these. distinct: all far apart, so that no maximum is tied. eye: the
+    unit matrix and some noise.
+    """
+    name, _, detail = kind.partition(":")
+    if name == "floats":
+        array = np.round(random.standard_normal(shape) * 128) / 128
+    elif name == "bytes":
+        return random.randint(0, 256, shape).astype(np.uint8)
+    elif name == "unit":
+        array = random.random_sample(shape) * float(detail or 1)
+    elif name == "positive":
+        array = random.random_sample(shape) + 0.5
+    elif name == "ints":
+        low, _, high = detail.rpartition("..")
+        array = random.randint(int(low or 0), int(high) + (1 if low else 0), shape)
+    elif name == "map":
+        array = random.randint(0, int(detail), shape)
+        array = np.where(random.random_sample(shape) < 0.2, 9, array)
+    elif name == "distinct":
+        count = int(np.prod(shape, dtype=int))
+        array = (random.permutation(count) - count / 2 + 0.25).reshape(shape) * (4.0 / count)
+    elif name == "eye":
+        array = np.eye(shape[-1]).reshape(shape) + 0.3 * random.random_sample(shape)
+    elif name == "values":
+        array = np.array(detail.split(","), float).reshape(shape)
+    else:
+        raise ValueError(f"no kind of array is called {kind!r}")
+    return array.astype(np.float32)
+
+
+def write_lmdb(path, images, labels):
+    """Datums with `float_data`, or `data` where images (N, C, H, W) are uint8."""
+    env = lmdb.open(str(path), map_size=1 << 24, sync=False)
+    with env.begin(write=True) as transaction:
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            channels, height, width = image.shape
+            datum = caffe_pb.Datum(channels=channels, height=height, width=width, label=int(label))
+            if image.dtype == np.uint8:
+                datum.data = image.tobytes()
+            else:
+                datum.float_data.extend(image.ravel().tolist())
+            transaction.put(b"%08d" % i, datum.SerializeToString())
+    env.close()
+
+
+def write_blob(path, array, form=""):
+    """A BlobProto file; form: "" for today's, "legacy" for four dimensions, "double"."""
+    blob = caffe_pb.BlobProto()
+    if form == "double":
+        blob.double_data.extend(array.astype(float).ravel().tolist())
+    else:
+        blob.data.extend(array.ravel().tolist())
+    if form == "legacy":
+        blob.num, blob.channels, blob.height, blob.width = array.shape
+    else:
+        blob.shape.dim.extend(array.shape)
+    schema.write_binary(blob, path)

@@ -1,0 +1,66 @@
+"""The weights a case starts from: written by us, from a fixed seed, for every engine alike."""
+
+import contextlib
+import io
+import os
+
+import numpy as np
+import torch
+
+from netgen import schema
+from netgen.schema import caffe_pb
+from runner.fillers import fan
+from runner.layers import Context
+from runner.net import Net, net_param_for
+from runner.weights import net_to_proto
+
+
+def _drawn(filler, shape, random):
+    """An array as `filler` would draw it, from numpy's frozen generator; None if not random."""
+    if filler.type == "uniform":
+        return random.uniform(filler.min, filler.max, shape)
+    if filler.type == "gaussian":
+        return filler.mean + filler.std * random.standard_normal(shape)
+    if filler.type == "xavier":
+        return random.uniform(-1, 1, shape) * np.sqrt(3 / fan(shape, filler))
+    if filler.type == "msra":
+        return random.standard_normal(shape) * np.sqrt(2 / fan(shape, filler))
+    return None
+
+
+def statistics(channels, random):
+    """The three blobs of a BatchNorm that has seen something."""
+    mean = 0.3 * random.standard_normal(channels)
+    return [mean * 2.5, random.uniform(0.5, 1.5, channels) * 2.5, np.array([2.5])]
+
+
+def write_start(folder, net, random, values=None, batch_statistics=False, state=None):
+    """Write init.caffemodel for the train net of prototxt `net` in `folder`.
+
+    Blobs with a random filler are drawn, the others are filled. values: {layer: [arrays]} that
+    are taken as they are. batch_statistics: BatchNorm blobs are drawn as well. state: the
+    solver's train_state.
+    """
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            param = net_param_for(schema.read_net(net), caffe_pb.TRAIN)
+            if state is not None:
+                param.state.MergeFrom(state)
+            built = Net(param, Context(fillers=torch.Generator().manual_seed(0)))
+        for step in built.steps:
+            arrays = (values or {}).get(step.name)
+            if arrays is None and batch_statistics and step.param.type == "BatchNorm":
+                arrays = statistics(step.shapes.params[0], random)
+            if arrays is None:
+                arrays = [
+                    _drawn(filler, shape, random)
+                    for filler, shape in zip(step.layer.fillers(), step.shapes.params, strict=False)
+                ]
+            for blob, array in zip(step.blobs, arrays, strict=False):
+                if array is not None:
+                    blob.copy_(torch.from_numpy(np.asarray(array, np.float32)).view(blob.shape))
+        schema.write_binary(net_to_proto(built, False), "init.caffemodel")
+    finally:
+        os.chdir(before)
