@@ -7,6 +7,7 @@ from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner import glog
 from runner.layers import LAYER_TYPES, Context
+from runner.objective import Objective
 from runner.parameters import Parameters
 from runner.wiring import Step, force_backward, wire_backward, wire_forward
 
@@ -76,12 +77,7 @@ class Net:
             force_backward(self.steps)
         for step in self.steps:
             self._check_gradients(step)
-        self._rewritten = {
-            name: None
-            for step in self.steps
-            for name, needs in zip(step.bottoms, step.bottom_needs, strict=True)
-            if step.needs_backward and needs
-        }
+        self.objective = Objective(self.steps)
         self.outputs = sorted(available)
         for name in self.outputs:
             glog.info(f"This network produces output {name}", "net.cpp:244")
@@ -190,17 +186,15 @@ class Net:
         """
         if not self.steps:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
-        blobs, objective = {}, []
-        for step in self.steps:
+        blobs, shares = {}, []
+        for index, step in enumerate(self.steps):
             bottoms = self._bottoms(step, blobs)
             if any(x.shape != shape for x, shape in zip(bottoms, step.bottom_shapes, strict=True)):
                 self._reshape(step, bottoms)
             tops = step.layer.forward(bottoms, step.arguments())
-            for name, top, weight in zip(step.tops, tops, step.loss_weights, strict=True):
-                blobs[name] = top
-                if weight:
-                    objective.append(self._weighted(name, top, weight))
-        loss = sum(objective) if objective else torch.zeros((), device=self.context.device)
+            blobs.update(zip(step.tops, tops, strict=True))
+            shares += self.objective.shares(index, tops)
+        loss = sum(shares) if shares else torch.zeros((), device=self.context.device)
         return loss, {name: blobs[name].detach() for name in self.outputs}
 
     @staticmethod
@@ -214,24 +208,6 @@ class Net:
                 f"layer '{step.name}': its parameters are made for bottom shape {before}; a batch "
                 f"came with {now}"
             )
-
-    def _weighted(self, name, top, weight):
-        """A top's share of the objective: in Caffe, its dot product with its own gradient.
-
-        The gradient starts as the loss weight, and that is where it stays if a Split keeps
-        those who read the top apart. Without one (the weight is a loss layer's own, not
-        spelled out) the reader's backward overwrites it: what it writes is the only gradient
-        that goes back, and weighs the value in the next forward.
-        """
-        if name in self._rewritten:
-            written = self._rewritten[name]
-            if top.requires_grad:
-                top.register_hook(lambda gradient: self._rewritten.update({name: gradient}))
-            top = top.detach()
-            if written is not None:
-                return (top * written).sum()
-        total = top.sum() if top.dim() else top
-        return total if weight == 1 else total * weight
 
     @staticmethod
     def _bottoms(step, blobs):

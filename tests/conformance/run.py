@@ -14,16 +14,19 @@ import torch
 from harness import fillers
 from harness.engines import find_caffe
 from harness.families import families
+from harness.judge import Verdict
 from harness.judges import Frozen, Live, filler_samples
 from harness.page import write_page
 from harness.results import Results
+
+from netgen.errors import CaffeError
 
 
 def choose(against):
     """The judge: Live where a C++ Caffe is to be had and not declined, else Frozen."""
     caffe = None if against == "frozen" else find_caffe()
     if caffe is None and against == "caffe":
-        raise FileNotFoundError("no C++ Caffe: set CAFFE_ROOT, or build one with make pycaffe")
+        raise CaffeError("no C++ Caffe: set CAFFE_ROOT, or build one with make pycaffe")
     return Live(caffe) if caffe else Frozen()
 
 
@@ -33,7 +36,11 @@ def judge_all(judge, pattern, tell):
     for family, cases in families().items():
         chosen = [c for c in cases if fnmatch.fnmatch(f"{family}/{c.name}", pattern)]
         for case in filter(judge.has, chosen):
-            tell(results.add(case, judge.judge(case)))
+            try:
+                verdict = judge.judge(case)
+            except CaffeError as error:
+                verdict = Verdict([f"no first weights: {error}"])
+            tell(results.add(case, verdict))
             if family == "resume":
                 for how, verdict in judge.crossings(case).items():
                     tell(results.cross(case, how, verdict))
@@ -55,7 +62,7 @@ def main(words=None):
     torch.set_num_threads(1)
     try:
         judge = choose(options.against)
-    except FileNotFoundError as error:
+    except CaffeError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"against {judge.name}", flush=True)

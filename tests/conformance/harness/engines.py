@@ -6,18 +6,15 @@ import os
 import subprocess
 import traceback
 
-from runner import cli
+from netgen.errors import CaffeError
+from runner import cli, external
 
 #: the status of an engine that came to an end by a traceback rather than by a refusal
 CRASHED = 70
-#: where a C++ Caffe's command lies below CAFFE_ROOT
-PLACES = ("build/tools/caffe", "build/tools/caffe.bin", "bin/caffe", "tools/caffe", "caffe")
 
 
 class Embedded:
     """The engine of this project, called in this process: no start-up to wait for."""
-
-    name = "embedded engine"
 
     def call(self, words, folder):
         """`caffe` with `words` in `folder`; returns (exit status, log)."""
@@ -40,23 +37,24 @@ class Embedded:
 
 
 class Command:
-    """A C++ Caffe's own command."""
+    """A C++ Caffe's own command. older: is it the fork from before 1.0 that we can build?"""
 
-    def __init__(self, path, environment=None):
-        self.path = path
+    PATIENCE = 20  # seconds; cases take a fraction of one
+
+    def __init__(self, path, environment=None, older=False):
+        self.path, self.older = path, older
         self.environment = {
             **(environment or os.environ),
             "GLOG_logtostderr": "1",
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        self.name = "C++ Caffe"
 
     def call(self, words, folder):
         """As Embedded.call; a death by signal is a negative status, as subprocess has it."""
         try:
             done = subprocess.run(
-                [self.path, *words], cwd=folder, env=self.environment, timeout=120,
+                [self.path, *words], cwd=folder, env=self.environment, timeout=self.PATIENCE,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
             )
         except subprocess.TimeoutExpired:
@@ -73,12 +71,14 @@ class Command:
 
 
 def find_caffe():
-    """The Command of the C++ Caffe that CAFFE_ROOT names, or None. Raises FileNotFoundError."""
-    root = os.environ.get("CAFFE_ROOT")
-    if not root:
+    """The C++ Caffe that `-engine pycaffe` would use, as a Command, or None.
+
+    Raises CaffeError where CAFFE_ROOT names none.
+    """
+    try:
+        found = external.find()
+    except CaffeError:
+        if os.environ.get("CAFFE_ROOT"):
+            raise
         return None
-    for place in PLACES:
-        path = os.path.join(root, place)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return Command(path)
-    raise FileNotFoundError(f"CAFFE_ROOT={root}: none of {', '.join(PLACES)} is there")
+    return Command(str(found.tool), found.environment(), older=found.source != "CAFFE_ROOT")

@@ -95,13 +95,15 @@ def data_pair(words):
     head, _, body = words.partition(":")
     given = dict(word.split("=") for word in head.split() if "=" in word)
     tops = [word for word in head.split() if "=" not in word] or ["data", "label"]
-    batches = given.get("batch", "4,3").split(",")
-    source = given.get("source", tops[0])
+    train, test = given.get("batch", "4,3").split(",")
+    source = given.get("source", tops[0]) + "_lmdb"
+    # Older Caffes share a reader between layers of one name and source: another spelling helps.
+    phases = (("TRAIN", train, source), ("TEST", test, f"./{source}"))
     return [
         f'{given.get("name", tops[0])} Data > {" ".join(tops)} '
-        f'| {{source: "{source}_lmdb" batch_size: {batch} backend: LMDB}} '
+        f'| {{source: "{path}" batch_size: {batch} backend: LMDB}} '
         f"include {{ phase: {phase} }} {body}"
-        for batch, phase in zip(batches, ("TRAIN", "TEST"), strict=True)
+        for phase, batch, path in phases
     ]
 
 

@@ -172,7 +172,7 @@ def spp(m, kind):
 @make("Concat")
 def concat(m, kind):
     blob = m.blob()
-    return kind, [blob] + [m.like(blob) for _ in range(m.integer(0, 2))], 1, m.some(
+    return kind, [blob] + [m.like(blob) for _ in range(m.integer(1, 2))], 1, m.some(
         f"axis: {m.pick(0, 1, 2, -1)}"
     )
 
@@ -192,9 +192,9 @@ def slices(m, kind):
     blob = m.blob()
     axis = m.integer(0, len(m.shape(blob)) - 1)
     size = m.shape(blob)[axis]
-    tops = m.integer(1, 3)
+    tops = m.integer(2, 3)
     text = f"axis: {axis} "
-    if tops > 1 and (size % tops or m.chance(2)):
+    if size % tops or m.chance(2):
         points = sorted({m.integer(1, max(1, size - 1)) for _ in range(tops - 1)})
         tops = len(points) + 1
         text += " ".join(f"slice_point: {point}" for point in points)

@@ -37,9 +37,9 @@ def statistics(channels, random):
 def write_start(folder, net, random, values=None, batch_statistics=False, state=None):
     """Write init.caffemodel for the train net of prototxt `net` in `folder`.
 
-    Blobs with a random filler are drawn, the others are filled. values: {layer: [arrays]} that
-    are taken as they are. batch_statistics: BatchNorm blobs are drawn as well. state: the
-    solver's train_state.
+    Parameters and blobs with a random filler are drawn, the others are filled. values: {layer:
+    [arrays]} that are taken as they are. batch_statistics: BatchNorm blobs are drawn as well.
+    state: the solver's train_state.
     """
     before = os.getcwd()
     os.chdir(folder)
@@ -53,6 +53,8 @@ def write_start(folder, net, random, values=None, batch_statistics=False, state=
             arrays = (values or {}).get(step.name)
             if arrays is None and batch_statistics and step.param.type == "BatchNorm":
                 arrays = statistics(step.shapes.params[0], random)
+            if arrays is None and step.param.type == "Parameter":  # it has no filler
+                arrays = [0.4 * random.standard_normal(step.shapes.params[0])]
             if arrays is None:
                 arrays = [
                     _drawn(filler, shape, random)
