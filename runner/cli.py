@@ -4,7 +4,7 @@ import os
 import sys
 
 from netgen.errors import CaffeError
-from runner import external, glog
+from runner import external, glog, host
 from runner import flags as gflags
 
 COMMANDS = ("device_query", "test", "time", "train")
@@ -71,9 +71,7 @@ def _run(flags):
             glog.error(f"\t{name}", "caffe.cpp:81")
         raise CaffeError(f"Unknown action: {command}")
     _open_log_file(flags, command)
-    # On a shared machine threads that spin while they wait take the cores from those that work:
-    # three times the time at twice the load. Read when torch loads its OpenMP.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    host.prepare()
     from runner import commands  # torch is loaded only when there is work to do
 
     return getattr(commands, command)(flags)

@@ -32,8 +32,13 @@ def gpu_ids(text, asked=None):
 
 
 def device_of(ids):
-    """The torch device of the first id, or the CPU."""
+    """The torch device of the first id, or the CPU; this thread's work goes there from now on."""
     if not ids:
         return torch.device("cpu")
-    torch.cuda.set_device(ids[0])
-    return torch.device("cuda", ids[0])
+    device = torch.device("cuda", ids[0])
+    torch.cuda.set_device(device)
+    # What is to be recorded cannot be on the default stream.
+    torch.cuda.set_stream(torch.cuda.Stream(device))
+    # cuDNN tries its algorithms on the first batch of each shape and takes the fastest.
+    torch.backends.cudnn.benchmark = True
+    return device

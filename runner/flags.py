@@ -32,10 +32,13 @@ CAFFE_FLAGS = {
 OWN_FLAGS = {
     "engine": ("torch", "Optional; what runs the nets: torch, the embedded engine, or pycaffe, "
                         "an external C++ Caffe (CAFFE_ROOT, or built by `make pycaffe`)."),
+    "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
+                          "tf32 (CUDA) or bf16. Weights and updates are float32 in each."),
 }  # fmt: skip
 
 FLAGS = {**CAFFE_FLAGS, **OWN_FLAGS}
-ENGINES = ("torch", "pycaffe")
+#: flags that take one of a few words
+CHOICES = {"engine": ("torch", "pycaffe"), "precision": ("fp32", "tf32", "bf16")}
 
 USAGE = """caffe: command line brew
 usage: caffe <command> <args>
@@ -125,9 +128,9 @@ def _typed(name, value):
     if value is None:
         raise FlagError(f"flag '--{name}' is missing its argument; flag description: "
                         f"{FLAGS[name][1]}")
-    if name == "engine" and value not in ENGINES:
-        raise FlagError(f"illegal value '{value}' specified for flag 'engine': "
-                        f"{' or '.join(ENGINES)}")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise FlagError(f"illegal value '{value}' specified for flag '{name}': "
+                        f"{' or '.join(CHOICES[name])}")
     if not isinstance(FLAGS[name][0], int):
         return value
     digits = re.fullmatch(r"\s*([-+]?)(0x[0-9a-f]+|[0-9]+)", value, re.IGNORECASE)

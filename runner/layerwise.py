@@ -20,7 +20,7 @@ class Layerwise:
         step = self.net.steps[index]
         inputs = [self.data[name].detach().requires_grad_() for name in step.bottoms]
         with torch.enable_grad():
-            tops = step.layer.forward(inputs, step.all_arguments())
+            tops = self.net.run(step, inputs, step.all_arguments())
         self._graphs[index] = (inputs, tops)
         loss = 0.0
         for name, top, weight in zip(step.tops, tops, step.loss_weights, strict=True):

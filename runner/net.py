@@ -9,6 +9,7 @@ from runner import glog
 from runner.layers import LAYER_TYPES, Context
 from runner.objective import Objective
 from runner.parameters import Parameters
+from runner.precision import autocast, widened
 from runner.wiring import Step, force_backward, wire_backward, wire_forward
 
 
@@ -177,25 +178,40 @@ class Net:
                     )
             target.blobs, target.leaves = step.blobs, step.leaves
 
-    def forward(self):
+    def fetch(self):
+        """Let the layers that read go on to their next batch; a list of tensors for each."""
+        return [step.layer.fetch() for step in self.steps if step.layer.reads]
+
+    def forward(self, *fetched):
         """Run every layer; returns (objective, {output name: tensor}).
 
-        The objective is a scalar tensor on the net's device, part of an autograd graph where
-        something learns and gradients are on. Nothing is read back to the host. Raises
-        NetError for a net without layers.
+        fetched: what `fetch` gave; without it layers fetch as they run. The objective is a
+        scalar tensor on the net's device, part of an autograd graph where something learns and
+        gradients are on. Nothing is read back to the host. Raises NetError for a net without
+        layers.
         """
         if not self.steps:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
-        blobs, shares = {}, []
+        blobs, shares, fetched = {}, [], iter(fetched)
         for index, step in enumerate(self.steps):
             bottoms = self._bottoms(step, blobs)
             if any(x.shape != shape for x, shape in zip(bottoms, step.bottom_shapes, strict=True)):
                 self._reshape(step, bottoms)
-            tops = step.layer.forward(bottoms, step.arguments())
+            batch = next(fetched, None) if step.layer.reads else None
+            tops = self.run(step, bottoms, step.arguments(), batch)
             blobs.update(zip(step.tops, tops, strict=True))
             shares += self.objective.shares(index, tops)
         loss = sum(shares) if shares else torch.zeros((), device=self.context.device)
-        return loss, {name: blobs[name].detach() for name in self.outputs}
+        return loss, {name: widened(blobs[name].detach()) for name in self.outputs}
+
+    def run(self, step, bottoms, arguments, batch=None):
+        """The tops of one layer, at the net's precision; batch: what it fetched before."""
+        if batch is not None:
+            return step.layer.finish(batch)
+        if not step.layer.takes_bfloat16:
+            bottoms = [widened(x) for x in bottoms]
+        with autocast(self.context.precision, self.context.device):
+            return step.layer.forward(bottoms, arguments)
 
     @staticmethod
     def _reshape(step, bottoms):
@@ -217,14 +233,18 @@ class Net:
             for name, needs in zip(step.bottoms, step.bottom_needs, strict=True)
         ]
 
-    def forward_backward(self):
+    def forward_backward(self, *fetched):
         """Forward, then add the gradients to the flat buffer; returns forward's result."""
-        loss, outputs = self.forward()
+        loss, outputs = self.forward(*fetched)
         if loss.requires_grad:
             for leaf in self._fresh_each_time:
                 leaf.grad.zero_()
             loss.backward()
         return loss.detach(), outputs
+
+    def replayable(self):
+        """Is a pass, but for fetching, work for the device alone, the same each time?"""
+        return all(step.layer.replayable for step in self.steps) and not self.objective.remembers
 
     # --- what resuming needs ---
 

@@ -10,6 +10,8 @@ blob: of several weights for it, in place, the last that was set holds for all.
 
 from dataclasses import dataclass
 
+from runner.precision import widened
+
 
 @dataclass
 class _Share:
@@ -54,6 +56,11 @@ class Objective:
             for index, step in enumerate(steps)
         ]
 
+    @property
+    def remembers(self):
+        """Does a forward depend on the backward before it?"""
+        return bool(self._left)
+
     def shares(self, index, tops):
         """What the tops of step `index` add: a list of scalar tensors."""
         found = []
@@ -66,8 +73,7 @@ class Objective:
         return found
 
     def _weighted(self, share, top):
-        if share.replaced:
-            top = top.detach()
+        top = widened(top.detach() if share.replaced else top)
         left = self._left.get(share.name)
         if left is not None:
             return (top * left.view(top.shape)).sum()

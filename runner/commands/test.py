@@ -9,16 +9,22 @@ from runner.debug_info import debug_info
 from runner.device import device_of, gpu_ids
 from runner.layers import Context
 from runner.net import Net, net_param_for
+from runner.precision import set_precision
 
 
 def choose_device(flags, gpu_line, cpu_line):
-    """The device of -gpu (its first id), told in the log from the given lines of caffe.cpp."""
+    """The device of -gpu (its first id), told in the log from the given lines of caffe.cpp.
+
+    -precision is set for it.
+    """
     ids = gpu_ids(flags.gpu)
     if ids:
         glog.info(f"Use GPU with device ID {ids[0]}", f"caffe.cpp:{gpu_line}")
     else:
         glog.info("Use CPU.", f"caffe.cpp:{cpu_line}")
-    return device_of(ids)
+    device = device_of(ids)
+    set_precision(flags.precision, device)
+    return device
 
 
 @torch.no_grad()
@@ -33,7 +39,8 @@ def test(flags):
         glog.info(f"GPU device name: {torch.cuda.get_device_name(device)}", "caffe.cpp:270")
     param = upgrades.read_net(flags.model)
     net = Net(
-        net_param_for(param, caffe_pb.TEST, flags.level, flags.stages()), Context(device)
+        net_param_for(param, caffe_pb.TEST, flags.level, flags.stages()),
+        Context(device, precision=flags.precision),
     )
     weights.load_weights(net, flags.weights)
     count = flags.iterations

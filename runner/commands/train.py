@@ -8,6 +8,7 @@ from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner import glog, upgrades
 from runner.device import device_of, gpu_ids
+from runner.precision import set_precision
 from runner.progress import progress_bar
 from runner.signals import SignalHandler, effect
 from runner.solver import Solver, snapshot
@@ -38,7 +39,8 @@ def _optimize(flags, param, device, request):
         del param.weights[:]
     if flags.weights:
         param.weights.append(flags.weights)
-    solver = Solver(param, device, request)
+    set_precision(flags.precision, device)
+    solver = Solver(param, device, request, precision=flags.precision)
     if flags.snapshot:
         glog.info(f"Resuming from {flags.snapshot}", "caffe.cpp:235")
         solver.restore(flags.snapshot)

@@ -12,7 +12,7 @@ from runner.data.errors import DataError
 from runner.data.records import collect, load
 from runner.data.source import open_source
 from runner.data.stream import Stream
-from runner.data.transform import Transform
+from runner.data.transform import Transform, upload
 
 
 class DataFeed:
@@ -52,6 +52,10 @@ class DataFeed:
             self._records = load(source, decode, device, memory.budget(device))
             if self._records is None:
                 self._records = Stream(source, decode, device, param.prefetch)
+                self._uniform = False
+            else:
+                shapes = self._records.shapes
+                self._uniform = bool((shapes == shapes[0]).all())
 
     def next(self):
         """The next batch: data (N, C, H, W), labels (N,) or None with one top; float32.
@@ -59,15 +63,32 @@ class DataFeed:
         Batches follow the keys' order and run over the end of the source into its start. The
         shape is data_shape, unless records of other sizes come (Caffe reshapes for each batch).
         """
+        return self.finish(self.fetch())
+
+    def fetch(self):
+        """Go on to the next batch; returns what `finish` makes it of, a list of tensors.
+
+        With resident records of one shape that is a small table of where each image lies, and
+        finish is work for the device alone, the same each time; else it is the batch itself.
+        """
         first, count, length = self._image, self._batch_size, self._length
         with self._named():
             batch = self._records.take(first, count)
             draws = self._transform.draw(self._seed, first, batch.shapes)
-            data, labels = self._transform.apply(batch, draws)
+            table = upload(self._transform.table(batch, draws), batch.values.device)
+            fetched = [table] if self._uniform else self._gather(table, batch)
         self._image = first + count
         for _ in range((first + count) // length - first // length):
             self._log("Restarting data prefetching from start.", "data_layer.cpp:73")
+        return fetched
+
+    def finish(self, fetched):
+        """The batch of what `fetch` gave, as `next` returns it."""
+        data, labels = self._gather(*fetched, self._records) if self._uniform else fetched
         return data, labels if self._has_labels else None
+
+    def _gather(self, table, records):
+        return self._transform.gather(table, records.values, records.shapes[0])
 
     def state(self):
         """Where the feed is; `load_state` on a feed of the same source continues bit for bit."""

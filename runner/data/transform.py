@@ -2,7 +2,7 @@
 
 The random choices are data. `draw` makes those of a batch from nothing but a seed and the
 numbers of its images, so that they can be listed, repeated, and do not depend on how images
-are dealt into batches; `apply` obeys them, with one gather for crop and mirror together.
+are dealt into batches; `table` and `gather` obey them, with one gather for crop and mirror.
 """
 
 import functools
@@ -98,26 +98,31 @@ class Transform:
                 offsets = (words[:, 1:3] % (spare + 1).astype(np.uint64)).astype(np.int64)
         return Draws(mirror, offsets[:, 0], offsets[:, 1])
 
-    def apply(self, records, draws):
-        """Data (n, C, H, W) and labels (n,), float32, of a Records of n, on its device.
+    def table(self, records, draws):
+        """Where the images of a Records of n lie once cropped and mirrored: (6, n) int64.
 
-        draws: what `draw` gave for the records' shapes, which it has checked.
-        Each value is (x - mean) * scale in float32; mean_file is taken at the uncropped,
-        unmirrored place.
+        draws: what `draw` gave for the records' shapes, which it has checked. Rows: first pixel
+        and direction of each output row, pixels a channel and a row, start of the record, label.
         """
-        device = records.values.device
-        channels, height, width = self._size(records.shapes[0])
+        width = self._size(records.shapes[0])[2]
         _, rows, row = records.shapes.T
-        # First pixel and direction of each output row; everything else is the same stride.
         origin = records.starts + draws.h_off * row + draws.w_off + draws.mirror * (width - 1)
         step = 1 - 2 * draws.mirror
-        table = np.stack([origin, step, rows * row, row, records.starts, records.labels])
-        table = _upload(table, device)
+        return np.stack([origin, step, rows * row, row, records.starts, records.labels])
+
+    def gather(self, table, values, record_shape):
+        """Data (n, C, H, W) and labels (n,), float32: nothing but work for the device.
+
+        table: `table`'s, as a tensor beside the records' values; record_shape: (C, H, W) of
+        the first. Each value is (x - mean) * scale in float32; mean_file is taken at the
+        uncropped, unmirrored place.
+        """
+        channels, height, width = self._size(record_shape)
         origin, step, area, row, start, _ = table.view(6, -1, 1, 1, 1).unbind()
-        c, h, w = _axes(channels, height, width, device)
+        c, h, w = _axes(channels, height, width, values.device)
         index = ((origin + c * area + h * row) + step * w).view(-1)
-        shape = (len(records), channels, height, width)
-        data = records.values.index_select(0, index).view(shape)
+        shape = (table.shape[1], channels, height, width)
+        data = values.index_select(0, index).view(shape)
         if data.dtype != torch.float32:
             data = data.float()
         if self.mean is not None:
@@ -146,7 +151,7 @@ def _axes(channels, height, width, device):
     return c, h, torch.arange(width, device=device)
 
 
-def _upload(array, device):
+def upload(array, device):
     """A host array on the device, without waiting for it."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":

@@ -19,12 +19,16 @@ class Context:
     """What layers of one net share: where they compute and what their randomness starts from.
 
     fillers: CPU generator of the initial weights, so that they do not depend on the device.
-    seed: an int >= 0; data layers derive their own streams from it and their name.
+    random: the device's generator of what is drawn while running (dropout, noise); by default
+    torch's own. seed: an int >= 0; data layers derive their own streams from it and their name.
+    precision: of -precision.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     fillers: torch.Generator = field(default_factory=torch.Generator)
+    random: torch.Generator | None = None
     seed: int = 0
+    precision: str = "fp32"
 
 
 class Layer:
@@ -44,6 +48,12 @@ class Layer:
     accumulates = True
     #: bottoms whose gradient the layer cannot give; asking for it is refused
     refuses_backward_to = ()
+    #: is forward work for the device alone, the same each time?
+    replayable = True
+    #: does it read batches (`fetch`, `finish`)?
+    reads = False
+    #: may its bottoms be bfloat16? Others get float32.
+    takes_bfloat16 = False
 
     def __init_subclass__(cls, type=None, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -12,12 +12,16 @@ from runner.layers.in_place import is_in_place, warn_in_place
 class Split(Layer, type="Split"):
     """The same blob for several consumers; their gradients add up."""
 
+    takes_bfloat16 = True
+
     def forward(self, bottoms, blobs):
         return [bottoms[0].view_as(bottoms[0]) for _ in self.param.top]
 
 
 class Concat(Layer, type="Concat"):
     """Bottoms joined along `axis` (or the older concat_dim)."""
+
+    takes_bfloat16 = True
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
@@ -32,6 +36,8 @@ class Concat(Layer, type="Concat"):
 
 class Slice(Layer, type="Slice"):
     """One bottom cut along `axis` (or the older slice_dim), evenly or at slice_point."""
+
+    takes_bfloat16 = True
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
@@ -48,6 +54,8 @@ class Slice(Layer, type="Slice"):
 
 class Eltwise(Layer, type="Eltwise"):
     """Product, weighted sum or maximum of bottoms of one shape."""
+
+    takes_bfloat16 = True
 
     def setup(self, bottoms):
         p = self.param.eltwise_param
@@ -96,6 +104,8 @@ class Eltwise(Layer, type="Eltwise"):
 
 class Reshaping(Layer, type=("Flatten", "Reshape")):
     """The same values in another shape; the graph's shape rule says which."""
+
+    takes_bfloat16 = True
 
     def forward(self, bottoms, blobs):
         return [bottoms[0].reshape(self.shapes_for([bottoms[0].shape]).tops[0])]
@@ -164,6 +174,8 @@ class BatchReindex(Layer, type="BatchReindex"):
 
 class Filter(Layer, type="Filter"):
     """Records of the first bottoms whose selector, the last bottom, is not 0."""
+
+    replayable = False  # how many are chosen has to be known on the host
 
     def setup(self, bottoms):
         self.no_force_backward = self.refuses_backward_to = (len(bottoms) - 1,)

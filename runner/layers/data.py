@@ -14,6 +14,8 @@ from runner.layers.base import Layer
 class Data(Layer, type="Data"):
     """Batches of an LMDB: data, and with a second top the labels."""
 
+    reads = True
+
     def __init__(self, param, context):
         super().__init__(param, context)
         # The stream depends on the run's seed and the layer, not on what else the net holds.
@@ -35,8 +37,16 @@ class Data(Layer, type="Data"):
         record = tuple(self.feed.data_shape[1:])
         return graph.layer_shapes(self.param, bottoms, self.phase, data_shape=record)
 
+    def fetch(self):
+        """Go on to the next batch; a list of tensors on the device."""
+        return self.feed.fetch()
+
+    def finish(self, fetched):
+        """The tops of what `fetch` gave: work for the device alone."""
+        return list(self.feed.finish(fetched))[: len(self.param.top)]
+
     def forward(self, bottoms, blobs):
-        return list(self.feed.next())[: len(self.param.top)]
+        return self.finish(self.fetch())
 
     def state(self):
         return self.feed.state()
@@ -71,9 +81,9 @@ class DummyData(Layer, type="DummyData"):
         return shapes
 
     def _filled(self, shape, filler):
-        value = torch.empty(shape)
-        self.fill(value, filler)
-        return value.to(self.context.device)
+        value = torch.empty(shape, device=self.context.device)
+        self.fill(value, filler, self.context.random)
+        return value
 
     def forward(self, bottoms, blobs):
         return [

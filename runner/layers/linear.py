@@ -26,6 +26,8 @@ class Convolution(Layer, type="Convolution"):
     Every bottom gives one top, with the same weights.
     """
 
+    takes_bfloat16 = True
+
     functions = _CONV
 
     def setup(self, bottoms):
@@ -79,6 +81,8 @@ class Deconvolution(Convolution, type="Deconvolution"):
 
 class InnerProduct(Layer, type="InnerProduct"):
     """Weight (N, K), or (K, N) with `transpose`; K flattens the bottom from `axis` on."""
+
+    takes_bfloat16 = True
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)

@@ -28,6 +28,8 @@ class BatchNorm(Layer, type="BatchNorm"):
     at test time is the first two over the third.
     """
 
+    takes_bfloat16 = True
+
     def setup(self, bottoms):
         p = self.param.batch_norm_param
         given = p.HasField("use_global_stats")
@@ -96,11 +98,14 @@ def _axis(param, bottoms):
 
 def _broadcast(factor, x, axis):
     """View `factor`, whose axes are x's from `axis` on, so that it broadcasts against x."""
-    return factor.reshape([1] * axis + list(factor.shape) + [1] * (x.dim() - axis - factor.dim()))
+    shape = [1] * axis + list(factor.shape) + [1] * (x.dim() - axis - factor.dim())
+    return factor.reshape(shape).to(x.dtype)
 
 
 class Scale(Layer, type="Scale"):
     """bottom[0] times bottom[1], or times a learned blob of its axes; perhaps plus a bias."""
+
+    takes_bfloat16 = True
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
@@ -128,6 +133,8 @@ class Scale(Layer, type="Scale"):
 class Bias(Layer, type="Bias"):
     """bottom[0] plus bottom[1], or plus a learned blob of its axes."""
 
+    takes_bfloat16 = True
+
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
         self.axis = _axis(self.param.bias_param, bottoms)
@@ -145,9 +152,11 @@ class Bias(Layer, type="Bias"):
 class PReLU(Layer, type="PReLU"):
     """max(x, 0) + slope * min(x, 0), a slope a channel (or one, channel_shared)."""
 
+    takes_bfloat16 = True
+
     def fillers(self):
         p = self.param.prelu_param
         return [p.filler if p.HasField("filler") else constant_filler(0.25)]
 
     def forward(self, bottoms, blobs):
-        return [F.prelu(bottoms[0], blobs[0].reshape(-1))]
+        return [F.prelu(bottoms[0], blobs[0].reshape(-1).to(bottoms[0].dtype))]

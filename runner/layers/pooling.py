@@ -52,14 +52,14 @@ def max_pool(x, kernel, stride, pad, out, with_mask=False):
         found = F.max_pool2d(
             x, kernel, stride, pad, ceil_mode=ceil_mode, return_indices=with_mask
         )
-        return [found[0], found[1].to(x.dtype)] if with_mask else [found]
+        return [found[0], found[1].float()] if with_mask else [found]
     wide = _padded(x, kernel, stride, pad, out, -FLT_MAX)
     top, index = F.max_pool2d(wide, kernel, stride, return_indices=True)
     if not with_mask:
         return [top]
     h, w = index // wide.shape[3] - pad[0], index % wide.shape[3] - pad[1]
     mask = torch.where(top == -FLT_MAX, -1, h * x.shape[3] + w)
-    return [top, mask.to(x.dtype)]
+    return [top, mask.float()]
 
 
 def _window_sizes(size, kernel, stride, pad, out, device):
@@ -93,6 +93,8 @@ def _refuse_stochastic(layer, param):
 
 class Pooling(Layer, type="Pooling"):
     """MAX (second top: mask) and AVE over the last two of four axes."""
+
+    takes_bfloat16 = True
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)

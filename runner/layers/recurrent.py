@@ -39,6 +39,7 @@ class Recurrent(Layer):
         self.carried = None
         exposed = self.param.recurrent_param.expose_hidden
         self.exposed = len(self.states) if exposed else 0
+        self.replayable = exposed  # what is carried is remembered on the host
         self.static = len(bottoms) > 2 + self.exposed
         return super().setup(bottoms)
 

@@ -12,6 +12,7 @@ from runner import glog, upgrades, weights
 from runner.debug_info import debug_info
 from runner.layers import Context
 from runner.net import Net
+from runner.replay import Replayed, recorder
 from runner.solver import snapshot
 from runner.solver.losses import SmoothedLoss
 from runner.solver.lr_policy import learning_rate
@@ -32,13 +33,17 @@ class Solver:
     """Trains a net as its SolverParameter says.
 
     param: SolverParameter in current format, with snapshot_prefix filled in. device: where to
-    compute. request: function without arguments giving the Action asked for by now.
-    progress: told the iteration after each one; None for nobody. Raises CaffeError.
+    compute. request: function without arguments giving the Action asked for by now. progress:
+    told the iteration after each one; None for nobody. precision: of -precision, which whoever
+    makes solvers has set for the process. Raises CaffeError.
     """
 
-    def __init__(self, param, device="cpu", request=lambda: Action.NONE, progress=None):
+    def __init__(
+        self, param, device="cpu", request=lambda: Action.NONE, progress=None, precision="fp32"
+    ):
         self.param = param
         self.device = torch.device(device)
+        self.precision = precision
         self.request = request
         self.progress = progress
         glog.info(
@@ -51,11 +56,14 @@ class Solver:
         check_solver(param)
         snapshot.check_writable(param)
         self.seed = param.random_seed if param.random_seed >= 0 else torch.seed() % 2**31
-        torch.manual_seed(self.seed)
+        self.random = torch.Generator(self.device).manual_seed(self.seed)
         self.net = self._train_net()
         self.test_nets = self._test_nets()
         glog.info("Solver scaffolding done.", "solver.cpp:57")
-        self.updater = Updater(param, self.net.parameters)
+        record = recorder(self.device)
+        self.updater = Updater(param, self.net.parameters, record)
+        self._train_pass = self._pass(self.net, self.net.forward_backward, record)
+        self._test_passes = [self._pass(net, net.forward, record) for net in self.test_nets]
         self.losses = SmoothedLoss(param.average_loss)
         self.iter = self.current_step = 0
         self.stopped = False
@@ -72,7 +80,7 @@ class Solver:
             merged.MergeFrom(state)
         param.state.CopyFrom(merged)
         fillers = torch.Generator().manual_seed(self.seed)
-        net = Net(param, Context(self.device, fillers, self.seed))
+        net = Net(param, Context(self.device, fillers, self.random, self.seed, self.precision))
         for models in self.param.weights:
             for path in models.split(","):
                 glog.info(f"Finetuning from {path.strip()}", "solver.cpp:72")
@@ -140,6 +148,10 @@ class Solver:
             nets.append(self._net(param, caffe_pb.TEST, state))
         return nets
 
+    def _pass(self, net, function, record):
+        record = record if net.replayable() else None
+        return Replayed(function, f"net '{net.name}'", record, self.random)
+
     # --- training ---
 
     def solve(self):
@@ -202,8 +214,11 @@ class Solver:
         """iter_size forward and backward passes; returns the last one's outputs."""
         total = 0
         for _ in range(self.param.iter_size):
-            with debug_info(self.net, debug):
-                loss, outputs = self.net.forward_backward()
+            if debug:
+                with debug_info(self.net):
+                    loss, outputs = self.net.forward_backward()
+            else:
+                loss, outputs = self._train_pass(*self.net.fetch())
             total = total + loss
         self.losses.add(total / self.param.iter_size)
         return outputs
@@ -268,18 +283,12 @@ class Solver:
         """Where the random numbers and the test nets' data stand; in a test, stood before it."""
         if self._before_test is not None:
             return self._before_test
-        cuda = self.device.type == "cuda"
-        return {
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
-            "test": [net.state() for net in self.test_nets],
-        }
+        tests = [net.state() for net in self.test_nets]
+        return {"random": self.random.get_state(), "test": tests}
 
     def load_test_state(self, state):
         """Take back what `test_state` gave; its "test" may be None: the test nets start afresh."""
-        torch.set_rng_state(state["random"])
-        if self.device.type == "cuda" and state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        self.random.set_state(state["random"])
         for net, data in zip(self.test_nets, state["test"] or [], strict=False):
             net.load_state(data)
 
@@ -289,7 +298,7 @@ class Solver:
         glog.info(f"Iteration {self.iter}, Testing net (#{number})", "solver.cpp:347")
         net, batches = self.test_nets[number], self.param.test_iter[number]
         net.share_weights_from(self.net)
-        scores, loss = None, 0
+        scores, loss = {}, 0
         for _ in range(batches):
             while (request := self.request()) is not Action.NONE:
                 if request is Action.SNAPSHOT:
@@ -299,17 +308,17 @@ class Solver:
             if self.stopped:
                 glog.info("Test interrupted.", "solver.cpp:396")
                 return
-            with debug_info(net, self.param.debug_info):
-                batch_loss, outputs = net.forward()
+            if self.param.debug_info:
+                with debug_info(net):
+                    batch_loss, outputs = net.forward()
+            else:
+                batch_loss, outputs = self._test_passes[number](*net.fetch())
             loss = loss + batch_loss
-            scores = (
-                dict(outputs)
-                if scores is None
-                else {name: scores[name] + value for name, value in outputs.items()}
-            )
+            for name, value in outputs.items():
+                scores[name] = scores[name] + value if name in scores else value.clone()
         if self.param.test_compute_loss and batches:
             glog.info(f"Test loss: {glog.number(loss / batches)}", "solver.cpp:401")
-        means = {name: value / batches for name, value in (scores or {}).items()}
+        means = {name: value / batches for name, value in scores.items()}
         self._print_outputs("Test", net, means, "solver.cpp:414")
 
     # --- snapshots ---

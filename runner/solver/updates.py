@@ -1,48 +1,42 @@
 """The six update rules, as plain formulas on flat vectors (CAFFE's src/caffe/solvers).
 
-g: the gradients, already clipped, divided by iter_size and with the weight decay added; h: the
-history vectors, updated in place; rate times mult is the local rate, mult a float or a vector.
-Each rule returns the step, which is to be taken off the parameters. The learning rate is inside
-the momentum, unlike torch.optim.
+g: the gradients, already clipped, divided by iter_size and with the weight decay added, not
+needed any more; h: the history vectors, updated in place; rate times mult is the local rate, rate
+a 0-d tensor, mult a float or a vector. Each rule returns the step, which is to be taken off the
+parameters. The learning rate is inside the momentum, unlike torch.optim.
 """
 
 import torch
 
 from netgen.errors import CaffeError
+from runner.replay import Replayed
 
 
-def add_scaled(target, source, rate, mult):
-    """target += rate * mult * source, mult being a float or a vector of target's length."""
-    if isinstance(mult, torch.Tensor):
-        return target.addcmul_(source, mult, value=rate)
-    return target.add_(source, alpha=rate * mult)
-
-
-def sgd(param, g, h, rate, mult, iteration):
+def sgd(param, g, h, rate, mult):
     (h,) = h
-    return add_scaled(h.mul_(param.momentum), g, rate, mult)
+    return h.mul_(param.momentum).add_(g.mul_(rate * mult))
 
 
-def nesterov(param, g, h, rate, mult, iteration):
+def nesterov(param, g, h, rate, mult):
     (h,) = h
     step = h * -param.momentum
-    add_scaled(h.mul_(param.momentum), g, rate, mult)
+    h.mul_(param.momentum).add_(g.mul_(rate * mult))
     return step.add_(h, alpha=1 + param.momentum)
 
 
-def adagrad(param, g, h, rate, mult, iteration):
+def adagrad(param, g, h, rate, mult):
     (h,) = h
     h.addcmul_(g, g)
     return (g / (h.sqrt() + param.delta)).mul_(rate * mult)
 
 
-def rmsprop(param, g, h, rate, mult, iteration):
+def rmsprop(param, g, h, rate, mult):
     (h,) = h
     h.mul_(param.rms_decay).addcmul_(g, g, value=1 - param.rms_decay)
     return (g / (h.sqrt() + param.delta)).mul_(rate * mult)
 
 
-def adadelta(param, g, h, rate, mult, iteration):
+def adadelta(param, g, h, rate, mult):
     squares, updates = h
     momentum, delta = param.momentum, param.delta
     squares.mul_(momentum).addcmul_(g, g, value=1 - momentum)
@@ -51,13 +45,20 @@ def adadelta(param, g, h, rate, mult, iteration):
     return update.mul_(rate * mult)
 
 
-def adam(param, g, h, rate, mult, iteration):
+def adam(param, g, h, rate, mult):
     means, squares = h
-    beta1, beta2, t = param.momentum, param.momentum2, iteration + 1
+    beta1, beta2 = param.momentum, param.momentum2
     means.mul_(beta1).add_(g, alpha=1 - beta1)
     squares.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-    correction = (1 - beta2**t) ** 0.5 / (1 - beta1**t)
-    return (means / (squares.sqrt() + param.delta)).mul_(rate * correction * mult)
+    return (means / (squares.sqrt() + param.delta)).mul_(rate * mult)
+
+
+def corrected(param, rate, iteration):
+    """The rate that the rule takes: Adam's is corrected for its means' start at zero."""
+    if param.type != "Adam":
+        return rate
+    t = iteration + 1
+    return rate * (1 - param.momentum2**t) ** 0.5 / (1 - param.momentum**t)
 
 
 #: Caffe's type -> (rule, how many history vectors)
@@ -98,9 +99,10 @@ class Updater:
     """Turns gradients into an update of the flat parameter buffer.
 
     history: one or two flat vectors beside the parameters, momentum or running squares.
+    record: see Replayed.
     """
 
-    def __init__(self, param, parameters):
+    def __init__(self, param, parameters, record=None):
         check_solver(param)
         self.param = param
         self.parameters = parameters
@@ -108,6 +110,8 @@ class Updater:
         self.history = [torch.zeros_like(parameters.data) for _ in range(count)]
         self.lr_mult = parameters.multipliers("lr_mult")
         self.decay_mult = parameters.multipliers("decay_mult")
+        self.rate = torch.zeros((), device=parameters.data.device)
+        self._apply = Replayed(self._step, "the update", record)
 
     def clip(self):
         """Scale the gradients down to clip_gradients; returns their L2 norm, or None if off.
@@ -121,20 +125,27 @@ class Updater:
         self.parameters.grad.mul_(torch.where(norm > limit, limit / norm, 1.0))
         return norm
 
-    @torch.no_grad()
     def apply(self, rate, iteration):
         """One update at learning rate `rate`; the gradients are used up.
 
         With snapshot_diff they hold the step afterwards, which is what Caffe's snapshot has.
         """
+        self.rate.fill_(corrected(self.param, rate, iteration))
+        self._apply()
+
+    @torch.no_grad()
+    def _step(self):
         w, g = self.parameters.data, self.parameters.grad
         if self.param.iter_size != 1:
             g.mul_(1 / self.param.iter_size)
         decay = self.param.weight_decay
         if decay:
             towards = w.sign() if self.param.regularization_type == "L1" else w
-            add_scaled(g, towards, decay, self.decay_mult)
-        step = self.rule(self.param, g, self.history, rate, self.lr_mult, iteration)
+            if isinstance(self.decay_mult, torch.Tensor):
+                g.addcmul_(towards, self.decay_mult, value=decay)
+            else:
+                g.add_(towards, alpha=decay * self.decay_mult)
+        step = self.rule(self.param, g, self.history, self.rate, self.lr_mult)
         w.sub_(step)
         if self.param.snapshot_diff:
             g.copy_(step)

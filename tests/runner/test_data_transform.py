@@ -28,6 +28,12 @@ def records_of(images):
     )
 
 
+def apply(under_test, batch, draws):
+    """Data and labels of a batch."""
+    table = torch.from_numpy(under_test.table(batch, draws))
+    return under_test.gather(table, batch.values, batch.shapes[0])
+
+
 def shapes_of(count, *shape):
     return np.array([shape] * count, np.int64)
 
@@ -82,7 +88,7 @@ def test_apply_is_the_naive_loop(data, tmp_path_factory):
     under_test = transform(phase, **param)
     batch = records_of(images)
     draws = under_test.draw(7, data.draw(st.integers(0, 1000)), batch.shapes)
-    got, labels = under_test.apply(batch, draws)
+    got, labels = apply(under_test, batch, draws)
     want = [
         naive(image, *choice, crop, mean, param["scale"])
         for image, choice, mean in zip(images, zip(*draws, strict=True), means, strict=True)
@@ -96,7 +102,7 @@ def test_apply_is_the_naive_loop(data, tmp_path_factory):
 def test_a_subset_of_records_is_taken_by_number():
     images = [np.full((1, 2, 2), i, np.uint8) for i in range(5)]
     batch = records_of(images).take(3, 4)
-    data, labels = transform().apply(batch, transform().draw(0, 3, batch.shapes))
+    data, labels = apply(transform(), batch, transform().draw(0, 3, batch.shapes))
     assert data[:, 0, 0, 0].tolist() == labels.tolist() == [3, 4, 0, 1]
 
 
@@ -143,7 +149,7 @@ def test_mirror_is_random_at_test_too_and_nothing_is_drawn_unasked():
 def test_chosen_draws_are_replayed():
     image = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
     choices = Draws(np.array([0, 1]), np.array([1, 0]), np.array([2, 1]))
-    data, _ = transform(crop_size=2).apply(records_of([image, image]), choices)
+    data, _ = apply(transform(crop_size=2), records_of([image, image]), choices)
     assert data[:, 0].tolist() == [[[6, 7], [10, 11]], [[2, 1], [6, 5]]]
 
 

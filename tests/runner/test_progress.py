@@ -1,5 +1,6 @@
 """The progress bar: on a terminal, and nowhere else. The terminal is a pseudo-terminal."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -31,6 +32,7 @@ class Terminal:
             ["sh", "-c", script, "sh", *map(str, words)], start_new_session=True
         )
         self.text = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a sign
 
     def read(self, until=None, limit=60):
         """Read until `until` was shown, or to the end."""
@@ -45,7 +47,7 @@ class Terminal:
                 data = b""
             if not data:
                 break
-            self.text += data.decode()
+            self.text += self.decoder.decode(data)
             if self.slave is not None:  # the process has it open now: its end can be seen
                 os.close(self.slave)
                 self.slave = None
