@@ -9,7 +9,7 @@ from importlib import import_module
 _HOME = {
     "DataError": "errors", "NoDataError": "errors",
     "Dataset": "dataset", "IMAGE_SHAPE": "dataset",
-    "read_cifar10": "cifar10", "make_synthetic": "synthetic",
+    "read_cifar10": "cifar10", "read_mnist": "mnist", "make_synthetic": "synthetic",
     "global_contrast_normalize": "whiten", "Preprocessing": "whiten", "ZCA": "whiten",
     "encode_datums": "records", "write_lmdb": "records", "read_lmdb": "records",
     "Options": "pipeline", "build": "pipeline",

@@ -5,17 +5,20 @@ import signal
 import sys
 import time
 
-from data_prep.errors import NoDataError
+from data_prep.errors import DataError, NoDataError
 from netgen.errors import CaffeError
 
 NO_DATA = 3
 
 EPILOG = """\
 exit status: 0 done, or was done already; 1 bad input, one line says which;
-3 cifar10 found no data and could not download it (a Makefile may fall back to synthetic).
+3 cifar10 or mnist found no data and could not download it (a Makefile may fall back to synthetic).
 
 examples:
   python -m data_prep cifar10 --source ~/Downloads/cifar-10-python.tar.gz --out data/cifar10
+  python -m data_prep cifar10 --raw           # data/cifar10_raw, of cifar10_full
+  python -m data_prep cifar10 --raw --pad 4   # data/cifar10_raw_pad4, of resnet20
+  python -m data_prep mnist                   # data/mnist, of lenet
   python -m data_prep synthetic --limit 5000 --out data/synthetic
   python -m data_prep verify data/cifar10
   python -m data_prep apply data/cifar10/preprocessing.npz cat.png dog.png -o two.npy
@@ -47,33 +50,62 @@ def _cifar10(arguments):
     from data_prep.cifar10 import read_cifar10
     from data_prep.source import find_or_download
 
-    return _build(arguments, "cifar10",
+    return _build(arguments, "cifar10", _options(arguments),
                   lambda: read_cifar10(arguments.source or find_or_download()))
 
 
 def _synthetic(arguments):
     from data_prep.synthetic import make_synthetic
 
-    return _build(arguments, "synthetic", lambda: make_synthetic(arguments.limit))
+    return _build(arguments, "synthetic", _options(arguments),
+                  lambda: make_synthetic(arguments.limit))
 
 
-def _build(arguments, name, load):
-    from data_prep.pipeline import Options, build
+def _mnist(arguments):
+    from data_prep.mnist import find_or_download, read_mnist
+    from data_prep.pipeline import Options
+
+    return _build(arguments, "mnist", Options(0, None, None, arguments.seed, arguments.limit),
+                  lambda: read_mnist(arguments.source or find_or_download()))
+
+
+def _options(arguments):
+    from data_prep.pipeline import Options
+
+    whitening = arguments.no_zca, arguments.scale, arguments.zca_bias
+    if arguments.raw and any(whitening):
+        raise DataError("--raw keeps the pixels as they are: no --no-zca, --scale or --zca-bias")
+    scale = None if arguments.raw else arguments.scale or Options.scale
+    bias = None if arguments.raw or arguments.no_zca else arguments.zca_bias or Options.zca_bias
+    pad = arguments.pad
+    if pad is None:
+        pad = 0 if arguments.raw else Options.pad
+    return Options(pad, scale, bias, arguments.seed, arguments.limit)
+
+
+def _folder(name, options):
+    """data/cifar10, data/cifar10_raw, data/cifar10_raw_pad4: one for each net's records."""
+    if options.scale is not None or name == "mnist":
+        return f"data/{name}"
+    return f"data/{name}_raw" + (f"_pad{options.pad}" if options.pad else "")
+
+
+def _build(arguments, name, options, load):
+    from data_prep.pipeline import build
 
     start = time.monotonic()
-    bias = None if arguments.no_zca else arguments.zca_bias
-    options = Options(arguments.pad, arguments.scale, bias, arguments.seed, arguments.limit)
-    manifest, fresh = build(name, load, options, arguments.out, arguments.force)
+    out = arguments.out or _folder(name, options)
+    manifest, fresh = build(name, load, options, out, arguments.force)
     train, test = manifest["databases"].values()
     what = (f"{train['records']:,} training and {test['records']:,} test records of "
             f"{'x'.join(map(str, train['shape']))} from {manifest['source']['form']} "
             f"{manifest['source'].get('name', 'images')}")
     if fresh:
-        print(f"{arguments.out}: {what}, in {time.monotonic() - start:.0f} s")
+        print(f"{out}: {what}, in {time.monotonic() - start:.0f} s")
         if note := manifest["source"].get("note"):
-            print(f"{arguments.out}: {note}")
+            print(f"{out}: {note}")
     else:
-        print(f"{arguments.out}: finished already, {what}; --force builds it again")
+        print(f"{out}: finished already, {what}; --force builds it again")
     return 0
 
 
@@ -107,34 +139,28 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser():
     parser = _Parser(prog="python -m data_prep", epilog=EPILOG,
-                     description="Prepare CIFAR-10: GCN, ZCA, padding, LMDBs for Caffe.",
+                     description="CIFAR-10, whitened or raw, and MNIST to LMDBs for Caffe.",
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar="command", required=True)
 
-    options = argparse.ArgumentParser(add_help=False)
-    add = options.add_argument
-    add("--limit", type=_count, metavar="N", help="only the first N images of each part")
-    add("--pad", type=_pad, default=5, metavar="P",
-        help="zeros around each whitened image, for random crops (default 5)")
-    add("--scale", type=_positive, default=55.0, metavar="S", help="GCN's scale (default 55)")
-    add("--zca-bias", type=_positive, default=0.1, metavar="E",
-        help="added to the eigenvalues (default 0.1)")
-    add("--no-zca", action="store_true", help="GCN alone")
-    add("--seed", type=_seed, default=0, metavar="K",
-        help="of the shuffle of the training records (default 0); none: order of the files")
-    add("--force", action="store_true", help="replace a finished folder")
-
-    cifar10 = commands.add_parser("cifar10", parents=[options], help="prepare CIFAR-10")
+    cifar10 = commands.add_parser("cifar10", help="prepare CIFAR-10")
     cifar10.add_argument("--source", metavar="DIR_OR_ARCHIVE",
                          help="official Python or binary distribution, packed or unpacked "
                               "(default: in data/, else downloaded)")
-    cifar10.add_argument("--out", default="data/cifar10", help="folder to make (%(default)s)")
     cifar10.set_defaults(run=_cifar10)
-
-    synthetic = commands.add_parser("synthetic", parents=[options],
-                                    help="the same from drawn images, without any source")
-    synthetic.add_argument("--out", default="data/synthetic", help="folder to make (%(default)s)")
+    synthetic = commands.add_parser(
+        "synthetic", help="the same from drawn images, without any source")
     synthetic.set_defaults(run=_synthetic)
+    for command in (cifar10, synthetic):
+        _add_pixels(command.add_argument)
+        _add_records(command.add_argument, 0)
+
+    mnist = commands.add_parser("mnist", help="MNIST's pixels as Caffe's examples have them")
+    mnist.add_argument("--source", metavar="DIR",
+                       help="the four idx files, gzipped or not (default: data/mnist-idx, "
+                            "downloaded where they are not there)")
+    mnist.set_defaults(run=_mnist)
+    _add_records(mnist.add_argument, None)
 
     verify = commands.add_parser("verify", help="check a finished folder")
     verify.add_argument("folder")
@@ -147,6 +173,25 @@ def _parser():
                        help="(N, 3, 32, 32) float32 (default %(default)s)")
     apply.set_defaults(run=_apply)
     return parser
+
+
+def _add_pixels(add):
+    add("--raw", action="store_true",
+        help="pixels of one byte, as they are: no GCN, no ZCA, and no zeros without --pad")
+    add("--pad", type=_pad, metavar="P",
+        help="zeros around each image, for random crops (default 5, with --raw 0)")
+    add("--scale", type=_positive, metavar="S", help="GCN's scale (default 55)")
+    add("--zca-bias", type=_positive, metavar="E", help="added to the eigenvalues (default 0.1)")
+    add("--no-zca", action="store_true", help="GCN alone")
+
+
+def _add_records(add, seed):
+    add("--limit", type=_count, metavar="N", help="only the first N images of each part")
+    add("--seed", type=_seed, default=seed, metavar="K",
+        help="of the shuffle of the training records; none: order of the files "
+             f"(default {'none' if seed is None else seed})")
+    add("--out", metavar="DIR", help="folder to make (default: in data/, by name and form)")
+    add("--force", action="store_true", help="replace a finished folder")
 
 
 def _number(kind, text, holds, wanted):

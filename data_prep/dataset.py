@@ -1,7 +1,8 @@
-"""A labelled set of 32x32 colour images, as every source delivers it."""
+"""A labelled set of images of one size, as every source delivers it."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
@@ -20,7 +21,8 @@ class Dataset:
     """Images are (N, 3072) uint8: 1024 red, 1024 green, 1024 blue values, each row-major.
 
     Labels are (N,) uint8 in 0..9. `source` says where the images came from, in values
-    that JSON can hold. Raises DataError where these do not fit together.
+    that JSON can hold. Another image_shape (C, H, W) has that many values. lmdb is the word
+    before _train_lmdb and _test_lmdb. Raises DataError where these do not fit together.
     """
 
     name: str
@@ -30,12 +32,15 @@ class Dataset:
     test_labels: np.ndarray
     label_names: tuple[str, ...] = CIFAR10_NAMES
     source: dict = field(default_factory=dict)
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE
+    lmdb: str = "cifar10"
 
     def __post_init__(self):
+        values = prod(self.image_shape)
         for part, images, labels in self.parts():
-            if images.dtype != np.uint8 or images.shape != (len(labels), IMAGE_BYTES):
+            if images.dtype != np.uint8 or images.shape != (len(labels), values):
                 raise DataError(f"{part} images: {images.dtype} {images.shape}, "
-                                f"expected uint8 ({len(labels)}, {IMAGE_BYTES})")
+                                f"expected uint8 ({len(labels)}, {values})")
             if not len(labels):
                 raise DataError(f"there are no {part} images")
             if labels.dtype != np.uint8 or labels.max() >= CLASSES:

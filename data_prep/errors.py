@@ -8,4 +8,4 @@ class DataError(CaffeError):
 
 
 class NoDataError(DataError):
-    """No CIFAR-10 on this machine and none to be had from the network."""
+    """No data set on this machine and none to be had from the network."""

@@ -3,13 +3,14 @@
 import platform
 import shutil
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 
 import google.protobuf
 import lmdb
 import numpy as np
 
-from data_prep.dataset import CLASSES, IMAGE_SHAPE
+from data_prep.dataset import CLASSES
 from data_prep.errors import DataError
 from data_prep.folder import new_folder
 from data_prep.manifest import read_manifest, write_manifest
@@ -27,13 +28,13 @@ MEAN = "mean.binaryproto"
 class Options:
     """What a folder's contents depend on, besides its images.
 
-    pad: zeros on each side of the whitened images. scale: GCN's. zca_bias: None for GCN
-    alone. seed: of the shuffle of the training records, None for the order of the files.
-    limit: only the first so many images of each part, None for all.
+    pad: zeros on each side of the whitened images. scale: GCN's, None for the pixels as they
+    are. zca_bias: None for GCN alone. seed: of the shuffle of the training records, None for
+    the order of the files. limit: only the first so many images of each part, None for all.
     """
 
     pad: int = 5
-    scale: float = 55.0
+    scale: float | None = 55.0
     zca_bias: float | None = 0.1
     seed: int | None = 0
     limit: int | None = None
@@ -89,9 +90,9 @@ def _require_same(out, old, name, options):
 
 
 def _require_space(out, dataset, options):
-    side = IMAGE_SHAPE[1] + 2 * options.pad
     images = len(dataset.train_images) + len(dataset.test_images)
-    need = images * (3 * side * side * 5 + 4096) + (80 << 20)  # records in whole pages, npz
+    size = prod(_padded(dataset.image_shape, options.pad)) * (1 if options.scale is None else 5)
+    need = images * (size + 4096) + (80 << 20)  # records in whole pages, npz
     free = shutil.disk_usage(out.resolve().parent).free
     if free < need:
         raise DataError(f"{out}: needs about {need / 1e9:.2g} GB, its disk has "
@@ -104,20 +105,25 @@ def _fill(folder, dataset, options):
     if options.seed is not None:
         # RandomState: its stream is frozen, a Generator's may change with NumPy's version.
         order = np.random.RandomState(options.seed).permutation(count)
-    preprocessing = Preprocessing.fit(dataset.train_images, options.scale,
-                                      options.zca_bias is not None, options.zca_bias)
+    prepare = _pixels
+    if options.scale is not None:
+        preprocessing = Preprocessing.fit(dataset.train_images, options.scale,
+                                          options.zca_bias is not None, options.zca_bias)
+        preprocessing.save(folder / NPZ, pad=options.pad, train_order=order.astype(np.int32),
+                           label_names=np.array(dataset.label_names))
+        prepare = preprocessing.apply
 
     mean = _Mean()
-    train = _Records(dataset.train_images, dataset.train_labels, order, preprocessing, options.pad)
+    form = prepare, dataset.image_shape, options.pad
+    train = _Records(dataset.train_images, dataset.train_labels, order, *form)
     test = _Records(dataset.test_images, dataset.test_labels,
-                    np.arange(len(dataset.test_labels)), preprocessing, options.pad)
+                    np.arange(len(dataset.test_labels)), *form)
+    train_lmdb, test_lmdb = f"{dataset.lmdb}_train_lmdb", f"{dataset.lmdb}_test_lmdb"
     databases = {
-        "cifar10_train_lmdb": train.write(folder / "cifar10_train_lmdb", "training", mean.add),
-        "cifar10_test_lmdb": test.write(folder / "cifar10_test_lmdb", "test"),
+        train_lmdb: train.write(folder / train_lmdb, "training", mean.add),
+        test_lmdb: test.write(folder / test_lmdb, "test"),
     }
     schema.write_binary(_mean_blob(mean.value()), folder / MEAN)
-    preprocessing.save(folder / NPZ, pad=options.pad, train_order=order.astype(np.int32),
-                       label_names=np.array(dataset.label_names))
     return write_manifest(folder, {
         "dataset": dataset.name,
         "options": asdict(options),
@@ -128,18 +134,24 @@ def _fill(folder, dataset, options):
     })
 
 
-class _Records:
-    """One part of the dataset on its way into an LMDB."""
+def _pixels(images):
+    return images
 
-    def __init__(self, images, labels, order, preprocessing, pad):
+
+class _Records:
+    """One part of the dataset on its way into an LMDB.
+
+    prepare: of some rows of images. shape: (C, H, W) of an image. pad: zeros around it.
+    """
+
+    def __init__(self, images, labels, order, prepare, shape, pad):
         self.images, self.labels, self.order = images, labels, order
-        self.preprocessing, self.pad = preprocessing, pad
+        self.prepare, self.shape, self.pad = prepare, shape, pad
 
     def write(self, folder, what, seen=lambda images: None):
         """Write the LMDB, showing every chunk of stored images to `seen`; its manifest entry."""
         count, digest = write_lmdb(folder, self._chunks(what, seen))
-        side = IMAGE_SHAPE[1] + 2 * self.pad
-        return {"records": count, "shape": [IMAGE_SHAPE[0], side, side],
+        return {"records": count, "shape": _padded(self.shape, self.pad),
                 "records_of_label": np.bincount(self.labels, minlength=CLASSES).tolist(),
                 "records_sha256": digest}
 
@@ -147,10 +159,15 @@ class _Records:
         border = (0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad)
         for part in slices(len(self.order), CHUNK, what):
             rows = self.order[part]
-            images = self.preprocessing.apply(self.images[rows]).reshape(-1, *IMAGE_SHAPE)
+            images = self.prepare(self.images[rows]).reshape(-1, *self.shape)
             images = np.pad(images, border)
             seen(images)
             yield list(encode_datums(images, self.labels[rows]))
+
+
+def _padded(shape, pad):
+    channels, height, width = shape
+    return [channels, height + 2 * pad, width + 2 * pad]
 
 
 class _Mean:

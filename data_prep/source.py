@@ -1,4 +1,4 @@
-"""Where CIFAR-10 is, when nobody says: in data/, else at its authors' address."""
+"""Where a data set is, when nobody says: in data/, else at a public address."""
 
 import hashlib
 import http.client
@@ -60,7 +60,7 @@ def download(url, md5, path, timeout=20):
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
         reason = getattr(error, "reason", None) or error
-        raise NoDataError(f"CIFAR-10 could not be downloaded ({reason}); {remedy}") from None
+        raise NoDataError(f"{path.name} could not be downloaded ({reason}); {remedy}") from None
     finally:
         part.unlink(missing_ok=True)
     return path

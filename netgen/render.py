@@ -60,7 +60,7 @@ def _parser(command, name_help, **texts):
 
 
 def _net_parser():
-    known = "\n".join(f"  {name:10} {summary}" for name, (summary, _) in nets.NETS.items())
+    known = "\n".join(f"  {name:12} {summary}" for name, (summary, _) in nets.NETS.items())
     parser = _parser(
         None, "one of the nets below", prog="python -m netgen",
         usage="%(prog)s NET [options]\n"
@@ -85,33 +85,35 @@ def _net_parser():
     add = parser.add_argument
     add("--deploy", action="store_true", help="the net for use: an Input layer, Softmax at the end")
     add("--width", type=float, metavar="W", help="factor on all channels but the classes (1)")
-    add("--batch-size", type=int, metavar="N", help="128; 1 with --deploy")
+    add("--batch-size", type=int, metavar="N", help="the published training's; 1 with --deploy")
     add("--test-batch-size", type=int, metavar="N", help="100; should divide the test set")
-    add("--data", metavar="DIR", help="folder of the LMDBs (data/cifar10)")
-    add("--weight-filler", metavar="|".join(nets.WEIGHT_FILLERS), help="msra")
-    add("--input-dropout", type=float, metavar="R", help="ratio on the image (0.2); 0 for none")
-    add("--dropout", type=float, metavar="R", help="ratio inside the net (0.5); 0 for none")
+    add("--data", metavar="DIR", help="folder of the LMDBs (data/...)")
+    add("--weight-filler", metavar="|".join(nets.WEIGHT_FILLERS),
+        help="of nets without a gaussian of their own")
+    add("--input-dropout", type=float, metavar="R", help="All-CNN: ratio on the image (0.2)")
+    add("--dropout", type=float, metavar="R", help="All-CNN: ratio inside the net (0.5)")
     return parser
 
 
 def _solver_parser():
     parser = _parser(
         "solver", ", ".join(nets.NETS), prog="python -m netgen solver",
-        description="Write the solver of a bundled net: the schedule of the All-CNN paper.\n"
-                    "The rate drops to a tenth at 4/7, 5/7 and 6/7 of any length of training.")
+        description="Write the solver of a bundled net, with the schedule it was published with.\n"
+                    "Drops of the rate keep their place in any length of training. In brackets\n"
+                    "what All-CNN has.")
     add = parser.add_argument
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=float, metavar="N", help="350")
+    length.add_argument("--epochs", type=float, metavar="N", help="(350)")
     length.add_argument("--max-iter", type=int, metavar="N", help="iterations, in place of epochs")
-    add("--batch-size", type=int, metavar="N", help="the net's in training (128)")
-    add("--train-size", type=int, metavar="N", help="training images (50000)")
+    add("--batch-size", type=int, metavar="N", help="the net's in training")
+    add("--train-size", type=int, metavar="N", help="training images, for epochs (50000)")
     add("--test-size", type=int, metavar="N", help="test images (10000)")
     add("--test-batch-size", type=int, metavar="N", help="the net's in testing (100)")
-    add("--base-lr", type=float, metavar="LR", help="0.05; the paper: 0.25, 0.1, 0.05 or 0.01")
+    add("--base-lr", type=float, metavar="LR", help="(0.05; the paper: 0.25, 0.1, 0.05 or 0.01)")
     add("--momentum", type=float, metavar="M", help="0.9; none for AdaGrad and RMSProp")
-    add("--weight-decay", type=float, metavar="L", help="0.001")
+    add("--weight-decay", type=float, metavar="L", help="(0.001)")
     add("--type", metavar="T", help=f"{', '.join(solvers.SOLVER_TYPES)}")
-    add("--lr-policy", metavar="P", help="multistep (the paper's), poly (linear to 0), fixed")
+    add("--lr-policy", metavar="P", help="multistep, inv (LeNet's), poly (linear to 0), fixed")
     add("--test-interval", type=int, metavar="N", help="iterations from test to test (500)")
     add("--display", type=int, metavar="N", help="iterations from line to line (100)")
     add("--snapshot", type=int, metavar="N", help="iterations from snapshot to snapshot (1000)")

@@ -5,7 +5,25 @@ those. The paper pads so that only the third-last convolution shrinks its image,
 All-CNN-C has 1,369,738 parameters and is the project's baseline.
 """
 
-from netgen.nets.cifar10 import CLASSES
+from functools import partial
+
+from netgen.nets import frame
+from netgen.nets.column import Column
+
+RECORDS = frame.Records("cifar10", (3, 32, 32), {"crop_size": 32}, mirror=True)
+
+
+def build(body, name, options, deploy=False):
+    """The NetParameter of a plain net: body(column, options) adds the layers of its table."""
+    options = options.of_net(name, deploy, batch_size=128, data="data/cifar10",
+                             weight_filler="msra", input_dropout=0.2, dropout=0.5)
+    return frame.build(partial(_column, body), RECORDS, name, options, deploy)
+
+
+def _column(body, n, image, options, deploy):
+    column = Column(n, image, options, dropout=not deploy)
+    body(column, options)
+    return column.top
 
 
 def allcnn_a(c, o):
@@ -18,7 +36,7 @@ def allcnn_a(c, o):
     c.dropout(o.dropout)
     c.conv(192, 3)
     c.conv(192, 1)
-    c.conv(CLASSES, 1, scaled=False)
+    c.conv(frame.CLASSES, 1, scaled=False)
     c.global_average()
 
 
@@ -34,7 +52,7 @@ def allcnn_b(c, o):
     c.dropout(o.dropout)
     c.conv(192, 3)
     c.conv(192, 1)
-    c.conv(CLASSES, 1, scaled=False)
+    c.conv(frame.CLASSES, 1, scaled=False)
     c.global_average()
 
 
@@ -50,5 +68,5 @@ def allcnn_c(c, o):
     c.dropout(o.dropout)
     c.conv(192, 3)
     c.conv(192, 1)
-    c.conv(CLASSES, 1, scaled=False)
+    c.conv(frame.CLASSES, 1, scaled=False)
     c.global_average()

@@ -6,8 +6,7 @@ in its plan, and changes weights but no layer.
 """
 
 from netgen.errors import CaffeError
-from netgen.nets.allcnn import allcnn_c
-from netgen.nets.cifar10 import build
+from netgen.nets.allcnn import allcnn_c, build
 
 MSPLIT1 = ("conv1", "conv2", "conv8")
 MSPLIT2 = ("conv1_split2_residual_pre", "conv1_split2", "conv2_split1", "conv2_split2")

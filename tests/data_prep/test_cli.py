@@ -1,11 +1,13 @@
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +67,17 @@ def test_synthetic(tmp_path):
     assert run("verify", tmp_path / "out").returncode == 0
     one_line(run("cifar10", "--out", tmp_path / "out", "--limit", 40, "--no-zca"), 1,
              "finished with dataset synthetic, asked for dataset cifar10; --force")
+
+
+def test_raw_goes_to_the_folder_that_its_nets_read(python_folder, tmp_path):
+    for options, folder in ([], "cifar10_raw"), (["--pad", 4], "cifar10_raw_pad4"):
+        made = run("cifar10", "--source", python_folder, "--raw", *options, cwd=tmp_path)
+        assert made.returncode == 0 and made.stdout.startswith(f"data/{folder}: 30 training")
+    for net in ("cifar10_full", "resnet20"):
+        text = (Path(ROOT) / "prototxt" / f"{net}.prototxt").read_text()
+        for path in re.findall(r'"(data/.*)"', text):
+            assert (tmp_path / path).exists()
+    one_line(run("cifar10", "--raw", "--scale", 3, cwd=tmp_path), 1, "--raw keeps the pixels")
 
 
 def test_offline_without_data(tmp_path):

@@ -172,3 +172,27 @@ def test_a_disk_too_small(fabricated, tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"out: needs about 0.085 GB, its disk has 1e-05 GB free"):
         build("cifar10", fabricated.dataset, PLAIN, tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+RAW = Options(pad=0, scale=None, zca_bias=None)
+
+
+@pytest.mark.parametrize("pad", [0, 4])
+def test_raw_records_are_bytes(fabricated, tmp_path, pad):
+    dataset, out = fabricated.dataset(), tmp_path / "out"
+    manifest, _ = build("cifar10", fabricated.dataset, replace(RAW, pad=pad), out)
+    order = np.random.RandomState(0).permutation(30)
+    border = (0, 0), (0, 0), (pad, pad), (pad, pad)
+    stored = np.pad(dataset.train_images[order].reshape(-1, 3, 32, 32), border)
+    for (_, value), image, label in zip(read_lmdb(out / "cifar10_train_lmdb"), stored,
+                                        dataset.train_labels[order], strict=True):
+        assert value == schema.caffe_pb.Datum(
+            channels=3, height=32 + 2 * pad, width=32 + 2 * pad, label=label,
+            data=image.tobytes()).SerializeToString()
+    mean = schema.blob_to_array(schema.read_blob(out / "mean.binaryproto"))[0]
+    assert np.allclose(mean, stored.mean(axis=0), atol=1e-4)
+    assert set(manifest["files"]) == {"cifar10_train_lmdb/data.mdb", "cifar10_test_lmdb/data.mdb",
+                                      "mean.binaryproto"}
+    assert verify(out) == []
+    with pytest.raises(DataError, match="finished with scale None, zca_bias None, asked for"):
+        build("cifar10", fabricated.dataset, Options(pad=pad), out)

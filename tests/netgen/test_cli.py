@@ -11,7 +11,7 @@ from netgen import nets, schema, solvers
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]
-KNOWN = "(known nets: baseline, allcnn-a, allcnn-b, allcnn-c, msplit1, msplit2)"
+KNOWN = f"(known nets: {', '.join(nets.NETS)})"
 
 
 def netgen(*arguments, cwd=ROOT, **options):

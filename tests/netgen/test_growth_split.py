@@ -66,7 +66,8 @@ def split_one(net, **plan):
 
 
 def infos(net, phase=caffe_pb.TRAIN):
-    return graph.infer(graph.filter_net(net, caffe_pb.NetState(phase=phase)), phase)
+    record = (1, 28, 28) if net.name == "lenet" else (3, 32, 32)
+    return graph.infer(graph.filter_net(net, caffe_pb.NetState(phase=phase)), phase, record)
 
 
 def layers_of(net):

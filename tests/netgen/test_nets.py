@@ -158,7 +158,7 @@ def test_unknown_net():
     with pytest.raises(CaffeError) as caught:
         nets.build("resnet")
     assert str(caught.value) == "Unknown net: 'resnet' (known nets: baseline, " \
-        "allcnn-a, allcnn-b, allcnn-c, msplit1, msplit2)"
+        "allcnn-a, allcnn-b, allcnn-c, msplit1, msplit2, lenet, cifar10_full, resnet20)"
 
 
 @pytest.mark.parametrize("path", bundled())

@@ -47,9 +47,11 @@ def test_a_test_covers_the_test_set(size, batch, iterations):
     assert list(solvers.build("baseline", options).test_iter) == [iterations]
 
 
-def test_default_batches_are_the_nets():
-    train, test = (layer.data_param.batch_size for layer in nets.build("baseline").layer[:2])
-    assert (train, test) == (SolverOptions().batch_size, SolverOptions().test_batch_size)
+@pytest.mark.parametrize("name", nets.NETS)
+def test_default_batches_are_the_nets(name):
+    train, test = (layer.data_param.batch_size for layer in nets.build(name).layer[:2])
+    recipe = solvers.RECIPES.get(name, solvers.Recipe())
+    assert (train, test) == (recipe.batch_size, SolverOptions().test_batch_size)
 
 
 @pytest.mark.parametrize("type_name", solvers.SOLVER_TYPES)
@@ -74,8 +76,8 @@ def test_the_rest_of_the_options():
     ({"type": "sgd"}, "Unknown solver type: sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, "
                       "AdaDelta, Adam)"),
     ({"type": "AdaGrad", "momentum": 0.9}, "Momentum cannot be used with AdaGrad."),
-    ({"lr_policy": "Poly"}, "lr policy Poly is not one of those offered here: multistep, poly, "
-                            "fixed"),
+    ({"lr_policy": "Poly"}, "lr policy Poly is not one of those offered here: multistep, inv, "
+                            "poly, fixed"),
     ({"epochs": 0}, "epochs must be above 0, not 0"),
     ({"epochs": float("inf")}, "epochs must be above 0, not inf"),
     ({"epochs": 1e9}, "max_iter must be a whole number of at least 1, not 390625000000"),
@@ -97,6 +99,17 @@ def test_policies():
     assert (poly.lr_policy, poly.power, list(poly.stepvalue)) == ("poly", 1, [])
     fixed = solvers.build("baseline", SolverOptions(lr_policy="fixed"))
     assert fixed.lr_policy == "fixed" and not fixed.HasField("power")
+    inv = solvers.build("baseline", SolverOptions(lr_policy="inv"))
+    assert (inv.gamma, inv.power) == pytest.approx((0.0001, 0.75))
+
+
+def test_options_win_over_the_nets_own():
+    solver = solvers.build("lenet", SolverOptions(
+        lr_policy="multistep", epochs=7, batch_size=100, base_lr=0.2, weight_decay=0, display=3))
+    assert (solver.max_iter, list(solver.stepvalue)) == (4200, [2400, 3000, 3600])
+    assert (solver.base_lr, solver.weight_decay, solver.display) == (pytest.approx(0.2), 0, 3)
+    half = solvers.build("resnet20", SolverOptions(max_iter=320))
+    assert list(half.stepvalue) == [160, 240]
 
 
 def test_unknown_net():

@@ -1,0 +1,84 @@
+"""ResNet-20 for CIFAR-10 (He et al. 2015, arXiv 1512.03385, section 4.2): 269,722 parameters.
+
+A convolution, nine blocks of two 3x3 convolutions in three stages of 16, 32 and 64 channels,
+the global average and one inner product. The count is of what is learned: weights, the scales
+and biases after each BatchNorm, the inner product; not the 1,395 statistics that BatchNorm
+keeps in its blobs.
+
+Where a stage halves the image and doubles the channels, the shortcut is the paper's option A,
+without parameters: every second pixel, and zeros for the new channels. Caffe's pooling rounds
+sizes up, so pixels are taken from the image without its last row and column, cropped to the
+size of a constant; the zeros are the pixels times 0.
+
+Training images have 4 zeros around them (after the mean is subtracted, as those of the records
+are 0 in the mean image too), are cropped at random and mirrored.
+"""
+
+from functools import partial
+
+from netgen.builder import layers as L
+from netgen.builder import params as P
+from netgen.nets import frame
+
+RECORDS = frame.Records("cifar10", (3, 32, 32), {"crop_size": 32}, mirror=True, mean_file=True)
+CHANNELS = 16  # of the first stage; each later one has twice as many
+STAGES = 3
+
+
+def resnet(blocks, name, options, deploy=False):
+    """The net with so many blocks in each stage: 6 blocks + 2 layers with weights."""
+    options = options.of_net(name, deploy, batch_size=128, data="data/cifar10_raw_pad4",
+                             weight_filler="msra")
+    return frame.build(partial(_scores, blocks), RECORDS, name, options, deploy)
+
+
+resnet20 = partial(resnet, 3)
+
+
+def _scores(blocks, n, image, o, deploy):
+    _, side, _ = RECORDS.image
+    channels = o.channels(CHANNELS)
+    top = _relu(n, "relu1", _conv(n, "", 1, image, channels, o))
+    for stage in range(1, STAGES + 1):
+        for block in range(1, blocks + 1):
+            prefix, short, stride = f"stage{stage}_block{block}_", top, 1
+            if stage > 1 and block == 1:
+                short, stride = _option_a(n, prefix, top, side), 2
+                channels, side = 2 * channels, side // 2
+            top = _conv(n, prefix, 1, top, channels, o, stride)
+            top = _conv(n, prefix, 2, _relu(n, f"{prefix}relu1", top), channels, o)
+            n[f"{prefix}sum"] = L.Eltwise(short, top, operation=P.Eltwise.SUM)
+            top = _relu(n, f"{prefix}relu2", n[f"{prefix}sum"])
+    n.pool = L.Pooling(top, pool=P.Pooling.AVE, global_pooling=True)
+    n.fc = L.InnerProduct(n.pool, num_output=frame.CLASSES,
+                          weight_filler={"type": o.weight_filler},
+                          bias_filler={"type": "constant"})
+    return n.fc
+
+
+def _conv(n, prefix, number, bottom, channels, o, stride=1):
+    """A 3x3 convolution, its BatchNorm and its Scale."""
+    conv, norm, scale = (f"{prefix}{kind}{number}" for kind in ("conv", "bn", "scale"))
+    n[conv] = L.Convolution(bottom, num_output=channels, kernel_size=3, pad=1, bias_term=False,
+                            weight_filler={"type": o.weight_filler},
+                            **({"stride": stride} if stride > 1 else {}))
+    n[norm] = L.BatchNorm(n[conv], in_place=True)
+    n[scale] = L.Scale(n[norm], bias_term=True, in_place=True)
+    return n[scale]
+
+
+def _relu(n, name, bottom):
+    n[name] = L.ReLU(bottom, in_place=True)
+    return n[name]
+
+
+def _option_a(n, prefix, top, side):
+    """Every second pixel of `top`, whose images are (side, side), and as many zero channels."""
+    name = f"{prefix}shortcut"
+    n[f"{name}_size"] = L.DummyData(shape={"dim": [1, 1, side - 1, side - 1]})
+    n[f"{name}_crop"] = L.Crop(top, n[f"{name}_size"], axis=2)
+    n[f"{name}_half"] = half = L.Pooling(
+        n[f"{name}_crop"], pool=P.Pooling.AVE, kernel_size=1, stride=2)
+    n[f"{name}_zeros"] = zeros = L.Power(half, scale=0)
+    n[name] = L.Concat(half, zeros)
+    return n[name]
