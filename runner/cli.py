@@ -6,6 +6,7 @@ import sys
 from netgen.errors import CaffeError
 from runner import external, glog, host
 from runner import flags as gflags
+from runner.failures import line_of
 
 COMMANDS = ("device_query", "test", "time", "train")
 
@@ -36,19 +37,18 @@ def main(arguments=None):
         return 130
     except BrokenPipeError:
         return 141
-    except CaffeError as error:
-        glog.fatal(str(error), "caffe.cpp:439")
-    except MemoryError as error:
-        glog.fatal(f"out of memory: {error}", "caffe.cpp:439")
-    except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate" not in str(error):
-            raise
-        glog.fatal(str(error).splitlines()[0], "caffe.cpp:439")
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        glog.fatal(f"{where}{error.strerror or error}", "caffe.cpp:439")
+    except Exception as error:
+        return _tell(error)
     finally:
-        glog.log.close_file()
+        glog.log.close()
+
+
+def _tell(error):
+    """Say in one line what went wrong; returns the exit status. Raises what is a bug."""
+    line = line_of(error)
+    if line is None:
+        raise error
+    glog.fatal(line, "caffe.cpp:439")
     return 1
 
 
@@ -56,11 +56,8 @@ def _run_external(words, own):
     """The exit status of an external Caffe, which reads the words itself."""
     try:
         return external.run(words, own)
-    except CaffeError as error:
-        glog.fatal(str(error), "caffe.cpp:439")
-    except OSError as error:
-        glog.fatal(f"{error.filename}: {error.strerror}", "caffe.cpp:439")
-    return 1
+    except (CaffeError, OSError) as error:
+        return _tell(error)
 
 
 def _run(flags):
@@ -70,24 +67,13 @@ def _run(flags):
         for name in COMMANDS:
             glog.error(f"\t{name}", "caffe.cpp:81")
         raise CaffeError(f"Unknown action: {command}")
-    _open_log_file(flags, command)
+    # As glog writes to /tmp, a training writes to ./logs, where that is.
+    directory = glog.log_directory(flags.log_dir, "logs" if command == "train" else "")
+    subjects = flags.solvers()
+    if directory and len(subjects) == 1:  # trainings at once have a log each
+        subject = os.path.basename(subjects[0] or flags.model or command)
+        glog.log.open_file(directory, os.path.splitext(subject)[0])
     host.prepare()
     from runner import commands  # torch is loaded only when there is work to do
 
     return getattr(commands, command)(flags)
-
-
-def _open_log_file(flags, command):
-    """A log file in -log_dir; without the flag, in ./logs where that folder exists.
-
-    As with glog, GLOG_log_dir stands in for the flag and GLOG_logtostderr=1 turns files off.
-    """
-    directory = flags.log_dir or os.environ.get("GLOG_log_dir", "")
-    only_screen = os.environ.get("GLOG_logtostderr", "0").lower() in ("1", "true")
-    if directory:
-        os.makedirs(directory, exist_ok=True)
-    elif command == "train" and os.path.isdir("logs"):
-        directory = "logs"
-    if directory and not only_screen:
-        subject = os.path.basename(flags.solver or flags.model or command)
-        glog.log.open_file(directory, os.path.splitext(subject)[0])

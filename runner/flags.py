@@ -1,5 +1,6 @@
 """The command line's flags, in every spelling gflags takes: -x v, --x v, -x=v, --x=v."""
 
+import os
 import re
 from dataclasses import dataclass, field
 
@@ -11,12 +12,13 @@ VERSION = "1.0.0"
 CAFFE_FLAGS = {
     "gpu": ("", "Optional; run in GPU mode on the given device IDs separated by ','. "
                 "Use '-gpu all' to run on all available GPUs."),
-    "solver": ("", "The solver definition protocol buffer text file."),
+    "solver": ("", "The solver definition protocol buffer text file; several, separated by ',', "
+                   "are trained at once in this process."),
     "model": ("", "The model definition protocol buffer text file."),
     "phase": ("", "Optional; network phase (TRAIN or TEST). Only used for 'time'."),
     "level": (0, "Optional; network level."),
     "stage": ("", "Optional; network stages (not to be confused with phase), separated by ','."),
-    "snapshot": ("", "Optional; the snapshot solver state to resume training."),
+    "snapshot": ("", "Optional; the snapshot solver state to resume training (one a solver)."),
     "weights": ("", "Optional; the pretrained weights to initialize finetuning, separated by "
                     "','. Cannot be set simultaneously with snapshot."),
     "iterations": (50, "The number of iterations to run."),
@@ -67,6 +69,10 @@ class Flags:
             return self.values[name]
         except KeyError:
             raise AttributeError(name) from None
+
+    def solvers(self):
+        """The paths of -solver: several, separated by ',', unless there is a file of that name."""
+        return [self.solver] if os.path.exists(self.solver) else self.solver.split(",")
 
     def stages(self):
         """The stages of -stage; without it one empty stage, as in Caffe."""

@@ -7,6 +7,7 @@ line number are Caffe 1.0's own, since log parsers and habits refer to them.
 GLOG_log_year_in_prefix=1 writes the year, as glog 0.5 and later do by default.
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -23,9 +24,13 @@ def number(value):
 
 
 class Log:
-    """Where the lines go. One per process: `glog.log`."""
+    """Where the lines go. The process's is `glog.log`; a thread may `use` one of its own.
 
-    def __init__(self):
+    title: written before each message on the screen, where several logs meet.
+    """
+
+    def __init__(self, title=""):
+        self.title = title
         self._file = None
         self._write_screen = None
         self.year = os.environ.get("GLOG_log_year_in_prefix", "0") not in ("0", "false", "")
@@ -34,7 +39,7 @@ class Log:
 
     def open_file(self, directory, name):
         """Also write to `<directory>/<name>.<date>-<time>.<pid>.log`; returns the path."""
-        self.close_file()
+        self.close()
         now = datetime.now()
         path = os.path.join(directory, f"{name}.{now:%Y%m%d-%H%M%S}.{os.getpid()}.log")
         self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
@@ -45,14 +50,17 @@ class Log:
         )
         return path
 
-    def close_file(self):
+    def close(self):
         """Write to the screen only, again."""
         if self._file is not None:
             self._file.close()
         self._file = None
 
     def through(self, write):
-        """Send screen lines through `write(line)`, e.g. above a progress bar; None resets."""
+        """Send screen lines through `write(line)`, e.g. above a progress bar; None resets.
+
+        So are those of other logs that have no way of their own.
+        """
         self._write_screen = write
 
     def line(self, severity, message, where):
@@ -63,16 +71,15 @@ class Log:
         date = time.strftime("%Y%m%d" if self.year else "%m%d", time.localtime(now))
         clock = time.strftime("%H:%M:%S", time.localtime(now))
         micros = int(now % 1 * 1e6)
-        text = (
-            f"{severity}{date} {clock}.{micros:06d} "
-            f"{threading.get_native_id():5d} {where}] {message}"
-        )
-        text = text.removesuffix("\n")  # glog ends a line that ends already no second time
+        head = f"{severity}{date} {clock}.{micros:06d} {threading.get_native_id():5d} {where}] "
+        message = message.removesuffix("\n")  # glog ends a line that ends already no second time
         if self._file is not None:
-            self._file.write(text + "\n")
+            self._file.write(f"{head}{message}\n")
+        text = head + self.title + message
         try:
-            if self._write_screen is not None:
-                self._write_screen(text)
+            write = self._write_screen or log._write_screen
+            if write is not None:
+                write(text)
             else:
                 sys.stderr.write(text + "\n")
                 sys.stderr.flush()
@@ -82,24 +89,53 @@ class Log:
             pass
 
 
+def log_directory(asked, fallback=""):
+    """Where log files go: to -log_dir's folder `asked`, which is made, else to `fallback`.
+
+    As with glog, GLOG_log_dir stands in for the flag and GLOG_logtostderr=1 turns files off. ""
+    stands for nowhere, which is also so where there is no folder `fallback`.
+    """
+    if os.environ.get("GLOG_logtostderr", "0").lower() in ("1", "true"):
+        return ""
+    directory = asked or os.environ.get("GLOG_log_dir", "")
+    if directory:
+        os.makedirs(directory, exist_ok=True)
+    return directory or (fallback if os.path.isdir(fallback) else "")
+
+
 log = Log()
+_of_thread = threading.local()
+
+
+@contextlib.contextmanager
+def use(own):
+    """Have this thread's lines go to the Log `own` inside the with block."""
+    _of_thread.log = own
+    try:
+        yield own
+    finally:
+        del _of_thread.log
+
+
+def _line(severity, message, where):
+    getattr(_of_thread, "log", log).line(severity, message, where)
 
 
 def info(message, where):
     """An INFO line; `where` is Caffe's `file:line`."""
-    log.line("I", message, where)
+    _line("I", message, where)
 
 
 def warning(message, where):
     """A WARNING line."""
-    log.line("W", message, where)
+    _line("W", message, where)
 
 
 def error(message, where):
     """An ERROR line."""
-    log.line("E", message, where)
+    _line("E", message, where)
 
 
 def fatal(message, where):
     """A FATAL line. The caller ends the process: nothing is aborted here."""
-    log.line("F", message, where)
+    _line("F", message, where)

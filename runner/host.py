@@ -7,7 +7,7 @@ import ctypes
 import os
 
 # glibc's malloc.h
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 def prepare():
@@ -31,3 +31,4 @@ def _keep_freed_memory():
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_ARENA_MAX, 1)  # a thread's own arena has no room for blocks over 64 MB

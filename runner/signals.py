@@ -16,11 +16,15 @@ def effect(name):
 
 
 class SignalHandler:
-    """Catches SIGINT and SIGHUP until `close`; `request()` gives, once, what they asked for."""
+    """Catches SIGINT and SIGHUP until `close`; `request()` gives, once, what they asked for.
+
+    Whoever else wants to be told has a `listener()` of its own.
+    """
 
     def __init__(self, sigint, sighup):
         self._effects = {"SIGHUP": sighup, "SIGINT": sigint}  # SIGHUP is looked at first
-        self._got = set()
+        self._listeners = []
+        self.request = self.listener()
         self._before = {
             name: signal.signal(getattr(signal, name), self._handle)
             for name in self._effects
@@ -32,14 +36,21 @@ class SignalHandler:
         for name, handler in self._before.items():
             signal.signal(getattr(signal, name), handler)
 
-    def _handle(self, number, frame):
-        self._got.add(signal.Signals(number).name)
+    def listener(self):
+        """A function giving the Action of a signal that came since its last call, or NONE."""
+        got = set()
+        self._listeners.append(got)
 
-    def request(self):
-        """The Action of a signal that came since the last call; Action.NONE without one."""
-        for name, action in self._effects.items():
-            if name in self._got:
-                self._got.discard(name)
-                if action is not Action.NONE:
-                    return action
-        return Action.NONE
+        def request():
+            for name, action in self._effects.items():
+                if name in got:
+                    got.discard(name)
+                    if action is not Action.NONE:
+                        return action
+            return Action.NONE
+
+        return request
+
+    def _handle(self, number, frame):
+        for got in self._listeners:
+            got.add(signal.Signals(number).name)

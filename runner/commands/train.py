@@ -1,12 +1,14 @@
 """`caffe train`: train, resume or finetune."""
 
 import contextlib
+import functools
 
 import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner import glog, upgrades
+from runner.commands.together import Together, check_prefixes, titles
 from runner.device import device_of, gpu_ids
 from runner.precision import set_precision
 from runner.progress import progress_bar
@@ -15,38 +17,69 @@ from runner.solver import Solver, snapshot
 
 
 def train(flags):
-    """Run the solver of -solver to its end, or to a signal's stop."""
+    """Run the solver of -solver to its end, or to a signal's stop; several of them at once."""
     if not flags.solver:
         raise CaffeError("Need a solver definition to train.")
     if flags.snapshot and flags.weights:
         raise CaffeError(
             "Give a snapshot to resume training or weights to finetune but not both."
         )
-    param = upgrades.read_solver(flags.solver)
-    snapshot.resolve_prefix(param, flags.solver)
-    param.train_state.level = flags.level
-    param.train_state.stage.extend(flags.stages())
-    device = _device(flags, param)
+    paths = flags.solvers()
+    params = [_read(flags, path) for path in paths]
     signals = SignalHandler(effect(flags.sigint_effect), effect(flags.sighup_effect))
     with contextlib.closing(signals):
-        _optimize(flags, param, device, signals.request)
-    glog.info("Optimization Done.", "caffe.cpp:250")
+        if len(paths) > 1:
+            return _train_together(flags, paths, params, signals)
+        solver = _solver(flags, params[0], flags.snapshot, signals.request)
+        with progress_bar(solver.iter, params[0].max_iter) as solver.progress:
+            _optimize(solver)
     return 0
 
 
-def _optimize(flags, param, device, request):
+def _train_together(flags, paths, params, signals):
+    check_prefixes(paths, params)
+    states = flags.snapshot.split(",") if flags.snapshot else [""] * len(paths)
+    if len(states) != len(paths):
+        raise CaffeError(f"-snapshot names {len(states)} states for {len(paths)} solvers")
+    together = Together(titles(paths), glog.log_directory(flags.log_dir, "logs"))
+    with progress_bar(0, sum(param.max_iter for param in params)) as bar:
+
+        def prepare(i):
+            solver = _solver(flags, params[i], states[i], signals.listener())
+            solver.progress = together.progress(i, bar)
+            return functools.partial(_optimize, solver)
+
+        return 1 if together.run(prepare) else 0
+
+
+def _read(flags, path):
+    """The SolverParameter of a file as the flags change it."""
+    param = upgrades.read_solver(path)
+    snapshot.resolve_prefix(param, path)
+    param.train_state.level = flags.level
+    param.train_state.stage.extend(flags.stages())
     if flags.snapshot or flags.weights:
         del param.weights[:]
     if flags.weights:
         param.weights.append(flags.weights)
+    return param
+
+
+def _solver(flags, param, state, request):
+    """The Solver, restored from the file `state` if there is one."""
+    device = _device(flags, param)
     set_precision(flags.precision, device)
     solver = Solver(param, device, request, precision=flags.precision)
-    if flags.snapshot:
-        glog.info(f"Resuming from {flags.snapshot}", "caffe.cpp:235")
-        solver.restore(flags.snapshot)
+    if state:
+        glog.info(f"Resuming from {state}", "caffe.cpp:235")
+        solver.restore(state)
+    return solver
+
+
+def _optimize(solver):
     glog.info("Starting Optimization", "caffe.cpp:239")
-    with progress_bar(solver.iter, param.max_iter) as solver.progress:
-        solver.solve()
+    solver.solve()
+    glog.info("Optimization Done.", "caffe.cpp:250")
 
 
 def _device(flags, param):

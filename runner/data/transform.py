@@ -5,7 +5,6 @@ numbers of its images, so that they can be listed, repeated, and do not depend o
 are dealt into batches; `table` and `gather` obey them, with one gather for crop and mirror.
 """
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +38,7 @@ class Transform:
         self.random_crop = phase == caffe_pb.TRAIN and self.crop_size > 0
         self.mean_values = torch.tensor(list(param.mean_value), device=device).view(-1, 1, 1)
         self.mean = self.mean_shape = None
+        self._indices = {}
         if param.HasField("mean_file"):
             if len(self.mean_values):
                 raise DataError("Cannot specify mean_file and mean_value at the same time")
@@ -119,7 +119,7 @@ class Transform:
         """
         channels, height, width = self._size(record_shape)
         origin, step, area, row, start, _ = table.view(6, -1, 1, 1, 1).unbind()
-        c, h, w = _axes(channels, height, width, values.device)
+        c, h, w = self._axes(channels, height, width, values.device)
         index = ((origin + c * area + h * row) + step * w).view(-1)
         shape = (table.shape[1], channels, height, width)
         data = values.index_select(0, index).view(shape)
@@ -135,20 +135,22 @@ class Transform:
         return data, table[5].float()
 
 
+    def _axes(self, *sizes_and_device):
+        """Indices along C, H and W, to broadcast; made once."""
+        if sizes_and_device not in self._indices:
+            channels, height, width, device = sizes_and_device
+            c = torch.arange(channels, device=device).view(-1, 1, 1)
+            h = torch.arange(height, device=device).view(-1, 1)
+            self._indices[sizes_and_device] = c, h, torch.arange(width, device=device)
+        return self._indices[sizes_and_device]
+
+
 def _read_mean(path):
     blob = schema.read_blob(path)
     try:
         return schema.blob_to_array(blob)
     except schema.SchemaError as error:
         raise DataError(f"mean_file '{path}': {error}") from None
-
-
-@functools.lru_cache(maxsize=16)
-def _axes(channels, height, width, device):
-    """Indices along C, H and W, to broadcast."""
-    c = torch.arange(channels, device=device).view(-1, 1, 1)
-    h = torch.arange(height, device=device).view(-1, 1)
-    return c, h, torch.arange(width, device=device)
 
 
 def upload(array, device):

@@ -82,7 +82,7 @@ def test_a_file_gets_the_same_lines(tmp_path, capsys, make_log):
     path = log.open_file(tmp_path, "net")
     assert re.fullmatch(rf"net\.\d{{8}}-\d{{6}}\.{os.getpid()}\.log", os.path.basename(path))
     log.line("I", "one", "a.cpp:1")
-    log.close_file()
+    log.close()
     log.line("I", "two", "a.cpp:1")
     head, body = Path(path).read_text().split("Log line format: [IWEF]mmdd")
     assert head.startswith("Log file created at: ") and "\nRunning on machine: " in head
@@ -115,7 +115,7 @@ def test_a_vanished_terminal_does_not_end_a_run(tmp_path, monkeypatch, make_log)
     path = log.open_file(tmp_path, "net")
     monkeypatch.setattr(sys, "stderr", Gone(errno.EIO))
     log.line("I", "still here", "a.cpp:1")
-    log.close_file()
+    log.close()
     assert "still here" in Path(path).read_text()
 
 
