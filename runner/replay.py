@@ -5,6 +5,7 @@ from Python takes longer than running them. The kernels of a recording run on th
 each time, so what comes from the host is copied to where the recording expects it.
 """
 
+import threading
 from itertools import chain
 
 import torch
@@ -14,6 +15,8 @@ from runner import glog
 #: calls that run as they are before one is recorded: libraries choose and allocate in them
 WARM_UP = 3
 
+_one_by_one = threading.Lock()
+
 
 class CudaGraph:
     """One recording of `function()` on the current stream."""
@@ -22,10 +25,11 @@ class CudaGraph:
         self.graph = torch.cuda.CUDAGraph()
         if generator is not None:
             self.graph.register_generator_state(generator)
-        torch.cuda.current_stream().synchronize()
-        # thread_local: other threads may train other nets meanwhile
-        with torch.cuda.graph(
-            self.graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
+        stream = torch.cuda.current_stream()
+        # Other threads may train other nets meanwhile, but a recording begins with waiting for
+        # the whole device, which another one would not survive.
+        with _one_by_one, torch.cuda.graph(
+            self.graph, stream=stream, capture_error_mode="thread_local"
         ):
             self.result = function()
 
