@@ -7,6 +7,7 @@ from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner import glog
 from runner.layers import LAYER_TYPES, Context
+from runner.memory import Memory
 from runner.objective import Objective
 from runner.parameters import Parameters
 from runner.precision import autocast, widened
@@ -78,7 +79,7 @@ class Net:
             force_backward(self.steps)
         for step in self.steps:
             self._check_gradients(step)
-        self.objective = Objective(self.steps)
+        self.objective, self._memory = Objective(self.steps), Memory(self.steps)
         self.outputs = sorted(available)
         for name in self.outputs:
             glog.info(f"This network produces output {name}", "net.cpp:244")
@@ -154,7 +155,7 @@ class Net:
                         leaf.copy_(value)
 
         self._fresh_each_time = [
-            leaf for step in self.steps if not step.layer.accumulates for leaf in step.leaves
+            step.leaves[index] for step in self.steps for index in step.layer.rewrites
         ]
 
     # --- running ---
@@ -201,6 +202,7 @@ class Net:
             tops = self.run(step, bottoms, step.arguments(), batch)
             blobs.update(zip(step.tops, tops, strict=True))
             shares += self.objective.shares(index, tops)
+        self._memory.keep(blobs)
         loss = sum(shares) if shares else torch.zeros((), device=self.context.device)
         return loss, {name: widened(blobs[name].detach()) for name in self.outputs}
 

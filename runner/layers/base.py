@@ -44,8 +44,8 @@ class Layer:
     no_force_backward = ()
     #: a loss layer's first top weighs 1 unless loss_weight says otherwise
     is_loss = False
-    #: do the gradients of iter_size batches add up in its blobs?
-    accumulates = True
+    #: its blobs whose gradients do not add up over the batches of iter_size: the last one's count
+    rewrites = ()
     #: bottoms whose gradient the layer cannot give; asking for it is refused
     refuses_backward_to = ()
     #: is forward work for the device alone, the same each time?
@@ -105,6 +105,14 @@ class Layer:
     def forward(self, bottoms, blobs):
         """Tops (list of tensors) from bottoms and blobs (lists of tensors)."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def overwritten_by(self, types, left):
+        """Told that layers of these `types` write over its first top, in place.
+
+        left: a function giving what they leave there for backward. Returns whether that
+        makes a difference.
+        """
+        return False
 
     def state(self):
         """What the layer needs, beside its blobs, to go on where it is; None for nothing."""

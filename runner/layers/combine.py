@@ -1,5 +1,7 @@
 """Layers that join, cut, copy or rearrange blobs."""
 
+import functools
+
 import torch
 
 from netgen import graph
@@ -57,18 +59,46 @@ class Eltwise(Layer, type="Eltwise"):
 
     takes_bfloat16 = True
 
+    left = None
+
     def setup(self, bottoms):
         p = self.param.eltwise_param
         self.coefficients = list(p.coeff) or [1.0] * len(bottoms)
         self.in_place = is_in_place(self.param)
-        if self.in_place and p.operation == caffe_pb.EltwiseParameter.PROD:
-            raise graph.NetError(
-                f"layer '{self.name}': Eltwise PROD in place overwrites factors that its "
-                "gradient needs; give its top a name of its own"
-            )
+        self.product = p.operation == caffe_pb.EltwiseParameter.PROD
+        self.divides = self.product and not p.stable_prod_grad
         if self.in_place:
-            warn_in_place(self.param, f"loses its first bottom '{self.param.bottom[0]}'")
+            warn_in_place(
+                self.param,
+                "loses the gradient that comes from above" if self.product
+                else f"loses its first bottom '{self.param.bottom[0]}'",
+            )
         return super().setup(bottoms)
+
+    def overwritten_by(self, types, left):
+        if self.divides or (self.product and self.in_place):
+            self.left = left
+        return self.left is not None
+
+    def _product(self, bottoms):
+        """Caffe's gradients: of the other factors' product, or of the top over the factor."""
+        xs = [x.detach() for x in bottoms]
+        value = functools.reduce(torch.mul, xs)
+
+        def backward(upstream):
+            y = value if self.left is None else self.left()
+            factors, found = [y, *xs[1:]] if self.in_place else xs, []
+            for i, x in enumerate(factors):
+                others = factors[:i] + factors[i + 1 :]
+                slope = y / x if self.divides else functools.reduce(torch.mul, others)
+                if self.in_place and i == 0 and bottoms[0].requires_grad:
+                    upstream = slope.square()  # the slope has overwritten it
+                    found.append(upstream)
+                else:
+                    found.append(slope * upstream)
+            return found
+
+        return [custom_gradient(value, bottoms, backward)]
 
     def _forward_in_place(self, bottoms):
         """Caffe clears the top, which is bottom[0], before it adds or compares."""
@@ -81,6 +111,8 @@ class Eltwise(Layer, type="Eltwise"):
         return [custom_gradient(value, bottoms, lambda g: [factor * g for factor in factors])]
 
     def forward(self, bottoms, blobs):
+        if self.divides or (self.product and self.in_place):
+            return self._product(bottoms)
         if self.in_place:
             return self._forward_in_place(bottoms)
         operation = self.param.eltwise_param.operation
@@ -106,9 +138,15 @@ class Reshaping(Layer, type=("Flatten", "Reshape")):
     """The same values in another shape; the graph's shape rule says which."""
 
     takes_bfloat16 = True
+    #: set where Caffe's Flatten lends its gradient to no one
+    loses_gradient = False
 
     def forward(self, bottoms, blobs):
-        return [bottoms[0].reshape(self.shapes_for([bottoms[0].shape]).tops[0])]
+        (x,) = bottoms
+        top = x.reshape(self.shapes_for([x.shape]).tops[0])
+        if self.loses_gradient and x.requires_grad:
+            top = custom_gradient(top, [x], lambda upstream: [torch.zeros_like(x)])
+        return [top]
 
 
 class Crop(Layer, type="Crop"):

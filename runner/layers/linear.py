@@ -156,7 +156,7 @@ class Parameter(Layer, type="Parameter"):
     Caffe.
     """
 
-    accumulates = False
+    rewrites = (0,)
 
     def forward(self, bottoms, blobs):
         return [torch.clone(blobs[0])]

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from netgen import graph, schema
 from netgen.schema import caffe_pb
-from runner.layers.base import Elementwise, Layer
+from runner.layers.base import Layer
 from runner.layers.gradient import custom_gradient
+from runner.layers.in_place import Rereading
 
 FLT_MIN = torch.finfo(torch.float32).tiny
 LOG_THRESHOLD = 1e-20
@@ -32,11 +33,19 @@ class Loss(Layer):
     refuses_backward_to = (1,)
 
 
-class Softmax(Elementwise, type="Softmax"):
+class Softmax(Rereading, type="Softmax"):
     """exp(x) / sum(exp(x)) along `axis`."""
 
+    reads_bottom, reads_top = False, True
+
+    def _axis(self, x):
+        return graph.canonical_axis(self.param.softmax_param.axis, x.dim())
+
+    def gradient(self, x, y, upstream):
+        return (upstream - (upstream * y).sum(self._axis(y), keepdim=True)) * y
+
     def apply(self, x):
-        return torch.softmax(x, graph.canonical_axis(self.param.softmax_param.axis, x.dim()))
+        return torch.softmax(x, self._axis(x))
 
 
 def normalization_mode(loss_param, default):

@@ -8,37 +8,10 @@ import torch.nn.functional as F
 from netgen import graph
 from netgen.schema import caffe_pb
 from runner.layers.base import Elementwise
-from runner.layers.gradient import custom_gradient
-from runner.layers.in_place import is_in_place, warn_in_place
+from runner.layers.in_place import Rereading
 
 
-class Overwritten(Elementwise):
-    """A neuron whose backward reads its bottom: in place, Caffe reads the top there instead.
-
-    Subclasses give `apply(x)` and, for use in place, `in_place_gradient(top, upstream)`;
-    `surprising` tells whether that differs from the derivative.
-    """
-
-    what = "computes its gradient from its output"
-
-    def surprising(self):
-        return True
-
-    def setup(self, bottoms):
-        self.in_place = is_in_place(self.param) and self.surprising()
-        if self.in_place:
-            warn_in_place(self.param, self.what)
-        return super().setup(bottoms)
-
-    def forward(self, bottoms, blobs):
-        (x,) = bottoms
-        if not self.in_place or not x.requires_grad:
-            return [self.apply(x)]
-        top = self.apply(x.detach())
-        return [custom_gradient(top, [x], lambda g: [self.in_place_gradient(top, g)])]
-
-
-class ReLU(Overwritten, type="ReLU"):
+class ReLU(Rereading, type="ReLU"):
     """max(x, 0) + negative_slope * min(x, 0)."""
 
     takes_bfloat16 = True
@@ -46,23 +19,38 @@ class ReLU(Overwritten, type="ReLU"):
     def surprising(self):
         return self.param.relu_param.negative_slope < 0
 
-    def in_place_gradient(self, top, upstream):
-        return torch.where(top > 0, upstream, upstream * self.param.relu_param.negative_slope)
+    def overwritten_by(self, types, left):
+        if types == {"Dropout"} and not self.surprising():
+            return False  # it reads a sign, which is the same but where no gradient comes from
+        return super().overwritten_by(types, left)
+
+    def gradient(self, x, y, upstream):
+        return torch.where(x > 0, upstream, upstream * self.param.relu_param.negative_slope)
 
     def apply(self, x):
         slope = self.param.relu_param.negative_slope
         return F.leaky_relu(x, slope) if slope else torch.relu(x)
 
 
-class Sigmoid(Elementwise, type="Sigmoid"):
+class Sigmoid(Rereading, type="Sigmoid"):
     """1 / (1 + exp(-x))."""
+
+    reads_bottom, reads_top = False, True
+
+    def gradient(self, x, y, upstream):
+        return upstream * y * (1 - y)
 
     def apply(self, x):
         return torch.sigmoid(x)
 
 
-class TanH(Elementwise, type="TanH"):
+class TanH(Rereading, type="TanH"):
     """tanh(x)."""
+
+    reads_bottom, reads_top = False, True
+
+    def gradient(self, x, y, upstream):
+        return upstream * (1 - y * y)
 
     def apply(self, x):
         return torch.tanh(x)
@@ -75,37 +63,53 @@ class AbsVal(Elementwise, type="AbsVal"):
         return x.abs()
 
 
-class BNLL(Overwritten, type="BNLL"):
+class BNLL(Rereading, type="BNLL"):
     """log(1 + exp(x)), without overflow."""
 
-    def in_place_gradient(self, top, upstream):
-        return upstream * torch.sigmoid(top)
+    def gradient(self, x, y, upstream):
+        return upstream * torch.sigmoid(x)
 
     def apply(self, x):
         return F.softplus(x, threshold=50)
 
 
-class ELU(Elementwise, type="ELU"):
+class ELU(Rereading, type="ELU"):
     """x above 0, alpha * (exp(x) - 1) below."""
+
+    reads_top = True
+
+    def surprising(self):
+        return self.param.elu_param.alpha < 0
+
+    def gradient(self, x, y, upstream):
+        return torch.where(x > 0, upstream, upstream * (y + self.param.elu_param.alpha))
 
     def apply(self, x):
         return F.elu(x, self.param.elu_param.alpha)
 
 
-class Swish(Elementwise, type="Swish"):
+class Swish(Rereading, type="Swish"):
     """x * sigmoid(beta * x)."""
+
+    reads_bottom, reads_top = False, True
+
+    def value_and_gradient(self, x):
+        beta = self.param.swish_param.beta
+        gate = torch.sigmoid(beta * x)
+        return x * gate, lambda x, y, upstream: upstream * (beta * y + gate * (1 - beta * y))
 
     def apply(self, x):
         return x * torch.sigmoid(self.param.swish_param.beta * x)
 
 
-class Clip(Overwritten, type="Clip"):
+class Clip(Rereading, type="Clip"):
     """x held between min and max."""
 
     what = "lets every gradient through"
 
-    def in_place_gradient(self, top, upstream):
-        return upstream
+    def gradient(self, x, y, upstream):
+        p = self.param.clip_param
+        return upstream * ((x >= p.min) & (x <= p.max))
 
     def apply(self, x):
         return x.clamp(self.param.clip_param.min, self.param.clip_param.max)
@@ -121,26 +125,35 @@ class Threshold(Elementwise, type="Threshold"):
         return (x.detach() > self.param.threshold_param.threshold).to(x.dtype)
 
 
-class Power(Overwritten, type="Power"):
+class Power(Rereading, type="Power"):
     """(shift + scale * x) ** power."""
 
     what = "loses the gradient that comes from above"
 
+    @property
+    def reads_bottom(self):
+        return self.surprising() and self.param.power_param.power != 1
+
+    @property
+    def reads_top(self):
+        return self.reads_bottom and self.param.power_param.power != 2
+
     def surprising(self):
         return self.param.power_param.power * self.param.power_param.scale != 0
 
-    def in_place_gradient(self, top, upstream):
+    def gradient(self, x, y, upstream):
         p = self.param.power_param
         factor = p.power * p.scale
         if p.power == 1:
-            derivative = torch.full_like(top, factor)
+            derivative = torch.full_like(x, factor)
         elif p.power == 2:
-            derivative = factor * (p.scale * top + p.shift)
+            derivative = factor * (p.scale * x + p.shift)
         elif p.shift == 0:
-            derivative = torch.full_like(top, p.power)
+            derivative = p.power * (y / x)
         else:
-            derivative = factor * top / (p.scale * top + p.shift)
-        return derivative.square()  # it has overwritten what it was to be multiplied with
+            derivative = factor * y / (p.scale * x + p.shift)
+        # in place it has overwritten what it was to be multiplied with
+        return derivative.square() if self.in_place else derivative * upstream
 
     def apply(self, x):
         p = self.param.power_param
@@ -158,23 +171,29 @@ def _log_base(base):
     return 1.0 if base == -1 else math.log(base)
 
 
-class Exp(Elementwise, type="Exp"):
+class Exp(Rereading, type="Exp"):
     """base ** (shift + scale * x); base -1 is e."""
+
+    reads_bottom, reads_top = False, True
+
+    def gradient(self, x, y, upstream):
+        p = self.param.exp_param
+        return upstream * y * (_log_base(p.base) * p.scale)
 
     def apply(self, x):
         p = self.param.exp_param
         return torch.exp(_log_base(p.base) * (p.shift + p.scale * x))
 
 
-class Log(Overwritten, type="Log"):
+class Log(Rereading, type="Log"):
     """log_base(shift + scale * x); base -1 is e."""
 
     what = "loses the gradient that comes from above"
 
-    def in_place_gradient(self, top, upstream):
+    def gradient(self, x, y, upstream):
         p = self.param.log_param
-        derivative = p.scale / _log_base(p.base) / (p.scale * top + p.shift)
-        return derivative.square()
+        derivative = p.scale / _log_base(p.base) / (p.scale * x + p.shift)
+        return derivative.square() if self.in_place else derivative * upstream
 
     def apply(self, x):
         p = self.param.log_param

@@ -1,23 +1,67 @@
 """LRN, BatchNorm, MVN, Scale, Bias and PReLU."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
 from netgen import graph
 from netgen.schema import caffe_pb
-from runner.layers.base import Elementwise, Layer, constant_filler
-from runner.layers.gradient import custom_gradient
+from runner.layers.base import Layer, constant_filler
+from runner.layers.in_place import Rereading
 
 
-class LRN(Elementwise, type="LRN"):
+def _over_channels(x, size):
+    """Sums over `size` neighbouring channels."""
+    side = (size - 1) // 2
+    return F.pad(x, (0, 0, 0, 0, side, side)).unfold(1, size, 1).sum(-1)
+
+
+class LRN(Rereading, type="LRN"):
     """Local response normalization, across channels or within each."""
+
+    def setup(self, bottoms):
+        region = self.param.lrn_param.norm_region
+        self.across = self.reads_top = region == caffe_pb.LRNParameter.ACROSS_CHANNELS
+        if self.across:
+            self.what = "loses its bottom and the gradient that comes from above"
+        return super().setup(bottoms)
+
+    def _mean(self, x):
+        """Over each value's neighbourhood in its channel."""
+        size = self.param.lrn_param.local_size
+        return F.avg_pool2d(x, size, 1, (size - 1) // 2)
+
+    def _scale(self, x):
+        p = self.param.lrn_param
+        if self.across:
+            return p.k + p.alpha / p.local_size * _over_channels(x * x, p.local_size)
+        return 1 + p.alpha * self._mean(x * x)  # Caffe ignores k here
 
     def apply(self, x):
         p = self.param.lrn_param
-        if p.norm_region == caffe_pb.LRNParameter.ACROSS_CHANNELS:
+        if self.across and self.in_place:
+            return self._scale(x) ** (-2 * p.beta)
+        if self.across:
             return F.local_response_norm(x, p.local_size, p.alpha, p.beta, p.k)
-        mean_square = F.avg_pool2d(x * x, p.local_size, 1, (p.local_size - 1) // 2)
-        return x * (1 + p.alpha * mean_square) ** -p.beta  # Caffe ignores k here
+        return x * self._scale(x) ** -p.beta
+
+    def value_and_gradient(self, x):
+        p, scale = self.param.lrn_param, self._scale(x)
+        factor = scale**-p.beta
+
+        def across(x, y, upstream):
+            # in place the factor has overwritten what it was to be multiplied with
+            direct = factor * (factor if self.in_place else upstream)
+            ratio = (direct if self.in_place else upstream) * y / scale
+            others = _over_channels(ratio, p.local_size)
+            return direct - 2 * p.alpha * p.beta / p.local_size * x * others
+
+        def within(x, y, upstream):
+            others = self._mean(-p.beta * p.alpha * factor / scale * x * upstream)
+            return factor * upstream + 2 * x * others
+
+        return self.apply(x), across if self.across else within
 
 
 class BatchNorm(Layer, type="BatchNorm"):
@@ -63,30 +107,51 @@ class BatchNorm(Layer, type="BatchNorm"):
         return [top]
 
 
-class MVN(Elementwise, type="MVN"):
+class MVN(Rereading, type="MVN"):
     """Subtracts the mean of each map (or record) and divides by its deviation plus eps.
 
     The gradient takes the deviation for deviation plus eps throughout, as Caffe's does. The
     top has four axes, whatever the bottom has.
     """
 
+    what = "loses the gradient that comes from above"
+    reads_bottom = False
+
+    def surprising(self):
+        return self.param.mvn_param.normalize_variance
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        self.reads_top = self.by_hand = self.surprising()
+        return shapes
+
+    def _rows(self, x):
+        return x.reshape(*x.shape[: 1 if self.param.mvn_param.across_channels else 2], -1)
+
     def apply(self, x):
-        p, tops = self.param.mvn_param, self.shapes_for([x.shape]).tops
-        shape = (x.shape[0], -1) if p.across_channels else (*x.shape[:2], -1)
-        rows = x.reshape(shape)
+        rows = self._rows(x)
         rows = rows - rows.mean(-1, keepdim=True)
-        if not p.normalize_variance:
-            return rows.reshape(tops[0])
-        rows = rows.detach()
-        deviation = rows.square().mean(-1, keepdim=True).sqrt() + p.eps
-        top = rows / deviation
+        if self.surprising():
+            rows = rows / self._deviation(rows)
+        return rows.reshape(self.shapes_for([x.shape]).tops[0])
 
-        def backward(upstream):
-            g = upstream.reshape(shape)
-            g = g - g.mean(-1, keepdim=True) - top * (g * top).mean(-1, keepdim=True)
-            return [(g / deviation).reshape(x.shape)]
+    def _deviation(self, rows):
+        return rows.square().mean(-1, keepdim=True).sqrt() + self.param.mvn_param.eps
 
-        return custom_gradient(top.reshape(tops[0]), [x], backward)
+    def value_and_gradient(self, x):
+        rows = self._rows(x)
+        deviation = self._deviation(rows - rows.mean(-1, keepdim=True))
+
+        def gradient(_, y, upstream):
+            y, g = y.reshape(rows.shape), upstream.reshape(rows.shape)
+            along = y * (g * y).mean(-1, keepdim=True)
+            if self.in_place:  # which has by now overwritten g
+                g = -2 * (along + along.sum(-1, keepdim=True))
+            else:
+                g = g - g.mean(-1, keepdim=True) - along
+            return (g / deviation).reshape(x.shape)
+
+        return self.apply(x), gradient
 
 
 def _axis(param, bottoms):
@@ -110,6 +175,10 @@ class Scale(Layer, type="Scale"):
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
         self.axis = _axis(self.param.scale_param, bottoms)
+        if len(bottoms) == 1 and math.prod(bottoms[0][: self.axis]) == 1:
+            scales = math.prod(shapes.params[0])
+            if scales > 1 or math.prod(bottoms[0]) == 1:
+                self.rewrites = (0,)  # Caffe writes its only record's sums over the last batch's
         return shapes
 
     def holds_a_layer(self):

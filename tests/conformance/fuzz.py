@@ -4,8 +4,8 @@
 
 A disagreement is shrunk to the smallest case that shows it, and appended to FILE as text that
 can stand in cases/finds.runs; then the search goes on, without nets that hold all layer types
-of a find. Rounding is no find: a case counts only if Caffe itself comes to the same end when
-its first weights and records change by a millionth. Exit status 0 if nothing was found.
+of a find. Rounding is no find: a case counts only if each engine itself comes to the same end
+when its first weights and records change by a millionth. Exit status 0 if nothing was found.
 """
 
 import argparse
@@ -58,16 +58,17 @@ class Fuzzer:
         if not want.accepted:
             self.tally["refused"] += 1
         found = compare(got, want).complaints
-        if found and want.accepted and got.accepted and self._restless(case, want):
+        if found and want.accepted and got.accepted and self._restless(case, want, got):
             self.tally["chaotic"] += 1
             return []
         return found
 
-    def _restless(self, case, want):
-        """Does Caffe itself, from a start stirred a little, end up somewhere else?"""
+    def _restless(self, case, want, got):
+        """Does either engine itself, from a start stirred a little, end up somewhere else?"""
         return any(
-            compare(outcome_of(case, Stirred(self.judge.caffe, number)), want).complaints
+            compare(outcome_of(case, Stirred(engine, number)), end).complaints
             for number in range(3)
+            for engine, end in ((self.judge.ours, got), (self.judge.caffe, want))
         )
 
     def check(self, text):

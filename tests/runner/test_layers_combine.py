@@ -86,6 +86,22 @@ def test_eltwise_in_place_has_lost_its_first_bottom(one_layer, capfd):
     np.testing.assert_allclose(layer.forward()[0], np.maximum(B, C), rtol=1e-6)
 
 
+@pytest.mark.parametrize("stable", ["true", "false"])
+def test_eltwise_product_in_place_has_overwritten_a_factor_and_the_gradient(one_layer, stable):
+    layer = one_layer(
+        f'type: "Eltwise" eltwise_param {{ operation: PROD stable_prod_grad: {stable} }}',
+        A, B, C, in_place=True,
+    )
+    (top,) = layer.forward()
+    np.testing.assert_allclose(top, A * B * C, rtol=1e-5)
+    if stable == "true":
+        expected = (B * C) ** 2, top * C * (B * C) ** 2, top * B * (B * C) ** 2
+    else:
+        expected = np.ones(A.shape), top / B, top / C
+    for gradient, value in zip(layer.gradients(A), expected, strict=True):
+        np.testing.assert_allclose(gradient, value, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "param, shape",
     [("", (2, 12)), ("axis: 0", (24,)), ("axis: 0 end_axis: 1", (6, 4)), ("axis: -1", (2, 3, 4)),

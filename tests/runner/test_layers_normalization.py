@@ -269,3 +269,38 @@ def test_prelu_starts_at_a_quarter_and_counts_zero_as_negative(one_layer):
     layer = one_layer('type: "PReLU"', np.zeros((1, 2)))
     np.testing.assert_array_equal(layer.blobs[0], [0.25, 0.25])
     np.testing.assert_array_equal(layer.gradients()[0], [[0.25, 0.25]])
+
+
+def test_in_place_lrn_and_mvn_lose_what_they_need(one_layer, capfd):
+    x = np.random.default_rng(3).normal(size=(2, 3, 2, 2))
+    lrn = one_layer('type: "LRN" lrn_param { local_size: 1 alpha: 2 k: 3 }', x, in_place=True)
+    assert "LRN in place loses its bottom" in capfd.readouterr().err
+    (top,) = lrn.forward()
+    np.testing.assert_allclose(top, (3 + 2 * x**2) ** -1.5, rtol=1e-5)
+    scale = 3 + 2 * x**2
+    expected = scale**-1.5 - 2 * 2 * 0.75 * top * (scale**-1.5 * top / scale)
+    np.testing.assert_allclose(lrn.gradients(x)[0], expected, rtol=1e-5)  # whatever came from above
+    mvn = one_layer('type: "MVN" mvn_param { eps: 0.5 }', x, in_place=True)
+    assert "MVN in place loses the gradient" in capfd.readouterr().err
+    (top,) = mvn.forward()
+    np.testing.assert_allclose(top, one_layer('type: "MVN" mvn_param { eps: 0.5 }', x).forward()[0])
+    along = top * (x * top).mean((2, 3), keepdims=True)
+    expected = -2 * (along + along.sum((2, 3), keepdims=True))
+    expected /= x.std((2, 3), keepdims=True) + 0.5
+    np.testing.assert_allclose(mvn.gradients(x)[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape, param, rewrites",
+    [
+        ((2, 3, 2, 2), "axis: 0 num_axes: -1", (0,)),
+        ((2, 3, 2, 2), "", ()),
+        ((1, 3, 2, 2), "", (0,)),
+        ((1, 3, 2, 2), "num_axes: 0", ()),
+        ((1, 1, 1, 1), "num_axes: 0", (0,)),
+        ((2, 1, 1, 1), "num_axes: 0", ()),
+    ],
+)
+def test_scale_of_one_record_does_not_add_up_its_gradient(one_layer, shape, param, rewrites):
+    layer = one_layer(f'type: "Scale" scale_param {{ {param} }}', np.ones(shape))
+    assert layer.layer.rewrites == rewrites

@@ -23,12 +23,15 @@ def crossed(case, first, second):
         return case.run([first, second], folder)
 
 
-def verdicts(case, ours, theirs):
-    """{"written by us": Verdict, "written by Caffe": Verdict} against Caffe's own resuming."""
+def verdicts(case, ours, theirs, log):
+    """{"written by us": Verdict, "written by Caffe": Verdict} against Caffe's own resuming.
+
+    log: are the lines compared?
+    """
     want = crossed(case, theirs, theirs)
     return {
-        "written by us": compare(crossed(case, ours, theirs), want),
-        "written by Caffe": compare(crossed(case, theirs, ours), want),
+        "written by us": compare(crossed(case, ours, theirs), want, log),
+        "written by Caffe": compare(crossed(case, theirs, ours), want, log),
     }
 
 

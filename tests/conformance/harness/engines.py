@@ -81,4 +81,5 @@ def find_caffe():
         if os.environ.get("CAFFE_ROOT"):
             raise
         return None
-    return Command(str(found.tool), found.environment(), older=found.source != "CAFFE_ROOT")
+    ours = found.root.resolve().parent == external.build_folder().resolve()
+    return Command(str(found.tool), found.environment(), older=ours)

@@ -9,10 +9,12 @@ some 8,000 pairs, and by mean and standard deviation, within 5 of their own devi
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.case import Case
+from harness.judge import Verdict
 from harness.notation import net_text
 from harness.records import shape_of
 
@@ -49,25 +51,34 @@ class Sample:
         )
 
 
+class Filler(NamedTuple):
+    """One line of cases/fillers.txt; text: of the FillerParameter."""
+
+    name: str
+    shape: tuple
+    text: str
+    family: str = "fillers"
+
+
 def entries():
-    """[(name, shape, FillerParameter text)] of cases/fillers.txt."""
+    """The Fillers of cases/fillers.txt."""
     found = []
     for line in (HERE / "cases/fillers.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             head, _, filler = line.partition("|")
             name, _, shape = head.partition(":")
-            found.append((name.strip(), shape_of(shape.strip()), filler.strip()))
+            found.append(Filler(name.strip(), shape_of(shape.strip()), filler.strip()))
     return found
 
 
-def case():
-    """The Case that fills every blob."""
+def case(entries):
+    """The Case that fills the blob of each of `entries`."""
     lines = []
-    for i, (_, shape, filler) in enumerate(entries()):
-        dims = " ".join(f"dim: {d}" for d in shape)
+    for i, filler in enumerate(entries):
+        dims = " ".join(f"dim: {d}" for d in filler.shape)
         lines += [
             f"in{i} DummyData > in{i} | {{shape {{ {dims} }}}}",
-            f"f{i} Scale in{i} > out{i} | {{axis: 0 num_axes: -1 filler {{ {filler} }}}}",
+            f"f{i} Scale in{i} > out{i} | {{axis: 0 num_axes: -1 filler {{ {filler.text} }}}}",
         ]
     return Case(
         "fillers", "fillers",
@@ -76,10 +87,10 @@ def case():
     )
 
 
-def samples(outcome):
-    """{filler name: Sample} of the outcome of `case`."""
+def samples(entries, outcome):
+    """{filler name: Sample} of the outcome of `case(entries)`."""
     return {
-        name: Sample.of(outcome.blobs[f"f{i}/0"]) for i, (name, _, _) in enumerate(entries())
+        filler.name: Sample.of(outcome.blobs[f"f{i}/0"]) for i, filler in enumerate(entries)
     }
 
 
@@ -95,12 +106,18 @@ def distance(ours, theirs):
 
 
 def compare_samples(name, ours, theirs):
-    """(distance, complaints) of two Samples of one filler."""
+    """The Verdict, its error "distance", on two Samples of one filler; None: it was refused."""
+    if ours is None or theirs is None:
+        same = ours is theirs
+        verb = "refused" if ours is None else "accepted"
+        return Verdict([] if same else [f"{verb}, unlike Caffe"])
     far = distance(ours, theirs)
+    verdict = Verdict(errors={"distance": far})
+    complaints = verdict.complaints
     if name.startswith(EXACT):
-        same = np.allclose(ours.quantiles, theirs.quantiles, rtol=1e-6, atol=0)
-        return far, [] if same else ["values differ"]
-    complaints = []
+        if not np.allclose(ours.quantiles, theirs.quantiles, rtol=1e-6, atol=0):
+            complaints.append("values differ")
+        return verdict
     if far > 2.2 * np.sqrt(2 / ours.count) + 1 / len(LEVELS):
         complaints.append(f"distributions are {far:.3f} apart")
     spread = theirs.deviation or 1.0
@@ -116,7 +133,7 @@ def compare_samples(name, ours, theirs):
                 complaints.append(f"{end} value {mine:.5g}, expected {other:.5g}")
     if name.startswith("positive_unitball") and not np.allclose(ours.rows, 1, atol=1e-5):
         complaints.append(f"rows sum to {ours.rows}, expected 1")
-    return far, complaints
+    return verdict
 
 
 def _ends(sample):

@@ -19,10 +19,14 @@ NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)(?![\w.]
 
 @dataclass
 class Verdict:
-    """complaints: sentences, empty when all agrees. errors: {what: its largest error}."""
+    """complaints: sentences, empty when all agrees. errors: {what: its largest error}.
+
+    quirk: why the other engine, an older one, is expected to differ, and does.
+    """
 
     complaints: list = field(default_factory=list)
     errors: dict = field(default_factory=dict)
+    quirk: str = ""
 
     def note(self, what, error, tolerance, where):
         """Remember the error of one array or line; complain where it is too large."""

@@ -6,6 +6,8 @@ None where no blob suits. Whether the shapes fit is the graph's business: what i
 drawn again.
 """
 
+import math
+
 MAKERS = {}
 
 
@@ -22,7 +24,7 @@ def make(*kinds):
 
 # --- neurons ---
 
-@make("AbsVal", "BNLL", "Sigmoid", "TanH", "Softmax", "Split", "Flatten", "MVN", "BatchNorm")
+@make("AbsVal", "BNLL", "Sigmoid", "TanH", "Softmax", "Split", "Flatten")
 def plain(m, kind):
     return kind, [m.blob()], m.integer(1, 3) if kind == "Split" else 1, ""
 
@@ -139,6 +141,21 @@ def recurrent(m, kind):
 
 # --- normalization and pooling ---
 
+@make("BatchNorm", "MVN")
+def normalizing(m, kind):
+    """Of values that differ, and of four or more: of others they make rounding errors."""
+    blob = m.blob()
+    shape, together = m.shape(blob), kind == "MVN" and m.chance(3)
+    apart = shape[0] if together else shape[1] if kind == "BatchNorm" else math.prod(shape[:2])
+    if blob in m.flat or math.prod(shape) < 4 * apart:
+        return None
+    if kind == "BatchNorm":
+        return kind, [blob], 1, m.some("moving_average_fraction: 0.9", 4)
+    return kind, [blob], 1, "across_channels: true " * together + m.some(
+        "normalize_variance: false", 4
+    )
+
+
 @make("LRN")
 def lrn(m, kind):
     blob = m.blob(axes=(4,))
@@ -172,7 +189,7 @@ def spp(m, kind):
 @make("Concat")
 def concat(m, kind):
     blob = m.blob()
-    return kind, [blob] + [m.like(blob) for _ in range(m.integer(1, 2))], 1, m.some(
+    return kind, [blob] + [m.like(blob) for _ in range(m.integer(0, 2))], 1, m.some(
         f"axis: {m.pick(0, 1, 2, -1)}"
     )
 
@@ -192,9 +209,9 @@ def slices(m, kind):
     blob = m.blob()
     axis = m.integer(0, len(m.shape(blob)) - 1)
     size = m.shape(blob)[axis]
-    tops = m.integer(2, 3)
+    tops = m.integer(1, 3)
     text = f"axis: {axis} "
-    if size % tops or m.chance(2):
+    if tops > 1 and (size % tops or m.chance(2)):
         points = sorted({m.integer(1, max(1, size - 1)) for _ in range(tops - 1)})
         tops = len(points) + 1
         text += " ".join(f"slice_point: {point}" for point in points)

@@ -3,6 +3,9 @@
 What comes out is the text of a case, so that a find is a test as it stands.
 """
 
+import copy
+import math
+
 from hypothesis import strategies as st
 
 from harness.notation import layer_text
@@ -13,12 +16,15 @@ from netgen.schema import caffe_pb
 LIMIT = 4000  # elements of a blob
 IN_PLACE = (
     "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "BNLL", "Power", "Exp", "Clip", "Swish", "Dropout",
-    "BatchNorm", "Scale", "Bias", "Softmax",
+    "BatchNorm", "Scale", "Bias", "Softmax", "LRN", "MVN", "Log", "Eltwise",
 )
 #: types with an input that no gradient goes to: Caffe ends where one is asked for
 STUCK = ("ArgMax", "Threshold", "Embed", "BatchReindex", "Accuracy", "InfogainLoss")
-#: types whose top is, in Caffe, the same memory as a blob or a bottom of theirs
-SHARES = ("Parameter", "Flatten", "Reshape", "Split", "Slice", "Concat")
+#: types whose top is, in Caffe, the same memory as a blob, a bottom or (of one step) a layer's in
+#: the unrolled net of theirs
+SHARES = ("Parameter", "Flatten", "Reshape", "Split", "Slice", "Concat", "LSTM", "RNN")
+#: types whose top may be one value, or one record, throughout
+FLATTENS = ("Power", "BatchReindex", "Tile", "Clip", "DummyData", "Threshold")
 #: types whose tops are not picked as bottoms at random: without gradient, or constant
 HIDDEN = ("ArgMax", "Threshold", "DummyData")
 LEARNS = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "Scale", "Bias", "PReLU")
@@ -33,6 +39,7 @@ class Maker:
         self.lines, self.used, self.count = [], set(), 0
         self.hidden = {"label"}
         self.kept = {"data"}  # what a layer in place would change elsewhere as well, in Caffe
+        self.flat = set()  # blobs whose values are all, or may be, the same
 
     # --- drawing ---
 
@@ -83,13 +90,17 @@ class Maker:
         line = f"{name} {kind} {' '.join(bottoms)} > {' '.join(names)} | {{{own}}} {rest}".strip()
         layer = schema.parse_text(layer_text(line), caffe_pb.NetParameter).layer[0]
         shapes = graph.layer_shapes(layer, [self.shapes[b] for b in bottoms], caffe_pb.TRAIN).tops
-        if any(graph_size(shape) > LIMIT for shape in shapes):
+        if any(math.prod(shape) > LIMIT for shape in shapes):
             raise graph.NetError("too large for a quick run")
+        if in_place and tuple(shapes[0]) != self.shapes[bottoms[0]]:
+            raise graph.NetError("another shape than its bottom's")
         self.count += 1
         self.lines.append(line)
         self.used.update(bottoms)
         if kind in SHARES:
             self.kept.update(names)
+        if kind in FLATTENS or bottoms and self.flat.issuperset(bottoms):
+            self.flat.update(names)
         for top, shape in zip(names, shapes, strict=False):
             self.shapes.pop(top, None)
             self.hidden.discard(top)
@@ -100,7 +111,7 @@ class Maker:
 
     def layer(self):
         """Append one random layer, if the first draw that fits comes soon."""
-        kept = len(self.lines), self.count
+        before = {name: copy.copy(value) for name, value in vars(self).items() if name != "draw"}
         try:
             made = MAKERS[self.pick(*sorted(MAKERS))](self)
             if not made or None in made[1]:
@@ -109,8 +120,7 @@ class Maker:
             may = kind in IN_PLACE and bottoms[0] not in self.used | self.kept
             self.line(kind, bottoms, own, tops, self.rest(kind, tops), may and self.chance(3))
         except graph.NetError:
-            del self.lines[kept[0] :]
-            self.count = kept[1]
+            vars(self).update(before)
 
     def rest(self, kind, tops):
         """Fields of LayerParameter that any layer may have."""
@@ -118,16 +128,12 @@ class Maker:
         if kind in LEARNS and self.chance(4):
             lr, decay = self.pick(0, 2, 0.5), self.pick(1, 0, 3)
             text += f"param {{ lr_mult: {lr} decay_mult: {decay} }} "
+        elif kind in LEARNS and self.chance(6):
+            share = self.some("share_mode: PERMISSIVE", 3)
+            text += f'param {{ name: "{self.pick("u", "v")}" {share}}} '
         if tops == 1 and kind not in ("ArgMax", "Threshold", "Parameter") and self.chance(12):
             text += f"loss_weight: {self.pick(0.01, -0.02)} "
         return text
-
-
-def graph_size(shape):
-    size = 1
-    for d in shape:
-        size *= d
-    return size
 
 
 def _loss(m):

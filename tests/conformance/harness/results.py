@@ -1,38 +1,54 @@
 """What a whole run of the conformance cases found."""
 
+from collections import Counter
 from dataclasses import dataclass
 
+from harness import older
 from harness.families import is_probe
 
 
 @dataclass
 class Row:
-    """One comparison: family, the case and its Verdict."""
+    """One comparison: the case (or Filler), its Verdict, and of a crossing how it crossed."""
 
-    family: str
     case: object
     verdict: object
     how: str = ""
 
 
 class Results:
-    """Collects rows; each method returns the line to print, or "" where all agrees."""
+    """Collects rows; each method returns the line to print, or "" where all agrees.
 
-    def __init__(self, against):
-        self.against = against
+    quirks: {family/case: reason} where the judge is expected to differ.
+    """
+
+    def __init__(self, against, quirks):
+        self.against, self.quirks = against, quirks
         self.rows, self.crossings, self.fillers = [], [], []
 
     def add(self, case, verdict):
-        self.rows.append(Row(case.family, case, verdict))
-        return _told(f"{case.family}/{case.name}", verdict.complaints)
+        return self._note(self.rows, case, verdict)
 
     def cross(self, case, how, verdict):
-        self.crossings.append(Row(case.family, case, verdict, how))
-        return _told(f"{case.family}/{case.name}, {how}", verdict.complaints)
+        return self._note(self.crossings, case, verdict, how)
 
-    def fill(self, name, shape, distance, complaints):
-        self.fillers.append((name, shape, distance, complaints))
-        return _told(f"fillers/{name}", complaints)
+    def fill(self, filler, verdict):
+        return self._note(self.fillers, filler, verdict)
+
+    def _note(self, rows, case, verdict, how=""):
+        name = f"{case.family}/{case.name}"
+        if name in self.quirks:
+            verdict = older.excuse(verdict, self.quirks[name])
+        rows.append(Row(case, verdict, how))
+        complaints = verdict.complaints
+        if not complaints:
+            return ""
+        more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+        return f"{name}{', ' * bool(how)}{how}: {complaints[0]}{more}"
+
+    @property
+    def all(self):
+        return self.rows + self.crossings + self.fillers
 
     @property
     def probes(self):
@@ -48,29 +64,24 @@ class Results:
 
     @property
     def agree(self):
-        """Does everything agree, and was there anything?"""
-        return bool(self.rows or self.fillers) and not self._failed()
-
-    def _failed(self):
-        rows = [row for row in self.rows + self.crossings if row.verdict.complaints]
-        return len(rows) + sum(bool(complaints) for *_, complaints in self.fillers)
+        """Does everything agree, but for known quirks, and was there anything?"""
+        return bool(self.all) and not any(row.verdict.complaints for row in self.all)
 
     def summary(self):
-        total = len(self.rows) + len(self.crossings) + len(self.fillers)
+        agree = sum(not row.verdict.complaints and not row.verdict.quirk for row in self.all)
         parts = (
             f"{len(self.probes)} layers forward and backward", f"{len(self.runs)} runs",
             f"{len(self.refusals)} prototxts accepted or refused",
             f"{len(self.crossings)} snapshots resumed by the other",
             f"{len(self.fillers)} fillers",
         )
-        return f"{total - self._failed()} of {total} agree: {', '.join(parts)}"
+        known = sum(self.quirks_seen().values())
+        more = f", {known} more differ as is known of this fork" if known else ""
+        return f"{agree} of {len(self.all)} agree{more}: {', '.join(parts)}"
 
-
-def _told(name, complaints):
-    if not complaints:
-        return ""
-    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
-    return f"{name}: {complaints[0]}{more}"
+    def quirks_seen(self):
+        """{reason: how many comparisons show it}."""
+        return Counter(row.verdict.quirk for row in self.all if row.verdict.quirk)
 
 
 def worst(rows, what):
