@@ -79,6 +79,18 @@ EDITS = (
     ),
     # the library needs nothing of its tests
     Edit("src/caffe/net.cpp", r'^#include "caffe/test/test_caffe_main\.hpp"\n', ""),
+    # the command takes -weights, and leaves it at that
+    Edit(
+        "tools/caffe.cpp", r'^(  LOG\(INFO\) << "Starting Optimization";)',
+        "  vector<shared_ptr<Net<float> > > nets(solver->test_nets());\n"
+        "  nets.insert(nets.begin(), solver->net());\n"
+        "  std::istringstream names(FLAGS_weights);\n"
+        "  for (std::string name; std::getline(names, name, ',');) {\n"
+        "    for (auto& net : nets) {\n"
+        '      LOG(INFO) << "Finetuning from " << name;\n'
+        "      net->CopyTrainedLayersFrom(name);\n"
+        r"    }\n  }\n\n\1",
+    ),
     # what the device query prints of fields that CUDA 13 no longer has
     Edit("src/caffe/common.cpp", r"^.*prop\.clockRate;\n", ""),
     Edit("src/caffe/common.cpp", r"^.*\n.*prop\.deviceOverlap .*\n", ""),

@@ -36,6 +36,7 @@ FILES = {
     "src/caffe/common.cpp": "a\n  rate << prop.clockRate;\nb\n"
                             "  overlap\n    (prop.deviceOverlap ?)\n"
                             "  timeout\n    (prop.kernelExecTimeoutEnabled ?)\nc\n",
+    "tools/caffe.cpp": '  LOG(INFO) << "Starting Optimization";\n',
     "src/caffe/proto/caffe.pb.cc": "",
     "include/caffe/proto/caffe.pb.h": "",
 }  # fmt: skip
@@ -59,6 +60,19 @@ EDITED = {
     "tools/CMakeLists.txt": "  target_link_libraries(${name} caffe)\n",
     "src/caffe/net.cpp": '#include "caffe/net.hpp"\n',
     "src/caffe/common.cpp": "a\nb\nc\n",
+    "tools/caffe.cpp": """\
+  vector<shared_ptr<Net<float> > > nets(solver->test_nets());
+  nets.insert(nets.begin(), solver->net());
+  std::istringstream names(FLAGS_weights);
+  for (std::string name; std::getline(names, name, ',');) {
+    for (auto& net : nets) {
+      LOG(INFO) << "Finetuning from " << name;
+      net->CopyTrainedLayersFrom(name);
+    }
+  }
+
+  LOG(INFO) << "Starting Optimization";
+""",
 }  # fmt: skip
 
 MACHINE = Machine("3.11", "/usr")
