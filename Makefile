@@ -1,5 +1,5 @@
 # Everything a person types. The environment lives in .venv and is made on first use.
-.PHONY: setup demo test lint prototxt pycaffe conformance clean
+.PHONY: setup demo test lint prototxt pycaffe conformance bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,6 +30,10 @@ pycaffe: setup
 # Our engine against a C++ Caffe: CAFFE_ROOT's, else pycaffe's, else its frozen numbers.
 conformance: setup
 	$(RUN) tests/conformance/run.py --page docs/CONFORMANCE.md
+
+# Speed beside PyTorch by hand and C++ Caffe: bench/RESULTS.md. Wants the machine to itself.
+bench: setup
+	$(RUN) -m bench
 
 # --- demo: the whole path on a quarter-width All-CNN-C, in demo/ ---
 # CIFAR10=DIR names the official distribution (archive or folder); without it the archive in
