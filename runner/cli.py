@@ -7,6 +7,7 @@ from netgen.errors import CaffeError
 from runner import external, glog, host
 from runner import flags as gflags
 from runner.failures import line_of
+from runner.place import place, refuse_workers
 
 COMMANDS = ("device_query", "test", "time", "train")
 
@@ -55,6 +56,7 @@ def _tell(error):
 def _run_external(words, own):
     """The exit status of an external Caffe, which reads the words itself."""
     try:
+        refuse_workers("-engine pycaffe")
         return external.run(words, own)
     except (CaffeError, OSError) as error:
         return _tell(error)
@@ -67,13 +69,18 @@ def _run(flags):
         for name in COMMANDS:
             glog.error(f"\t{name}", "caffe.cpp:81")
         raise CaffeError(f"Unknown action: {command}")
+    if command != "train":
+        refuse_workers(f"caffe {command}")
     # As glog writes to /tmp, a training writes to ./logs, where that is.
     directory = glog.log_directory(flags.log_dir, "logs" if command == "train" else "")
     subjects = flags.solvers()
-    if directory and len(subjects) == 1:  # trainings at once have a log each
+    # Trainings at once have a log each; of several workers the first has one.
+    if directory and len(subjects) == 1 and not place().rank:
         subject = os.path.basename(subjects[0] or flags.model or command)
         glog.log.open_file(directory, os.path.splitext(subject)[0])
     host.prepare()
+    if place().count > 1:  # what becomes of other workers is told in one line, by us
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from runner import commands  # torch is loaded only when there is work to do
 
     return getattr(commands, command)(flags)

@@ -21,11 +21,13 @@ def debug_info(net, wanted=True):
         yield
         return
     backward, diffs = torch.is_grad_enabled(), {}
+    net.fused = False
     for step in net.steps:
         step.layer.forward = functools.partial(_forward, step, step.layer.forward, diffs)
     try:
         yield
     finally:
+        net.fused = True
         for step in net.steps:
             del step.layer.forward  # the class's own shows again
     if backward:

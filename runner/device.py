@@ -28,6 +28,8 @@ def gpu_ids(text, asked=None):
     for number in ids:
         if not 0 <= number < count:
             raise CaffeError(f"{asked}: there is no device {number}, only 0 to {count - 1}")
+        if ids.count(number) > 1:
+            raise CaffeError(f"{asked}: device {number} is named twice")
     return ids
 
 

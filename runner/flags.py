@@ -59,10 +59,14 @@ class FlagError(CaffeError):
 
 @dataclass
 class Flags:
-    """What was given: the positional words and every flag's value, as attributes."""
+    """What was given: the positional words and every flag's value, as attributes.
+
+    arguments: everything, as it was written.
+    """
 
     words: list = field(default_factory=list)
     values: dict = field(default_factory=lambda: {name: d for name, (d, _) in FLAGS.items()})
+    arguments: list = field(default_factory=list)
 
     def __getattr__(self, name):
         try:
@@ -81,7 +85,7 @@ class Flags:
 
 def parse(arguments):
     """Flags from the words after the program's name. Raises FlagError."""
-    flags = Flags()
+    flags = Flags(arguments=list(arguments))
     for words, name, value in _walk(arguments):
         if name is None:
             flags.words += words[1:] if words[0] == "--" else words

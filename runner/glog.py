@@ -50,10 +50,12 @@ class Log:
         )
         return path
 
-    def close(self):
-        """Write to the screen only, again."""
+    def close(self, discard=False):
+        """Write to the screen only, again; discard: and remove the file."""
         if self._file is not None:
             self._file.close()
+            if discard:
+                os.remove(self._file.name)
         self._file = None
 
     def through(self, write):

@@ -6,6 +6,7 @@ from netgen import graph, schema
 from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner import glog
+from runner.fusion import fused_scales
 from runner.layers import LAYER_TYPES, Context
 from runner.memory import Memory
 from runner.objective import Objective
@@ -19,7 +20,8 @@ class Net:
 
     param: NetParameter in current format, its `state` saying phase, level and stages.
     steps: the layers in order. parameters: all learnable blobs, in one flat buffer.
-    outputs: names of the blobs nobody consumes, sorted. Raises NetError in Caffe's words.
+    outputs: names of the blobs nobody consumes, sorted. fused: False has every layer run by
+    itself. Raises NetError in Caffe's words.
     """
 
     def __init__(self, param, context=None):
@@ -84,6 +86,7 @@ class Net:
         for name in self.outputs:
             glog.info(f"This network produces output {name}", "net.cpp:244")
         self.blob_shapes = shapes
+        self._scales, self.fused = fused_scales(self.steps, self.outputs), True
         self._fill()
 
     def _create(self, param):
@@ -199,7 +202,13 @@ class Net:
             if any(x.shape != shape for x, shape in zip(bottoms, step.bottom_shapes, strict=True)):
                 self._reshape(step, bottoms)
             batch = next(fetched, None) if step.layer.reads else None
-            tops = self.run(step, bottoms, step.arguments(), batch)
+            arguments = step.arguments()
+            if self.fused and index in self._scales:  # the BatchNorm before has done it
+                tops = [blobs[step.bottoms[0]]]
+            else:
+                if self.fused and index + 1 in self._scales:
+                    arguments += self.steps[index + 1].arguments()
+                tops = self.run(step, bottoms, arguments, batch)
             blobs.update(zip(step.tops, tops, strict=True))
             shares += self.objective.shares(index, tops)
         self._memory.keep(blobs)

@@ -1,7 +1,8 @@
 """All of a net's learnable blobs in one flat buffer, and who shares which.
 
-One buffer holds the values, one the gradients; every blob is a view of both. An update of
-the whole net is then a few operations on two long vectors, however many layers there are.
+One buffer holds the values, one the gradients; every blob is a view of both. Blobs of the same
+multipliers lie side by side, so that an update of the whole net is a few operations on a few
+long vectors, however many layers there are.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 import torch
 
 from netgen import graph
-from netgen.graph import shape_string
 
 
 @dataclass
@@ -19,15 +19,24 @@ class Learnable:
     shape: tuple
     layer: str
     index: int
-    lr_mult: float
-    decay_mult: float
-    has_lr: bool
-    has_decay: bool
+    given: dict  # multipliers that are spelled out
     offset: int = 0
 
     @property
     def count(self):
         return torch.Size(self.shape).numel()
+
+    @property
+    def lr_mult(self):
+        return self.given.get("lr_mult", 1.0)
+
+    @property
+    def decay_mult(self):
+        return self.given.get("decay_mult", 1.0)
+
+    @property
+    def multipliers(self):
+        return self.lr_mult, self.decay_mult
 
 
 class Parameters:
@@ -49,15 +58,10 @@ class Parameters:
         name = spec.name if spec is not None else ""
         if name in self._named and name:
             return self._share(name, layer, index, shape, spec, log)
-        self.learnable.append(
-            Learnable(
-                tuple(shape), layer, index,
-                spec.lr_mult if spec is not None else 1.0,
-                spec.decay_mult if spec is not None else 1.0,
-                spec is not None and spec.HasField("lr_mult"),
-                spec is not None and spec.HasField("decay_mult"),
-            )
-        )
+        given = {}
+        if spec is not None:
+            graph.note_multipliers(spec, given)
+        self.learnable.append(Learnable(tuple(shape), layer, index, given))
         if name:
             self._named[name] = len(self.learnable) - 1
         return len(self.learnable) - 1
@@ -71,33 +75,15 @@ class Parameters:
                 f"param index {owner.index}",
                 "net.cpp:467",
             )
-        permissive = spec.share_mode == type(spec).PERMISSIVE
-        same = (
-            owner.count == torch.Size(shape).numel()
-            if permissive
-            else owner.shape == tuple(shape)
-        )
-        if not same:
-            verb = "shape is" if permissive else "expects shape"
-            raise graph.NetError(
-                f"Cannot share param '{name}' owned by layer '{owner.layer}' with layer "
-                f"'{layer}'; {'count' if permissive else 'shape'} mismatch.  Owner layer param "
-                f"shape is {shape_string(owner.shape)}; sharing layer {verb} "
-                f"{shape_string(shape)}"
-            )
-        for field, has in (("lr_mult", "has_lr"), ("decay_mult", "has_decay")):
-            if not spec.HasField(field):
-                continue
-            if getattr(owner, has) and getattr(owner, field) != getattr(spec, field):
-                raise graph.NetError(f"Shared param '{name}' has mismatched {field}.")
-            setattr(owner, has, True)
-            setattr(owner, field, getattr(spec, field))
+        graph.check_shared_shape(spec, layer, shape, owner.layer, owner.shape)
+        graph.note_multipliers(spec, owner.given)
         return position
 
     def allocate(self, device):
         """Make the flat buffers; `blobs[i]` is a leaf tensor whose grad is a view as well."""
+        kinds = list(dict.fromkeys(blob.multipliers for blob in self.learnable))
         total = 0
-        for blob in self.learnable:
+        for blob in sorted(self.learnable, key=lambda blob: kinds.index(blob.multipliers)):
             blob.offset = total
             total += blob.count
         self.data = torch.zeros(total, device=device)
@@ -110,13 +96,14 @@ class Parameters:
             leaf.grad = self.grad.data[part].view(blob.shape)
             self.blobs.append(leaf)
 
-    def multipliers(self, field):
-        """`lr_mult` or `decay_mult` of every element: a float if all agree, else a vector."""
-        values = [getattr(blob, field) for blob in self.learnable]
-        if len(set(values)) <= 1:
-            return values[0] if values else 1.0
-        counts = torch.tensor([blob.count for blob in self.learnable])
-        return torch.tensor(values).repeat_interleave(counts).to(self.data.device)
+    def groups(self):
+        """[(slice of the flat buffers, lr_mult, decay_mult)], the whole of them in order."""
+        groups, start = [], 0
+        for multipliers in dict.fromkeys(blob.multipliers for blob in self.learnable):
+            size = sum(b.count for b in self.learnable if b.multipliers == multipliers)
+            groups.append((slice(start, start + size), *multipliers))
+            start += size
+        return groups
 
     def split(self, flat):
         """Views of a flat vector, one a blob, in the blobs' shapes."""

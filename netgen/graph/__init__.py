@@ -8,7 +8,7 @@ from netgen.graph.geometry import Geometry, PoolGeometry, conv_geometry, pool_ge
 from netgen.graph.infer import LayerInfo, infer
 from netgen.graph.registry import LayerShapes, layer_shapes, layer_types
 from netgen.graph.shape import canonical_axis, shape_string
-from netgen.graph.sharing import param_owners
+from netgen.graph.sharing import check_shared_shape, note_multipliers, param_owners
 from netgen.graph.source import record_shape
 from netgen.graph.splits import insert_splits
 
@@ -24,12 +24,14 @@ __all__ = [
     "PoolGeometry",
     "UnknownShapeError",
     "canonical_axis",
+    "check_shared_shape",
     "connections",
     "conv_geometry",
     "filter_net",
     "infer",
     "insert_splits",
     "layer_shapes",
+    "note_multipliers",
     "param_owners",
     "pool_geometry",
     "record_shape",

@@ -24,32 +24,38 @@ def param_owners(layers):
             spec = layer.param[j] if j < len(layer.param) else caffe_pb.ParamSpec()
             owner = first.setdefault(spec.name, (i, j)) if spec.name else (i, j)
             if owner != (i, j):
-                _check_shape(spec, layer, shape, *layers[owner[0]], owner[1])
-            _check_mults(spec, mults.setdefault(owner, {}))
+                holder, held = layers[owner[0]]
+                check_shared_shape(spec, layer.name, shape, holder.name, held[owner[1]])
+            note_multipliers(spec, mults.setdefault(owner, {}))
             row.append(owner)
         owners.append(row)
     return owners
 
 
-def _check_shape(spec, layer, shape, owner, owner_shapes, index):
+def check_shared_shape(spec, layer, shape, owner, owner_shape):
+    """Raises NetError unless `layer`'s blob of ParamSpec `spec` may be that of layer `owner`."""
     if spec.share_mode == caffe_pb.ParamSpec.PERMISSIVE:
-        what, verb, same = "count", "shape is", prod(shape) == prod(owner_shapes[index])
+        what, verb, same = "count", "shape is", prod(shape) == prod(owner_shape)
     else:
-        what, verb, same = "shape", "expects shape", shape == owner_shapes[index]
+        what, verb, same = "shape", "expects shape", tuple(shape) == tuple(owner_shape)
     if not same:
         raise NetError(
-            f"Cannot share param '{spec.name}' owned by layer '{owner.name}' with layer "
-            f"'{layer.name}'; {what} mismatch.  Owner layer param shape is "
-            f"{shape_string(owner_shapes[index])}; sharing layer {verb} {shape_string(shape)}"
+            f"Cannot share param '{spec.name}' owned by layer '{owner}' with layer '{layer}'; "
+            f"{what} mismatch.  Owner layer param shape is {shape_string(owner_shape)}; sharing "
+            f"layer {verb} {shape_string(shape)}"
         )
 
 
-def _check_mults(spec, known):
+def note_multipliers(spec, given):
+    """Add the multipliers that `spec` spells out to `given`, those of the blob so far.
+
+    Raises NetError if another layer gave another.
+    """
     for name in ("lr_mult", "decay_mult"):
         if spec.HasField(name):
             value = getattr(spec, name)
             require(
-                known.setdefault(name, value) == value,
+                given.setdefault(name, value) == value,
                 f"Shared param '{spec.name}' has mismatched {name}. "
-                f"({value:g} vs. {known[name]:g})",
+                f"({value:g} vs. {given[name]:g})",
             )

@@ -1,4 +1,4 @@
-"""`caffe train`: train, resume or finetune."""
+"""`caffe train`: train, resume or finetune, in one process or in one a device."""
 
 import contextlib
 import functools
@@ -7,9 +7,10 @@ import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, upgrades
+from runner import glog, parallel, upgrades
 from runner.commands.together import Together, check_prefixes, titles
 from runner.device import device_of, gpu_ids
+from runner.place import is_worker, place, refuse_workers
 from runner.precision import set_precision
 from runner.progress import progress_bar
 from runner.signals import SignalHandler, effect
@@ -17,32 +18,51 @@ from runner.solver import Solver, snapshot
 
 
 def train(flags):
-    """Run the solver of -solver to its end, or to a signal's stop; several of them at once."""
-    if not flags.solver:
-        raise CaffeError("Need a solver definition to train.")
-    if flags.snapshot and flags.weights:
-        raise CaffeError(
-            "Give a snapshot to resume training or weights to finetune but not both."
-        )
+    """Run the solver of -solver to its end, or to a signal's stop; several of them at once.
+
+    With several devices in -gpu one process a device trains its one solver, as it does where
+    torchrun started this process. Caffe's log is rank 0's: the losses and outputs it displays
+    while training are those of rank 0's batches.
+    """
     paths = flags.solvers()
-    params = [_read(flags, path) for path in paths]
-    signals = SignalHandler(effect(flags.sigint_effect), effect(flags.sighup_effect))
-    with contextlib.closing(signals):
-        if len(paths) > 1:
-            return _train_together(flags, paths, params, signals)
-        solver = _solver(flags, params[0], flags.snapshot, signals.request)
-        with progress_bar(solver.iter, params[0].max_iter) as solver.progress:
-            _optimize(solver)
+    if len(paths) > 1:
+        refuse_workers(f"-solver {flags.solver}")
+        return _train_together(flags, paths)
+    if flags.gpu and not is_worker():
+        count = len(gpu_ids(flags.gpu))
+        if count > 1:
+            return parallel.launch(flags.arguments, count)
+    try:
+        with parallel.join() as workers:
+            _train(flags, paths[0], workers)
+    except parallel.ToldElsewhere:
+        return 1
     return 0
 
 
-def _train_together(flags, paths, params, signals):
+def _train(flags, path, workers):
+    with contextlib.ExitStack() as stack:
+        with workers.together():
+            param = _read(flags, path)
+            signals = stack.enter_context(_signals(flags))
+            request = workers.listen(signals.request)
+            solver = _solver(flags, param, flags.snapshot, request, workers)
+        stack.enter_context(workers.training(solver))
+        if workers.root:
+            bar = progress_bar(solver.iter, param.max_iter)
+            solver.progress = stack.enter_context(bar)
+        _optimize(solver)
+
+
+def _train_together(flags, paths):
+    params = [_read(flags, path) for path in paths]
     check_prefixes(paths, params)
     states = flags.snapshot.split(",") if flags.snapshot else [""] * len(paths)
     if len(states) != len(paths):
         raise CaffeError(f"-snapshot names {len(states)} states for {len(paths)} solvers")
     together = Together(titles(paths), glog.log_directory(flags.log_dir, "logs"))
-    with progress_bar(0, sum(param.max_iter for param in params)) as bar:
+    iterations = sum(param.max_iter for param in params)
+    with _signals(flags) as signals, progress_bar(0, iterations) as bar:
 
         def prepare(i):
             solver = _solver(flags, params[i], states[i], signals.listener())
@@ -52,8 +72,20 @@ def _train_together(flags, paths, params, signals):
         return 1 if together.run(prepare) else 0
 
 
+def _signals(flags):
+    return contextlib.closing(
+        SignalHandler(effect(flags.sigint_effect), effect(flags.sighup_effect))
+    )
+
+
 def _read(flags, path):
-    """The SolverParameter of a file as the flags change it."""
+    """The SolverParameter of a file as the flags change it. Raises CaffeError."""
+    if not path:
+        raise CaffeError("Need a solver definition to train.")
+    if flags.snapshot and flags.weights:
+        raise CaffeError(
+            "Give a snapshot to resume training or weights to finetune but not both."
+        )
     param = upgrades.read_solver(path)
     snapshot.resolve_prefix(param, path)
     param.train_state.level = flags.level
@@ -65,11 +97,11 @@ def _read(flags, path):
     return param
 
 
-def _solver(flags, param, state, request):
+def _solver(flags, param, state, request, workers=None):
     """The Solver, restored from the file `state` if there is one."""
     device = _device(flags, param)
     set_precision(flags.precision, device)
-    solver = Solver(param, device, request, precision=flags.precision)
+    solver = Solver(param, device, request, precision=flags.precision, workers=workers)
     if state:
         glog.info(f"Resuming from {state}", "caffe.cpp:235")
         solver.restore(state)
@@ -83,10 +115,17 @@ def _optimize(solver):
 
 
 def _device(flags, param):
-    """-gpu first; then an explicit solver_mode: GPU; else the CPU. Sets device_id."""
+    """-gpu first; then an explicit solver_mode: GPU; else the CPU. Sets device_id.
+
+    The devices of -gpu go to this machine's workers in their order; the solver's device_id is
+    its first worker's.
+    """
+    here, asked = place(), f"-gpu {flags.gpu}"
     asks_gpu = param.HasField("solver_mode") and param.solver_mode == caffe_pb.SolverParameter.GPU
     if asks_gpu and not flags.gpu:
-        ids = gpu_ids(str(param.device_id), f"solver_mode: GPU, device_id: {param.device_id}")
+        asked = f"solver_mode: GPU, device_id: {param.device_id}"
+        numbers = range(param.device_id, param.device_id + here.local_count)
+        ids = gpu_ids(",".join(map(str, numbers)), asked)
     else:
         ids = gpu_ids(flags.gpu)
     if not ids:
@@ -95,7 +134,9 @@ def _device(flags, param):
     glog.info(f"Using GPUs {', '.join(map(str, ids))}", "caffe.cpp:204")
     for number in ids:
         glog.info(f"GPU {number}: {torch.cuda.get_device_name(number)}", "caffe.cpp:209")
-    if len(ids) > 1:
-        raise CaffeError("Multi-GPU execution not available: give one device to -gpu")
-    param.device_id = ids[0]
-    return device_of(ids)
+    if len(ids) != here.local_count:
+        raise CaffeError(
+            f"{asked}: {len(ids)} device(s), and {here.local_count} process(es) on this machine"
+        )
+    param.device_id = ids[here.local_rank]
+    return device_of([param.device_id])

@@ -22,17 +22,20 @@ class DataFeed:
     the crops and mirrors; device: where batches are wanted; log(message, where): takes Caffe's
     lines. The source is decoded once and kept on the device if it fits (`memory.budget`),
     streamed otherwise, with the same batches. rand_skip is ignored, as Caffe 1.0 does;
-    prefetch only bounds what streaming reads ahead.
+    prefetch only bounds what streaming reads ahead. rank, count: deals records as Caffe does to
+    `count` workers, to this one every count-th from number `rank` on; batches with the same
+    number then make up, together, a batch that is `count` times as large.
 
     Raises DataError, one line naming layer and source, for what cannot be used.
     """
 
-    def __init__(self, layer, phase, generator_seed, device, log):
+    def __init__(self, layer, phase, generator_seed, device, log, rank=0, count=1):
         param = layer.data_param
         self._name = f"layer '{layer.name}', source '{param.source}'"
         self._log = log
         self._seed = generator_seed % 2**64
-        self._image = 0  # images given out so far
+        self._image = 0  # images given out so far, to all workers
+        self._rank, self._stride = rank, count
         self._has_labels = len(layer.top) != 1
         device = torch.empty(0, device=device).device  # "cuda" gets its number
         with self._named():
@@ -71,14 +74,16 @@ class DataFeed:
         With resident records of one shape that is a small table of where each image lies, and
         finish is work for the device alone, the same each time; else it is the batch itself.
         """
-        first, count, length = self._image, self._batch_size, self._length
+        first, end = self._image, self._image + self._batch_size * self._stride
         with self._named():
-            batch = self._records.take(first, count)
-            draws = self._transform.draw(self._seed, first, batch.shapes)
+            batch = self._records.take(first + self._rank, self._batch_size, self._stride)
+            draws = self._transform.draw(
+                self._seed, first + self._rank, batch.shapes, self._stride
+            )
             table = upload(self._transform.table(batch, draws), batch.values.device)
             fetched = [table] if self._uniform else self._gather(table, batch)
-        self._image = first + count
-        for _ in range((first + count) // length - first // length):
+        self._image = end
+        for _ in range(end // self._length - first // self._length):
             self._log("Restarting data prefetching from start.", "data_layer.cpp:73")
         return fetched
 
@@ -88,10 +93,13 @@ class DataFeed:
         return data, labels if self._has_labels else None
 
     def _gather(self, table, records):
-        return self._transform.gather(table, records.values, records.shapes[0])
+        return self._transform.gather(table, records)
 
     def state(self):
-        """Where the feed is; `load_state` on a feed of the same source continues bit for bit."""
+        """Where the feed is; `load_state` on a feed of the same source continues bit for bit.
+
+        All workers are at the same place, and any number of them can go on from there.
+        """
         return {"image": self._image, "seed": self._seed, "records": self._length}
 
     def load_state(self, state):

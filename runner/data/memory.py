@@ -5,6 +5,7 @@ import os
 import torch
 
 from runner.data.errors import DataError
+from runner.place import place
 
 #: MiB that one source may take decoded; 0 streams everything.
 VARIABLE = "CAFFE_DATA_MEMORY"
@@ -14,8 +15,8 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 def budget(device):
     """Bytes that one source's decoded records may take on `device` (torch.device).
 
-    Half of what is available there, or $CAFFE_DATA_MEMORY MiB; raises DataError if that is
-    not a number >= 0.
+    Half of what is available there, the host's shared among the workers of this machine; or
+    $CAFFE_DATA_MEMORY MiB; raises DataError if that is not a number >= 0.
     """
     setting = os.environ.get(VARIABLE)
     if setting:
@@ -26,7 +27,7 @@ def budget(device):
         if size < 0:
             raise DataError(f"{VARIABLE} must be a number of MiB, not '{setting}'")
         return size
-    available = _host_memory()
+    available = _host_memory() // place().local_count
     if device.type == "cuda":
         available = min(available, torch.cuda.mem_get_info(device)[0])
     return available // 2

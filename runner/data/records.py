@@ -35,9 +35,9 @@ class Records:
             labels=self.labels[which],
         )
 
-    def take(self, first, count):
-        """The `count` records from number `first` on, round and round."""
-        return self[np.arange(first, first + count) % len(self)]
+    def take(self, first, count, stride=1):
+        """`count` records, every stride-th from number `first` on, round and round."""
+        return self[np.arange(first, first + count * stride, stride) % len(self)]
 
     def close(self):
         """Nothing to stop (the streaming reader has)."""

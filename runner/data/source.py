@@ -42,13 +42,13 @@ class Source:
         if not self.length:
             raise DataError("it holds no records")
 
-    def records(self, start=0):
-        """Yield (key, value) memoryviews in key order from record `start` on, round and round.
+    def records(self, start=0, stride=1):
+        """Yield (key, value) memoryviews in key order: every stride-th record from `start` on.
 
-        A view is valid until the next one is asked for. Walking to `start` reads no values.
+        Round and round; a view is valid until the next one is asked for. Walking reads no values.
         """
         with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:
-            yield from itertools.islice(_rounds(cursor), start % self.length, None)
+            yield from itertools.islice(_rounds(cursor), start % self.length, None, stride)
 
 
 def _rounds(cursor):

@@ -21,21 +21,21 @@ class Stream:
         self._decode = decode
         self._device = device
         self._ahead = max(1, ahead)
-        self._place = None  # (first, count) of the batch that is expected
+        self._place = None  # (first, count, stride) of the batch that is expected
         self._batches = deque()  # futures of it and those behind it
         self._thread = None
         self._records = None
 
-    def take(self, first, count):
-        """The `count` records from number `first` on, values on the device.
+    def take(self, first, count, stride=1):
+        """`count` records, every stride-th from number `first` on, values on the device.
 
         Raises the DataError of a record that cannot be decoded.
         """
-        if self._place != (first, count):
-            self._start(first, count)
+        if self._place != (first, count, stride):
+            self._start(first, count, stride)
         self._place = None  # until the batch is known to be good
         batch = self._batches.popleft().result()
-        self._place = (first + count, count)
+        self._place = (first + count * stride, count, stride)
         self._batches.append(self._thread.submit(self._read, self._records, count))
         return replace(batch, values=batch.values.to(self._device, non_blocking=True))
 
@@ -47,9 +47,9 @@ class Stream:
         self._thread = self._records = self._place = None
         self._batches.clear()
 
-    def _start(self, first, count):
+    def _start(self, first, count, stride):
         self.close()
-        self._records = self._source.records(first)
+        self._records = self._source.records(first, stride)
         self._thread = ThreadPoolExecutor(1, "prefetch")
         for _ in range(self._ahead):
             self._batches.append(self._thread.submit(self._read, self._records, count))

@@ -77,8 +77,8 @@ class Transform:
         channels, height, width = map(int, shape)
         return (channels, self.crop_size or height, self.crop_size or width)
 
-    def draw(self, seed, first, shapes):
-        """Draws for images number `first`, `first` + 1, ... of a run, of these shapes (n, 3).
+    def draw(self, seed, first, shapes, stride=1):
+        """Draws for every stride-th image of a run from number `first` on, of shapes (n, 3).
 
         mirror is random in both phases, the crop in TRAIN only, where every offset that fits
         is as likely; in TEST it is the centre, rounded down. Raises DataError as
@@ -90,8 +90,8 @@ class Transform:
         offsets = spare // 2
         if self.mirror or self.random_crop:
             # A counter-based generator: image i owns the four words at counter i.
-            words = np.random.Philox(counter=first, key=seed).random_raw(4 * len(shapes))
-            words = words.reshape(-1, 4)
+            words = np.random.Philox(counter=first, key=seed).random_raw(4 * len(shapes) * stride)
+            words = words.reshape(-1, 4)[::stride]
             if self.mirror:
                 mirror = (words[:, 0] >> 63).astype(np.int64)
             if self.random_crop:
@@ -110,29 +110,41 @@ class Transform:
         step = 1 - 2 * draws.mirror
         return np.stack([origin, step, rows * row, row, records.starts, records.labels])
 
-    def gather(self, table, values, record_shape):
+    def gather(self, table, records):
         """Data (n, C, H, W) and labels (n,), float32: nothing but work for the device.
 
-        table: `table`'s, as a tensor beside the records' values; record_shape: (C, H, W) of
-        the first. Each value is (x - mean) * scale in float32; mean_file is taken at the
+        table: `table`'s, as a tensor beside the records' values; records: those that it is
+        of, or more. Each value is (x - mean) * scale in float32; mean_file is taken at the
         uncropped, unmirrored place.
         """
-        channels, height, width = self._size(record_shape)
-        origin, step, area, row, start, _ = table.view(6, -1, 1, 1, 1).unbind()
-        c, h, w = self._axes(channels, height, width, values.device)
-        index = ((origin + c * area + h * row) + step * w).view(-1)
-        shape = (table.shape[1], channels, height, width)
-        data = values.index_select(0, index).view(shape)
+        values = records.values
+        shape = (table.shape[1], *self._size(records.shapes[0]))
+        size = shape[1] * shape[2] * shape[3]
+        if self.crop_size or self.mirror or values.numel() != len(records) * size:
+            data, mean = self._pixels(table, values, shape)
+        else:  # whole images, one behind the other
+            data = values.view(-1, size).index_select(0, table[4] // size).view(shape)
+            mean = self.mean.view(shape[1:]) if self.mean is not None else None
         if data.dtype != torch.float32:
             data = data.float()
-        if self.mean is not None:
-            place = (index.view(shape) - start).view(-1)
-            data.sub_(self.mean.index_select(0, place).view(shape))
+        if mean is not None:
+            data.sub_(mean)
         elif len(self.mean_values):
             data.sub_(self.mean_values)
         if self.scale != 1:
             data.mul_(self.scale)
         return data, table[5].float()
+
+    def _pixels(self, table, values, shape):
+        """Values one by one, each from its place, and the mean from those places or None."""
+        origin, step, area, row, start, _ = table.view(6, -1, 1, 1, 1).unbind()
+        c, h, w = self._axes(*shape[1:], values.device)
+        index = ((origin + c * area + h * row) + step * w).view(-1)
+        data = values.index_select(0, index).view(shape)
+        if self.mean is None:
+            return data, None
+        place = (index.view(shape) - start).view(-1)
+        return data, self.mean.index_select(0, place).view(shape)
 
 
     def _axes(self, *sizes_and_device):

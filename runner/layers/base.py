@@ -21,7 +21,7 @@ class Context:
     fillers: CPU generator of the initial weights, so that they do not depend on the device.
     random: the device's generator of what is drawn while running (dropout, noise); by default
     torch's own. seed: an int >= 0; data layers derive their own streams from it and their name.
-    precision: of -precision.
+    precision: of -precision. rank of count: which of the workers that train together this is.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -29,6 +29,8 @@ class Context:
     random: torch.Generator | None = None
     seed: int = 0
     precision: str = "fp32"
+    rank: int = 0
+    count: int = 1
 
 
 class Layer:

@@ -21,7 +21,12 @@ class Data(Layer, type="Data"):
         # The stream depends on the run's seed and the layer, not on what else the net holds.
         seed = (context.seed * 0x9E3779B1 + zlib.crc32(self.name.encode())) % 2**63
         self._until_setup = []
-        self.feed = DataFeed(param, self.phase, seed ^ self.phase, context.device, self._tell)
+        # Only one worker tests, and it does so on all records.
+        alone = self.phase == caffe_pb.TEST
+        self.feed = DataFeed(
+            param, self.phase, seed ^ self.phase, context.device, self._tell,
+            *((0, 1) if alone else (context.rank, context.count)),
+        )  # fmt: skip
 
     def _tell(self, message, where):
         # As in Caffe, a source is opened with its layer; the rest is told when that is set up.

@@ -20,6 +20,14 @@ def _overhang(sizes, geometry):
     return [side for zeros in reversed(missing) for side in (0, zeros)] if any(missing) else []
 
 
+def _channels_last(x):
+    """x in the layout both oneDNN and cuDNN convolve fastest; what follows keeps it."""
+    n, channels, height, width = x.shape
+    if channels == 1:  # contiguous is both layouts: only strides tell which one is meant
+        return x.reshape(n, height, width, 1).permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 class Convolution(Layer, type="Convolution"):
     """Weight (out, in / group, *kernel), bias (out); axes before `axis` are batch axes.
 
@@ -60,8 +68,7 @@ class Convolution(Layer, type="Convolution"):
         if self.overhang:
             x = F.pad(x, self.overhang)
         if self.spatial == 2 and x.dim() == 4:
-            # The layout both oneDNN and cuDNN convolve fastest; what follows keeps it.
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = _channels_last(x)
         if self.axis == 1 and self.spatial:
             return self.functions[self.spatial](x, weight, bias, **self.geometry)
         batch = x.shape[: self.axis]

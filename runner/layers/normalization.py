@@ -69,7 +69,8 @@ class BatchNorm(Layer, type="BatchNorm"):
 
     blobs: sum of means (C), sum of unbiased variances (C), sum of weights (1); each TRAIN
     forward decays all three by moving_average_fraction and adds the batch's. What is used
-    at test time is the first two over the third.
+    at test time is the first two over the third. Two blobs more are the factor and bias of a
+    Scale to be done at once.
     """
 
     takes_bfloat16 = True
@@ -87,18 +88,21 @@ class BatchNorm(Layer, type="BatchNorm"):
 
     def forward(self, bottoms, blobs):
         x, p = bottoms[0], self.param.batch_norm_param
-        mean_sum, var_sum, weight = (blob.detach() for blob in blobs)
+        mean_sum, var_sum, weight = (blob.detach() for blob in blobs[:3])
+        affine = blobs[3:]
         if self.global_stats:
             scale = torch.where(weight == 0, torch.zeros_like(weight), 1 / weight)
-            return [F.batch_norm(x, mean_sum * scale, var_sum * scale, eps=p.eps)]
+            return [F.batch_norm(x, mean_sum * scale, var_sum * scale, *affine, eps=p.eps)]
         if x.numel() == x.shape[1]:  # one value a channel: torch refuses what Caffe computes
             mean, var = x.detach().reshape(-1), torch.zeros_like(mean_sum)
             top = (x - x) / p.eps**0.5
+            for blob, apply in zip(affine, (torch.mul, torch.add), strict=False):
+                top = apply(top, _broadcast(blob, x, 1))
         else:
             # With momentum 1 the "running" statistics come back as this batch's own,
             # the variance times m / (m - 1), which is what Caffe accumulates.
             mean, var = torch.zeros_like(mean_sum), torch.zeros_like(var_sum)
-            top = F.batch_norm(x, mean, var, training=True, momentum=1.0, eps=p.eps)
+            top = F.batch_norm(x, mean, var, *affine, training=True, momentum=1.0, eps=p.eps)
         with torch.no_grad():
             decay = p.moving_average_fraction
             mean_sum.mul_(decay).add_(mean)

@@ -101,6 +101,7 @@ def _write_resume(solver, path):
         "train": solver.net.state(),
         **solver.test_state(),
         "losses": solver.losses.state() if interrupted else None,
+        "workers": solver.workers.count,
     }
     if not interrupted:
         content["test"] = None
@@ -173,6 +174,13 @@ def _read_resume(solver, path):
         solver.seed = content["seed"]
         solver.net.load_state(content["train"])
         solver.load_test_state(content)
+        workers = content.get("workers", 1)
+        if workers != solver.workers.count:
+            glog.info(
+                f"{path}: of a run of {workers} workers, now {solver.workers.count}: data go on "
+                "with the record that was next",
+                "solver.cpp:296",
+            )
         if content["losses"] is not None:
             solver.losses.load_state(content["losses"], solver.device)
     except CaffeError as error:

@@ -14,6 +14,7 @@ from runner.layers import Context
 from runner.net import Net
 from runner.replay import Replayed, recorder
 from runner.solver import snapshot
+from runner.solver.alone import Alone
 from runner.solver.losses import SmoothedLoss
 from runner.solver.lr_policy import learning_rate
 from runner.solver.updates import Updater, check_solver
@@ -35,16 +36,19 @@ class Solver:
     param: SolverParameter in current format, with snapshot_prefix filled in. device: where to
     compute. request: function without arguments giving the Action asked for by now. progress:
     told the iteration after each one; None for nobody. precision: of -precision, which whoever
-    makes solvers has set for the process. Raises CaffeError.
+    makes solvers has set for the process. workers: those it trains with; None for nobody.
+    Raises CaffeError.
     """
 
     def __init__(
-        self, param, device="cpu", request=lambda: Action.NONE, progress=None, precision="fp32"
-    ):
+        self, param, device="cpu", request=lambda: Action.NONE, progress=None, precision="fp32",
+        workers=None,
+    ):  # fmt: skip
         self.param = param
         self.device = torch.device(device)
         self.precision = precision
         self.request = request
+        self.workers = workers or Alone()
         self.progress = progress
         glog.info(
             f"Initializing solver from parameters: \n{schema.to_text(param)}", "solver.cpp:45"
@@ -54,11 +58,12 @@ class Solver:
         if param.iter_size < 1:
             raise CaffeError(f"iter_size should be at least 1, not {param.iter_size}")
         check_solver(param)
-        snapshot.check_writable(param)
-        self.seed = param.random_seed if param.random_seed >= 0 else torch.seed() % 2**31
+        if self.workers.root:
+            snapshot.check_writable(param)
+        self.seed = param.random_seed if param.random_seed >= 0 else self.workers.seed()
         self.random = torch.Generator(self.device).manual_seed(self.seed)
         self.net = self._train_net()
-        self.test_nets = self._test_nets()
+        self.test_nets = self._test_nets() if self.workers.root else []
         glog.info("Solver scaffolding done.", "solver.cpp:57")
         record = recorder(self.device)
         self.updater = Updater(param, self.net.parameters, record)
@@ -80,7 +85,13 @@ class Solver:
             merged.MergeFrom(state)
         param.state.CopyFrom(merged)
         fillers = torch.Generator().manual_seed(self.seed)
-        net = Net(param, Context(self.device, fillers, self.random, self.seed, self.precision))
+        net = Net(
+            param,
+            Context(
+                self.device, fillers, self.random, self.seed, self.precision,
+                self.workers.rank, self.workers.count,
+            ),
+        )  # fmt: skip
         for models in self.param.weights:
             for path in models.split(","):
                 glog.info(f"Finetuning from {path.strip()}", "solver.cpp:72")
@@ -186,6 +197,7 @@ class Solver:
         self._resumed_losses = False
         self._clock, self._shown_iter = time.perf_counter(), self.iter
         while self.iter < stop:
+            self.workers.begin(self)
             self.net.parameters.grad.zero_()
             if (
                 p.test_interval
@@ -195,14 +207,15 @@ class Solver:
                 self.test_all()
                 if self.stopped:
                     break
-            display = p.display and self.iter % p.display == 0
+            display = self.workers.root and p.display and self.iter % p.display == 0
             outputs = self._accumulate(p.debug_info and display)
             if display:
                 self._display(outputs)
+            self.workers.reduce(self.net.parameters.grad, self.request)
             self.apply_update()
             if self.progress is not None:
                 self.progress(self.iter)
-            request = self.request()
+            request = self.workers.agreed(self.request)
             due = p.snapshot and self.iter % p.snapshot == 0
             if due or request is Action.SNAPSHOT:
                 self.snapshot()
@@ -275,6 +288,7 @@ class Solver:
             if self.stopped:
                 break
             self.test(i)
+        self.stopped = self.workers.from_root(self.stopped)
         if self.stopped:
             self.load_test_state(self._before_test)
         self._before_test = None
@@ -324,8 +338,11 @@ class Solver:
     # --- snapshots ---
 
     def snapshot(self):
-        """Write caffemodel, solverstate and what resuming needs; returns the state's path."""
-        return snapshot.write(self)
+        """Write caffemodel, solverstate and what resuming needs; returns the state's path.
+
+        The root does; of other workers nothing is needed.
+        """
+        return snapshot.write(self) if self.workers.root else None
 
     def restore(self, path):
         """Go on from a solver state."""

@@ -1,9 +1,9 @@
 """The six update rules, as plain formulas on flat vectors (CAFFE's src/caffe/solvers).
 
 g: the gradients, already clipped, divided by iter_size and with the weight decay added, not
-needed any more; h: the history vectors, updated in place; rate times mult is the local rate, rate
-a 0-d tensor, mult a float or a vector. Each rule returns the step, which is to be taken off the
-parameters. The learning rate is inside the momentum, unlike torch.optim.
+needed any more; h: the history vectors, updated in place; rate: the local rate, a 0-d tensor. Each
+rule returns the step, which is to be taken off the parameters. The learning rate is inside the
+momentum, unlike torch.optim.
 """
 
 import torch
@@ -12,45 +12,45 @@ from netgen.errors import CaffeError
 from runner.replay import Replayed
 
 
-def sgd(param, g, h, rate, mult):
+def sgd(param, g, h, rate):
     (h,) = h
-    return h.mul_(param.momentum).add_(g.mul_(rate * mult))
+    return h.mul_(param.momentum).add_(g.mul_(rate))
 
 
-def nesterov(param, g, h, rate, mult):
+def nesterov(param, g, h, rate):
     (h,) = h
     step = h * -param.momentum
-    h.mul_(param.momentum).add_(g.mul_(rate * mult))
+    h.mul_(param.momentum).add_(g.mul_(rate))
     return step.add_(h, alpha=1 + param.momentum)
 
 
-def adagrad(param, g, h, rate, mult):
+def adagrad(param, g, h, rate):
     (h,) = h
     h.addcmul_(g, g)
-    return (g / (h.sqrt() + param.delta)).mul_(rate * mult)
+    return (g / (h.sqrt() + param.delta)).mul_(rate)
 
 
-def rmsprop(param, g, h, rate, mult):
+def rmsprop(param, g, h, rate):
     (h,) = h
     h.mul_(param.rms_decay).addcmul_(g, g, value=1 - param.rms_decay)
-    return (g / (h.sqrt() + param.delta)).mul_(rate * mult)
+    return (g / (h.sqrt() + param.delta)).mul_(rate)
 
 
-def adadelta(param, g, h, rate, mult):
+def adadelta(param, g, h, rate):
     squares, updates = h
     momentum, delta = param.momentum, param.delta
     squares.mul_(momentum).addcmul_(g, g, value=1 - momentum)
     update = g * ((updates + delta) / (squares + delta)).sqrt()
     updates.mul_(momentum).addcmul_(update, update, value=1 - momentum)
-    return update.mul_(rate * mult)
+    return update.mul_(rate)
 
 
-def adam(param, g, h, rate, mult):
+def adam(param, g, h, rate):
     means, squares = h
     beta1, beta2 = param.momentum, param.momentum2
     means.mul_(beta1).add_(g, alpha=1 - beta1)
     squares.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-    return (means / (squares.sqrt() + param.delta)).mul_(rate * mult)
+    return (means / (squares.sqrt() + param.delta)).mul_(rate)
 
 
 def corrected(param, rate, iteration):
@@ -108,8 +108,7 @@ class Updater:
         self.parameters = parameters
         self.rule, count = SOLVER_TYPES[param.type]
         self.history = [torch.zeros_like(parameters.data) for _ in range(count)]
-        self.lr_mult = parameters.multipliers("lr_mult")
-        self.decay_mult = parameters.multipliers("decay_mult")
+        self.groups = parameters.groups()
         self.rate = torch.zeros((), device=parameters.data.device)
         self._apply = Replayed(self._step, "the update", record)
 
@@ -135,17 +134,16 @@ class Updater:
 
     @torch.no_grad()
     def _step(self):
-        w, g = self.parameters.data, self.parameters.grad
         if self.param.iter_size != 1:
-            g.mul_(1 / self.param.iter_size)
-        decay = self.param.weight_decay
-        if decay:
-            towards = w.sign() if self.param.regularization_type == "L1" else w
-            if isinstance(self.decay_mult, torch.Tensor):
-                g.addcmul_(towards, self.decay_mult, value=decay)
-            else:
-                g.add_(towards, alpha=decay * self.decay_mult)
-        step = self.rule(self.param, g, self.history, self.rate, self.lr_mult)
-        w.sub_(step)
-        if self.param.snapshot_diff:
-            g.copy_(step)
+            self.parameters.grad.mul_(1 / self.param.iter_size)
+        for part, lr_mult, decay_mult in self.groups:
+            w, g = self.parameters.data[part], self.parameters.grad[part]
+            decay = self.param.weight_decay * decay_mult
+            if decay:
+                towards = w.sign() if self.param.regularization_type == "L1" else w
+                g.add_(towards, alpha=decay)
+            history = [h[part] for h in self.history]
+            step = self.rule(self.param, g, history, self.rate * lr_mult)
+            w.sub_(step)
+            if self.param.snapshot_diff:
+                g.copy_(step)

@@ -31,7 +31,7 @@ def records_of(images):
 def apply(under_test, batch, draws):
     """Data and labels of a batch."""
     table = torch.from_numpy(under_test.table(batch, draws))
-    return under_test.gather(table, batch.values, batch.shapes[0])
+    return under_test.gather(table, batch)
 
 
 def shapes_of(count, *shape):

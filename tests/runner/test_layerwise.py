@@ -48,8 +48,9 @@ def test_layer_by_layer_gives_what_the_whole_net_does(build, name):
     run.backward()
     by_layer = net.parameters.grad
     # a blob that does not learn is skipped by the whole net alone
-    mults = net.parameters.multipliers("lr_mult")
-    learns = mults > 0 if torch.is_tensor(mults) else torch.ones(len(whole), dtype=torch.bool)
+    learns = torch.zeros(len(whole), dtype=torch.bool)
+    for part, lr_mult, _ in net.parameters.groups():
+        learns[part] = lr_mult > 0
     np.testing.assert_allclose(by_layer[learns], whole[learns], rtol=1e-5, atol=1e-7)
     assert by_layer.any() and (name != "fixed" or by_layer[~learns].any())
 

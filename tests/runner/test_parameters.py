@@ -54,15 +54,15 @@ def test_split_cuts_a_flat_vector_as_the_blobs_lie():
     assert parts[1].item() == 6 and parts[2].tolist() == [7, 8, 9, 10]
 
 
-def test_multipliers_are_a_number_if_all_agree_else_a_vector():
-    parameters = three()
-    assert parameters.multipliers("lr_mult").tolist() == [2] * 6 + [0] + [1] * 4
-    assert parameters.multipliers("decay_mult").tolist() == [0] * 6 + [1] * 5
-    same = Parameters()
-    assert same.multipliers("lr_mult") == 1
-    same.add("a", 0, (2,), None)
-    same.add("b", 0, (3,), spec("lr_mult: 1"))
-    assert same.multipliers("lr_mult") == 1
+def test_blobs_of_the_same_multipliers_lie_side_by_side():
+    assert three().groups() == [(slice(0, 6), 2, 0), (slice(6, 7), 0, 1), (slice(7, 11), 1, 1)]
+    mixed = Parameters()
+    for i, (size, text) in enumerate([(2, ""), (1, "lr_mult: 2"), (3, "decay_mult: 1")]):
+        mixed.add("l", i, (size,), spec(text))
+    mixed.allocate(torch.device("cpu"))
+    assert mixed.groups() == [(slice(0, 5), 1, 1), (slice(5, 6), 2, 1)]
+    mixed.data.copy_(torch.arange(6.0))
+    assert [blob.tolist() for blob in mixed.blobs] == [[0, 1], [5], [2, 3, 4]]
 
 
 def test_no_blobs_at_all():

@@ -1,0 +1,35 @@
+"""BatchNorm and the Scale behind it in one operation.
+
+Caffe has a layer for each half of what the paper calls batch normalization. Done one after the
+other they read and write the blob three times as often.
+"""
+
+from netgen import graph
+
+
+def fused_scales(steps, outputs):
+    """Numbers of the wired Scale steps that the BatchNorm right before them can do as well.
+
+    The Scale has a factor and a bias for each channel and is alone in reading what it scales;
+    outputs: names that the net gives out.
+    """
+    return {
+        index + 1
+        for index, (norm, scale) in enumerate(zip(steps, steps[1:], strict=False))
+        if norm.param.type == "BatchNorm"
+        and scale.param.type == "Scale"
+        and scale.bottoms == norm.tops
+        and scale.param.scale_param.bias_term
+        and graph.canonical_axis(scale.param.scale_param.axis, len(scale.bottom_shapes[0])) == 1
+        and len(scale.shapes.params[0]) == 1
+        and scale.bottom_needs == [norm.needs_backward]
+        and not any([*norm.loss_weights, *scale.loss_weights])
+        and not _read_elsewhere(norm.tops[0], index, steps, outputs)
+    }
+
+
+def _read_elsewhere(name, norm, steps, outputs):
+    """Does anyone but the step after number `norm` see that one's top?"""
+    if steps[norm + 1].tops == [name]:  # in place: from then on the name is the scaled blob's
+        return False
+    return name in outputs or any(name in step.bottoms for step in steps[norm + 2 :])
