@@ -27,9 +27,11 @@ CUDA ?=
 pycaffe: setup
 	$(RUN) tools/build_pycaffe.py $(if $(CUDA),--cuda $(CUDA))
 
-# Our engine against a C++ Caffe: CAFFE_ROOT's, else pycaffe's, else its frozen numbers.
+# Our engine against a C++ Caffe: CAFFE_ROOT's, else pycaffe's, else Caffe 1.0's frozen numbers.
+# PAGE=docs/CONFORMANCE.md writes that page, which is to come from Caffe 1.0.
+PAGE ?=
 conformance: setup
-	$(RUN) tests/conformance/run.py --page docs/CONFORMANCE.md
+	OMP_NUM_THREADS=1 $(RUN) tests/conformance/run.py $(if $(PAGE),--page '$(PAGE)')
 
 # Speed beside PyTorch by hand and C++ Caffe: bench/RESULTS.md. Wants the machine to itself.
 bench: setup

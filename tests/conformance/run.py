@@ -32,7 +32,7 @@ def choose(against):
 
 def judge_all(judge, pattern, tell):
     """Every case that `pattern` names, before `judge`; returns the Results."""
-    results = Results(judge.name)
+    results = Results(judge.name, judge.quirks)
     for family, cases in families().items():
         chosen = [c for c in cases if fnmatch.fnmatch(f"{family}/{c.name}", pattern)]
         for case in filter(judge.has, chosen):
@@ -46,9 +46,10 @@ def judge_all(judge, pattern, tell):
                     tell(results.cross(case, how, verdict))
     if fnmatch.fnmatch("fillers", pattern):
         ours, theirs = filler_samples(judge.ours), judge.samples()
-        for name, shape, _ in fillers.entries():
-            found = fillers.compare_samples(name, ours[name], theirs[name])
-            tell(results.fill(name, shape, *found))
+        for filler in fillers.entries():
+            name = filler.name
+            found = fillers.compare_samples(name, ours.get(name), theirs.get(name))
+            tell(results.fill(filler, found))
     return results
 
 
@@ -67,6 +68,8 @@ def main(words=None):
         return 1
     print(f"against {judge.name}", flush=True)
     results = judge_all(judge, options.only, lambda line: line and print(line, flush=True))
+    for quirk, count in results.quirks_seen().items():
+        print(f"known of this fork, seen {count} times: {quirk}")
     print(results.summary())
     if options.page:
         write_page(options.page, results)

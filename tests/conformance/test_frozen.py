@@ -42,7 +42,7 @@ def test_fillers_draw_caffes_distributions(judge):
     ours, theirs = filler_samples(judge.ours), judge.samples()
     assert ours.keys() == theirs.keys()
     for name, sample in ours.items():
-        assert fillers.compare_samples(name, sample, theirs[name])[1] == [], name
+        assert fillers.compare_samples(name, sample, theirs[name]).complaints == [], name
 
 
 def test_the_sample_has_these_cases_and_no_others(judge):

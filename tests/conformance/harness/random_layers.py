@@ -146,7 +146,7 @@ def normalizing(m, kind):
     """Of values that differ, and of four or more: of others they make rounding errors."""
     blob = m.blob()
     shape, together = m.shape(blob), kind == "MVN" and m.chance(3)
-    apart = shape[0] if together else shape[1] if kind == "BatchNorm" else math.prod(shape[:2])
+    apart = math.prod(shape[1:2] if kind == "BatchNorm" else shape[: 1 if together else 2])
     if blob in m.flat or math.prod(shape) < 4 * apart:
         return None
     if kind == "BatchNorm":

@@ -24,7 +24,7 @@ STUCK = ("ArgMax", "Threshold", "Embed", "BatchReindex", "Accuracy", "InfogainLo
 #: the unrolled net of theirs
 SHARES = ("Parameter", "Flatten", "Reshape", "Split", "Slice", "Concat", "LSTM", "RNN")
 #: types whose top may be one value, or one record, throughout
-FLATTENS = ("Power", "BatchReindex", "Tile", "Clip", "DummyData", "Threshold")
+FLATTENS = ("Power", "BatchReindex", "Tile", "Clip", "DummyData", "Threshold", "Softmax")
 #: types whose tops are not picked as bottoms at random: without gradient, or constant
 HIDDEN = ("ArgMax", "Threshold", "DummyData")
 LEARNS = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "Scale", "Bias", "PReLU")
