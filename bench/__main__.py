@@ -74,6 +74,16 @@ class Sections:
     def snapshots(self):
         return self._call("snapshots", "whitened", rounds=self.extent.rounds)
 
+    def together(self):
+        return [self._call("together", SUBJECTS[net], net=net, rounds=self.extent.rounds,
+                           width=width)
+                for net, width in (("lenet", 1.0), ("allcnn-c", 0.25))]
+
+    def workers(self):
+        return [self._call("workers", SUBJECTS[net], net=net, steps=steps,
+                           rounds=max(2, self.extent.rounds - 2), width=width)
+                for net, steps, width in (("lenet", 200, 1.0), ("allcnn-c", 20, 0.25))]
+
     def scaling(self):
         extent = self.extent
         axes = {"batch": (extent.batches, "whitened"), "width": (extent.widths, "whitened"),
@@ -95,7 +105,8 @@ class Sections:
         return result
 
 
-SECTIONS = ("ceilings", "training", "whole", "commands", "preparation", "snapshots", "scaling")
+SECTIONS = ("ceilings", "training", "whole", "commands", "preparation", "snapshots", "together",
+            "workers", "scaling")
 
 
 def main():

@@ -179,6 +179,36 @@ def _snapshots(results):
             f"{size / summary(found['seconds'])['median']:.0f} MB/s."]
 
 
+def _together(results):
+    rows = results["together"]
+    return ["## Two nets at once", "",
+            f"`caffe train -solver one.prototxt,two.prototxt`: {rows[0]['count']} nets on "
+            f"{rows[0]['threads']} threads, images/s of both; "
+            f"n = {len(rows[0]['seconds']['at once'])}.", "",
+            *_compared(rows, "one after the other", "at once")]
+
+
+def _workers(results):
+    rows = results["workers"]
+    first, second = rows[0]["seconds"]
+    return ["## Two workers", "",
+            "`torchrun -m runner train` (gloo) beside one process, images/s with the same images "
+            f"a step; n = {len(rows[0]['seconds'][first])}.", "",
+            *_compared(rows, first, second)]
+
+
+def _compared(rows, first, second):
+    """images/s of two candidates, a row a net."""
+    def rates(row, name):
+        return spread([row["images"] / seconds for seconds in row["seconds"][name]])
+
+    return table(["", first, second, "ratio"], [
+        [_title(row), rates(row, first), rates(row, second),
+         spread([a / b for a, b in zip(*(row["seconds"][name] for name in (first, second)),
+                                       strict=True)])]
+        for row in rows])
+
+
 _AXES = {"batch": ("batch size", "All-CNN-C at half width"),
          "width": ("width", "All-CNN-C, batch 32"),
          "depth": ("layers", "ResNet, batch 32"),
@@ -208,4 +238,5 @@ def _targets(results):
 
 SECTIONS = {"training": lambda results: [*_targets(results), "", *_training(results)],
             "ceilings": _ceilings, "whole": _whole, "commands": _commands,
-            "preparation": _preparation, "snapshots": _snapshots, "scaling": _scaling}
+            "preparation": _preparation, "snapshots": _snapshots, "together": _together,
+            "workers": _workers, "scaling": _scaling}

@@ -28,5 +28,5 @@ def measure(folder, net, steps, rounds, count=2, width=1.0):
 
     candidates = {f"1 process, {count} threads": candidate(CAFFE, whole, count),
                   f"{count} processes": candidate(torchrun, part, 1)}
-    return {"net": net, "images": images, "steps": steps,
+    return {"net": net, "images": images, "steps": steps, "width": width,
             "seconds": alternate(candidates, rounds)}
