@@ -101,14 +101,25 @@ class Eltwise(Layer, type="Eltwise"):
         return [custom_gradient(value, bottoms, backward)]
 
     def _forward_in_place(self, bottoms):
-        """Caffe clears the top, which is bottom[0], before it adds or compares."""
+        """Caffe clears the top, which is bottom[0], before it adds or compares.
+
+        And the gradient of bottom[0] goes where the top's lies, which the others then find.
+        """
+        xs = [x.detach() for x in bottoms[1:]]
         if self.param.eltwise_param.operation == caffe_pb.EltwiseParameter.MAX:
-            return [torch.stack(bottoms[1:]).amax(0).detach()]  # no gradient survives either
-        first, *rest = self.coefficients
-        terms = zip(rest, bottoms[1:], strict=True)
-        factors = [first, *(first * coefficient for coefficient in rest)]
-        value = sum(coefficient * x.detach() for coefficient, x in terms)
-        return [custom_gradient(value, bottoms, lambda g: [factor * g for factor in factors])]
+            value, winner = torch.stack(xs).max(0)
+            slopes = [torch.zeros_like(value), *(winner == i for i in range(len(xs)))]
+        else:
+            slopes = self.coefficients
+            value = sum(slope * x for slope, x in zip(slopes[1:], xs, strict=True))
+
+        def backward(upstream):
+            first = slopes[0] * upstream
+            if bottoms[0].requires_grad:
+                upstream = first
+            return [first, *(slope * upstream for slope in slopes[1:])]
+
+        return [custom_gradient(value, bottoms, backward)]
 
     def forward(self, bottoms, blobs):
         if self.divides or (self.product and self.in_place):
