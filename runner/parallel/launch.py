@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import runpy
 import signal
 import sys
 import time
@@ -44,10 +45,9 @@ def _work(rank, words, count, port):
         # The store is not rank 0's to open; older versions of torch then want the count.
         TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT="0",
     )  # fmt: skip
+    sys.argv = ["caffe", *words]
     try:
-        from runner.cli import main
-
-        sys.exit(main(words))
+        runpy.run_module("runner", run_name="__main__")  # as `python -m runner`, and torchrun, do
     except KeyboardInterrupt:  # before there was anything to stop
         sys.exit(130)
 

@@ -50,8 +50,8 @@ def test_a_difference_that_is_meant_must_be_there():
 
 def test_logs_are_compared_without_times():
     lines = [
-        f"I1122 18:53:0{i}.699923  576{i} solver.cpp:239] Iteration 1 ({i}.5 iter/s, {i}s/1 iters), "
-        "loss = 1"
+        f"I1122 18:53:0{i}.699923  576{i} solver.cpp:239] "
+        f"Iteration 1 ({i}.5 iter/s, {i}s/1 iters), loss = 1"
         for i in (1, 2)
     ]
     assert log_lines(lines[0]) == log_lines(lines[1]) == ["solver.cpp:239] Iteration 1, loss = 1"]
