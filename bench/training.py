@@ -66,7 +66,11 @@ def external_caffe():
 
 
 def caffe_steps(caffe, folder, net, steps, width=1.0):
-    """A candidate: C++ Caffe's `caffe train` for so many steps after its first one."""
+    """A candidate: C++ Caffe's `caffe train` for so many steps, but two, after its first one.
+
+    After one step the end of the training, which displays a forward pass, would look like another.
+    """
+    steps = max(2, steps)
     path = subjects.write_solver(folder, net, display=steps, max_iter=steps + 1, width=width)
     command = [caffe.tool, "train", "-solver", path]
     return lambda: seconds_a_step(run(command, env=caffe.environment()).text)

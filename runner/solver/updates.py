@@ -1,9 +1,9 @@
 """The six update rules, as plain formulas on flat vectors (CAFFE's src/caffe/solvers).
 
 g: the gradients, already clipped, divided by iter_size and with the weight decay added, not
-needed any more; h: the history vectors, updated in place; rate: the local rate, a 0-d tensor. Each
-rule returns the step, which is to be taken off the parameters. The learning rate is inside the
-momentum, unlike torch.optim.
+needed any more; h: the history vectors, updated in place; rate: the local rate, a float, or a
+0-d tensor where steps are recorded. Each rule returns the step, which is to be taken off the
+parameters. The learning rate is inside the momentum, unlike torch.optim.
 """
 
 import torch
@@ -12,15 +12,22 @@ from netgen.errors import CaffeError
 from runner.replay import Replayed
 
 
+def add_scaled(target, source, rate):
+    """target += rate * source; a rate on the device takes a pass more, and the source with it."""
+    if isinstance(rate, torch.Tensor):
+        return target.add_(source.mul_(rate))
+    return target.add_(source, alpha=rate)
+
+
 def sgd(param, g, h, rate):
     (h,) = h
-    return h.mul_(param.momentum).add_(g.mul_(rate))
+    return add_scaled(h.mul_(param.momentum), g, rate)
 
 
 def nesterov(param, g, h, rate):
     (h,) = h
     step = h * -param.momentum
-    h.mul_(param.momentum).add_(g.mul_(rate))
+    add_scaled(h.mul_(param.momentum), g, rate)
     return step.add_(h, alpha=1 + param.momentum)
 
 
@@ -109,7 +116,7 @@ class Updater:
         self.rule, count = SOLVER_TYPES[param.type]
         self.history = [torch.zeros_like(parameters.data) for _ in range(count)]
         self.groups = parameters.groups()
-        self.rate = torch.zeros((), device=parameters.data.device)
+        self.rate = 0.0 if record is None else torch.zeros((), device=parameters.data.device)
         self._apply = Replayed(self._step, "the update", record)
 
     def clip(self):
@@ -129,7 +136,11 @@ class Updater:
 
         With snapshot_diff they hold the step afterwards, which is what Caffe's snapshot has.
         """
-        self.rate.fill_(corrected(self.param, rate, iteration))
+        rate = corrected(self.param, rate, iteration)
+        if isinstance(self.rate, torch.Tensor):
+            self.rate.fill_(rate)
+        else:
+            self.rate = rate
         self._apply()
 
     @torch.no_grad()

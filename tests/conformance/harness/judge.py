@@ -21,18 +21,20 @@ NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)(?![\w.]
 class Verdict:
     """complaints: sentences, empty when all agrees. errors: {what: its largest error}.
 
-    quirk: why the other engine, an older one, is expected to differ, and does.
+    quirk: why the other engine, an older one, is expected to differ, and does. share: how much
+    of the tolerances is allowed.
     """
 
     complaints: list = field(default_factory=list)
     errors: dict = field(default_factory=dict)
     quirk: str = ""
+    share: float = 1.0
 
     def note(self, what, error, tolerance, where):
         """Remember the error of one array or line; complain where it is too large."""
         if not error <= self.errors.get(what, -1):
             self.errors[what] = error
-        if not error <= tolerance:
+        if not error <= tolerance * self.share:
             self.complaints.append(f"{where} off by {error:.2g}")
 
 
@@ -58,12 +60,13 @@ def _tolerance(key):
     return ("backward", BACKWARD) if key.endswith(".diff") else ("weights", WEIGHTS)
 
 
-def compare(got, want, log=True, differs=""):
+def compare(got, want, log=True, differs="", share=1.0):
     """The Verdict on outcome `got` where `want` is right.
 
     log: are the lines compared? differs: why one is refused and the other is not, on purpose.
+    share: of the tolerances, what is allowed.
     """
-    verdict = Verdict()
+    verdict = Verdict(share=share)
     if got.status == CRASHED:
         verdict.complaints.append(f"crashed: {got.log[-1:]}")
         return verdict
