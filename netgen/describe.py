@@ -65,7 +65,7 @@ def _parser():
     )
     parser.add_argument(
         "--input-shape",
-        type=_shape,
+        type=shape_of,
         metavar="C,H,W",
         help="shape of one record of the data layers; without it the source is looked at, "
         "and if it is not there, crop_size and 3 channels are assumed",
@@ -90,7 +90,8 @@ def _level(text):
     return level
 
 
-def _shape(text):
+def shape_of(text):
+    """The type of an --input-shape: (3, 32, 32) for "3,32,32"."""
     try:
         shape = tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:
@@ -104,7 +105,7 @@ def _blob_shape(text):
     name, equals, shape = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form BLOB=N,C,H,W")
-    return name, _shape(shape)
+    return name, shape_of(shape)
 
 
 def describe(net, phase, level=0, stages=(), input_shape=None, blob_shapes=None):

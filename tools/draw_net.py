@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # for netgen, where i
 from commandline import Parser, replacing, run
 
 from netgen import graph, schema
+from netgen.describe import shape_of
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 
@@ -47,7 +48,7 @@ def main(arguments=None):
     options = parse(arguments)
     net = schema.read_net(options.net)
     try:
-        text = to_dot(net, caffe_pb.Phase.Value(options.phase))
+        text = to_dot(net, caffe_pb.Phase.Value(options.phase), options.input_shape)
     except graph.NetError as error:
         raise CaffeError(f"{options.net}: {error}") from None
     kind = options.output.rpartition(".")[2].lower()
@@ -57,12 +58,17 @@ def main(arguments=None):
     return 0
 
 
-def to_dot(net, phase=caffe_pb.TEST):
-    """The DOT text of a NetParameter (current format) in a phase. Raises NetError."""
+def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
+    """The DOT text of a NetParameter (current format) in a phase. Raises NetError.
+
+    input_shape: (C, H, W) of one record, or None to look at the source.
+    """
     state = caffe_pb.NetState()
     state.CopyFrom(net.state)
     state.phase = phase
-    infos = graph.infer(graph.filter_net(net, state), phase, graph.record_shape)
+    infos = graph.infer(
+        graph.filter_net(net, state), phase, input_shape or graph.record_shape
+    )
     boxes, makers, edges = [], {}, []
     for info in infos:
         layer = info.layer
@@ -139,6 +145,8 @@ def parse(arguments):
     parser = Parser(prog="draw_net", description=description, epilog=details)
     parser.add_argument("net", metavar="NET.prototxt")
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST")
+    parser.add_argument("--input-shape", type=shape_of, metavar="C,H,W", help="of one record, "
+                        "where the data are not there and no crop_size tells")
     parser.add_argument("-o", dest="output", required=True, metavar="FILE",
                         help=".dot, .svg, .png, .pdf, ...")
     return parser.parse_args(arguments)

@@ -16,9 +16,9 @@ NODE = re.compile(r'^  (n\d+) \[label="([^"]*)", fillcolor="([^"]*)", tooltip="(
 EDGE = re.compile(r"^  (n\d+) -> (n\d+)( \[.*\])?;$", re.M)
 
 
-def drawn(net, phase=caffe_pb.TEST):
+def drawn(net, phase=caffe_pb.TEST, input_shape=None):
     """{name: (other lines of the label, role)}, {(name, name)} of a net's DOT."""
-    text = to_dot(net, phase)
+    text = to_dot(net, phase, input_shape)
     nodes = {node: (label.split("\\n"), tip) for node, label, _, tip in NODE.findall(text)}
     names = {node: label[0] for node, (label, _) in nodes.items()}
     edges = {(names[a], names[b]) for a, b, _ in EDGE.findall(text)}
@@ -50,7 +50,8 @@ def test_all_bundled_nets_and_phases_can_be_drawn():
     for path in (ROOT / "prototxt").glob("*.prototxt"):
         net = schema.read_net(path)
         for phase in (caffe_pb.TRAIN, caffe_pb.TEST):
-            nodes, edges = drawn(net, phase)
+            image = (1, 28, 28) if "lenet" in path.name else (3, 32, 32)
+            nodes, edges = drawn(net, phase, image)
             assert len(edges) >= len(nodes) - 1
             assert ("accuracy" in nodes) == (phase == caffe_pb.TEST and "deploy" not in path.name)
 
