@@ -100,7 +100,9 @@ def _runs(rows):
     largest = ", ".join(
         f"{what} {_error(worst(rows, what))}" for what in ("weights", "history", "printed")
     )
-    return f"## Runs\n\nLargest errors: {largest}. Every line of every log agrees.\n\n" + _table(
+    logs = worst(rows, "printed") is not None and not any(row.verdict.complaints for row in rows)
+    agree = " Every line of every log agrees." * logs
+    return f"## Runs\n\nLargest errors: {largest}.{agree}\n\n" + _table(
         "| of | case | weights | history | printed | |", body
     )
 
