@@ -19,12 +19,11 @@ import torch
 from bench import hand_written, subjects
 from bench.interleave import alternate, steps_for, summary, timed
 from netgen.schema import caffe_pb
-from runner import glog, upgrades
+from runner import glog
 from runner.commands.together import Together
 from runner.device import device_of
 from runner.precision import set_precision
 from runner.replay import WARM_UP
-from runner.solver import Solver
 from tools.machine import processor
 
 #: relative, of loss and of the gradient's norm: about ten times what rounding explains
@@ -42,7 +41,7 @@ class Wrong(RuntimeError):
 def solver(path, device, precision="fp32", recorded=True):
     """The Solver that `caffe train -solver PATH` makes on the device."""
     set_precision(precision, device)
-    made = Solver(upgrades.read_solver(path), device, precision=precision)
+    made = subjects.our_solver(path, device, precision)
     if not recorded:
         made._train_pass.record = made.updater._apply.record = None
     return made
@@ -182,9 +181,7 @@ def at_once(folder, device, precision, counts, width, wait):
         def prepare(i, steps=steps, spans=spans):
             ids = [device.index or 0] if device.type == "cuda" else []
             where = device_of(ids)
-            param = upgrades.read_solver(path)
-            param.random_seed = i
-            made = Solver(param, where, precision=precision)
+            made = subjects.our_solver(path, where, precision, seed=i)
             made.step(WARM_UP + 2)
             wait()
 

@@ -99,9 +99,12 @@ def write_solver(folder, name, display=100, max_iter=10**6, make=nets.build, tes
     return solver
 
 
-def our_solver(path, device="cpu"):
-    """The Solver that `caffe train -solver PATH` makes."""
-    return Solver(upgrades.read_solver(path), device)
+def our_solver(path, device="cpu", precision="fp32", seed=None):
+    """The Solver that `caffe train -solver PATH` makes; seed: instead of the file's."""
+    param = upgrades.read_solver(path)
+    if seed is not None:
+        param.random_seed = seed
+    return Solver(param, device, precision=precision)
 
 
 def hand_loop(name, folder, batch, module, **options):

@@ -6,9 +6,7 @@ import torch
 
 from bench import subjects
 from bench.interleave import alternate, steps_for
-from runner import upgrades
 from runner.commands.together import Together
-from runner.solver import Solver
 
 SECONDS = 1.0  # of a round of one net
 
@@ -16,11 +14,7 @@ SECONDS = 1.0  # of a round of one net
 def measure(folder, net, rounds, count=2, width=1.0):
     """{"seconds": {candidate: [a step of all nets]}, "images": of a step of all}."""
     path = subjects.write_solver(folder, net, width=width)
-    solvers = []
-    for seed in range(count):
-        param = upgrades.read_solver(path)
-        param.random_seed = seed
-        solvers.append(Solver(param))
+    solvers = [subjects.our_solver(path, seed=seed) for seed in range(count)]
     steps = steps_for(solvers[0].step, SECONDS)
 
     def in_turn():

@@ -33,9 +33,8 @@ class TrainingRun:
 
     def run(self):
         """Returns the exit status."""
-        # glog's own files would repeat the log. Threads that wait without sleeping make a
-        # training ten times slower as soon as anything else wants their cores.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {"GLOG_logtostderr": "1"}
+        # glog's own files would repeat the log.
+        environment = os.environ | {"GLOG_logtostderr": "1"}
         path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(path)
         clock = time.monotonic()

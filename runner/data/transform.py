@@ -146,7 +146,6 @@ class Transform:
         place = (index.view(shape) - start).view(-1)
         return data, self.mean.index_select(0, place).view(shape)
 
-
     def _axes(self, *sizes_and_device):
         """Indices along C, H and W, to broadcast; made once."""
         if sizes_and_device not in self._indices:
