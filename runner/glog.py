@@ -82,13 +82,14 @@ class Log:
             write = self._write_screen or log._write_screen
             if write is not None:
                 write(text)
-            else:
+            elif sys.stderr is not None:
                 sys.stderr.write(text + "\n")
                 sys.stderr.flush()
         except BrokenPipeError:  # whoever read the log has gone: a C program is killed by it
             raise
-        except OSError:  # the terminal has gone (SIGHUP): the run goes on, as Caffe's does
-            pass
+        except OSError:  # the terminal has gone (SIGHUP): the run goes on, as Caffe's does,
+            # and what it could not write is no failure at its end (Python's status 120)
+            sys.stderr = None
 
 
 def log_directory(asked, fallback=""):
