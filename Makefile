@@ -17,6 +17,7 @@ test: setup
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 # Regenerate the checked-in nets and solvers.
 prototxt: setup

@@ -22,7 +22,11 @@ setup(
         "hdf5": ["h5py>=3.8"],
         "study": ["markdown>=3.4", "pygraphviz>=2.0", "snakemake>=8"],
         "dev": [
-            "pytest>=7.4", "hypothesis>=6.80", "ruff>=0.4", "grpcio-tools>=1.50", "h5py>=3.8",
+            "pytest>=7.4",
+            "hypothesis>=6.80",
+            "ruff>=0.4",
+            "grpcio-tools>=1.50",
+            "h5py>=3.8",
             "markdown>=3.4",
         ],
     },

@@ -41,8 +41,18 @@ class Extent:
     records: tuple = (1_000, 10_000, 50_000)
 
 
-QUICK = Extent(rounds=2, width=0.25, compiled=False, steps=2, whole=1, images=1000,
-               batches=(8, 64), widths=(0.125, 0.25), depths=(1, 3), records=(1_000, 5_000))
+QUICK = Extent(
+    rounds=2,
+    width=0.25,
+    compiled=False,
+    steps=2,
+    whole=1,
+    images=1000,
+    batches=(8, 64),
+    widths=(0.125, 0.25),
+    depths=(1, 3),
+    records=(1_000, 5_000),
+)
 
 
 class Sections:
@@ -56,14 +66,28 @@ class Sections:
         return self._call("ceilings", rounds=self.extent.rounds)
 
     def training(self):
-        return [self._call("training", SUBJECTS[net], net=net, rounds=self.extent.rounds,
-                           width=self._width(net), compiled=self.extent.compiled)
-                for net in self.nets]
+        return [
+            self._call(
+                "training",
+                SUBJECTS[net],
+                net=net,
+                rounds=self.extent.rounds,
+                width=self._width(net),
+                compiled=self.extent.compiled,
+            )
+            for net in self.nets
+        ]
 
     def whole(self):
         extent = self.extent
-        return self._call("whole", "whitened", net="allcnn-c", steps=extent.steps,
-                          rounds=extent.whole, width=extent.width)
+        return self._call(
+            "whole",
+            "whitened",
+            net="allcnn-c",
+            steps=extent.steps,
+            rounds=extent.whole,
+            width=extent.width,
+        )
 
     def commands(self):
         return self._call("commands", "digits", rounds=max(2, self.extent.rounds - 2))
@@ -75,22 +99,38 @@ class Sections:
         return self._call("snapshots", "whitened", rounds=self.extent.rounds)
 
     def together(self):
-        return [self._call("together", SUBJECTS[net], net=net, rounds=self.extent.rounds,
-                           width=width)
-                for net, width in (("lenet", 1.0), ("allcnn-c", 0.25))]
+        return [
+            self._call("together", SUBJECTS[net], net=net, rounds=self.extent.rounds, width=width)
+            for net, width in (("lenet", 1.0), ("allcnn-c", 0.25))
+        ]
 
     def workers(self):
-        return [self._call("workers", SUBJECTS[net], net=net, steps=steps,
-                           rounds=max(2, self.extent.rounds - 2), width=width)
-                for net, steps, width in (("lenet", 200, 1.0), ("allcnn-c", 20, 0.25))]
+        return [
+            self._call(
+                "workers",
+                SUBJECTS[net],
+                net=net,
+                steps=steps,
+                rounds=max(2, self.extent.rounds - 2),
+                width=width,
+            )
+            for net, steps, width in (("lenet", 200, 1.0), ("allcnn-c", 20, 0.25))
+        ]
 
     def scaling(self):
         extent = self.extent
-        axes = {"batch": (extent.batches, "whitened"), "width": (extent.widths, "whitened"),
-                "depth": (extent.depths, "padded"), "records": (extent.records, "digits")}
-        return {axis: self._call("scaling", kind, axis=axis, values=values,
-                                 rounds=max(2, extent.rounds - 2))
-                for axis, (values, kind) in axes.items()}
+        axes = {
+            "batch": (extent.batches, "whitened"),
+            "width": (extent.widths, "whitened"),
+            "depth": (extent.depths, "padded"),
+            "records": (extent.records, "digits"),
+        }
+        return {
+            axis: self._call(
+                "scaling", kind, axis=axis, values=values, rounds=max(2, extent.rounds - 2)
+            )
+            for axis, (values, kind) in axes.items()
+        }
 
     def _width(self, net):
         return self.extent.width if SUBJECTS[net] == "whitened" else 1.0
@@ -105,20 +145,36 @@ class Sections:
         return result
 
 
-SECTIONS = ("ceilings", "training", "whole", "commands", "preparation", "snapshots", "together",
-            "workers", "scaling")
+SECTIONS = (
+    "ceilings",
+    "training",
+    "whole",
+    "commands",
+    "preparation",
+    "snapshots",
+    "together",
+    "workers",
+    "scaling",
+)
 
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=SECTIONS)
-    parser.add_argument("--nets", choices=SUBJECTS, nargs="+", default=list(SUBJECTS),
-                        help="of the training steps")
-    parser.add_argument("-o", "--output", metavar="FILE", help=f"{PAGE.relative_to(ROOT)}; - for "
-                        "the screen, as with --quick and --only")
+    parser.add_argument(
+        "--nets", choices=SUBJECTS, nargs="+", default=list(SUBJECTS), help="of the training steps"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help=f"{PAGE.relative_to(ROOT)}; - for the screen, as with --quick and --only",
+    )
     parser.add_argument("--json", metavar="FILE", help="every single number, too")
     args = parser.parse_args()
     partial = args.quick or set(args.only) != set(SECTIONS) or set(args.nets) != set(SUBJECTS)
@@ -128,9 +184,13 @@ def main():
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         sections = Sections(QUICK if args.quick else Extent(), args.nets, Path(folder))
         results = {name: getattr(sections, name)() for name in SECTIONS if name in args.only}
-    results["about"] = {"machine": machine(), "quick": args.quick, "load": before,
-                        "minutes": (time.time() - start) / 60,
-                        "date": time.strftime("%Y-%m-%d", time.gmtime(start))}
+    results["about"] = {
+        "machine": machine(),
+        "quick": args.quick,
+        "load": before,
+        "minutes": (time.time() - start) / 60,
+        "date": time.strftime("%Y-%m-%d", time.gmtime(start)),
+    }
     if args.json:
         Path(args.json).write_text(json.dumps(results), encoding="utf-8")
     text = report(results)

@@ -11,12 +11,18 @@ SIZE = 2048  # of the product that takes its turn with the nets
 
 def measure(rounds):
     """{"gemm": {size: [GFLOP/s]}, "copy": [GB/s], "threads": n} with PyTorch's own kernels."""
-    gemm = {size: [gflops(size, took()) for _ in range(rounds)]
-            for size in SIZES for took in [product(size)]}
+    gemm = {
+        size: [gflops(size, took()) for _ in range(rounds)]
+        for size in SIZES
+        for took in [product(size)]
+    }
     source, target = torch.zeros(BYTES, dtype=torch.uint8), torch.ones(BYTES, dtype=torch.uint8)
     copy = timed(lambda steps: target.copy_(source), 1)
-    return {"gemm": gemm, "copy": [2e-9 * BYTES / copy() for _ in range(rounds)],
-            "threads": torch.get_num_threads()}
+    return {
+        "gemm": gemm,
+        "copy": [2e-9 * BYTES / copy() for _ in range(rounds)],
+        "threads": torch.get_num_threads(),
+    }
 
 
 def product(size):

@@ -20,24 +20,38 @@ def measure(folder, rounds):
         "`python -m netgen baseline`": ([python, "-m", "netgen", "baseline"], None),
         "`caffe --version`": ([*CAFFE, "--version"], None),
         "`caffe train`, until the first iteration": (
-            [*CAFFE, "train", "-solver", solver], "Iteration 0 ("),
+            [*CAFFE, "train", "-solver", solver],
+            "Iteration 0 (",
+        ),
         "`caffe train`, LeNet, 21 iterations and two tests": (
-            [*CAFFE, "train", "-solver", solver], None),
+            [*CAFFE, "train", "-solver", solver],
+            None,
+        ),
         "`tools/parse_log.py`": ([python, tools / "parse_log.py", log], None),
         "`tools/plot_loss.py --no_refresh`": (
-            [python, tools / "plot_loss.py", log, "--no_refresh", "-o", f"{log}.png"], None),
+            [python, tools / "plot_loss.py", log, "--no_refresh", "-o", f"{log}.png"],
+            None,
+        ),
         "`python -c 'import torch'`, for comparison": ([python, "-c", "import torch"], None),
     }
-    seconds = alternate({name: lambda command=command, until=until: run(command, until).seconds
-                         for name, (command, until) in commands.items()}, rounds)
+    seconds = alternate(
+        {
+            name: lambda command=command, until=until: run(command, until).seconds
+            for name, (command, until) in commands.items()
+        },
+        rounds,
+    )
     return {"seconds": seconds, **_parse_log(log, training, rounds)}
 
 
 def _parse_log(path, training, rounds):
     """MB/s of parse_log on a long training's log: the displays of a short one, over and over."""
     head, _, rest = training.partition("Solving ")
-    lines = [line for line in rest.splitlines(keepends=True) if "Iteration" in line
-             or "net output" in line]
+    lines = [
+        line
+        for line in rest.splitlines(keepends=True)
+        if "Iteration" in line or "net output" in line
+    ]
     long = path.with_name("long.log")
     with open(long, "w", encoding="utf-8") as file:
         file.write(head + "Solving " + rest.partition("\n")[0] + "\n")
@@ -47,14 +61,21 @@ def _parse_log(path, training, rounds):
                 before, found, after = line.partition("Iteration ")
                 if found:
                     number = after.split(" ")[0].rstrip(",")
-                    line = f"{before}Iteration {iteration + int(number)}{after[len(number):]}"
+                    line = f"{before}Iteration {iteration + int(number)}{after[len(number) :]}"
                 file.write(line)
             iteration += 22
     size = long.stat().st_size / 1e6
-    seconds = alternate({
-        "short": lambda: run([sys.executable, ROOT / "tools/parse_log.py", path]).seconds,
-        "long": lambda: run([sys.executable, ROOT / "tools/parse_log.py", long]).seconds,
-    }, rounds)
-    return {"parse_log": [size / (slow - start) for start, slow in
-                          zip(seconds["short"], seconds["long"], strict=True)],
-            "log megabytes": size}
+    seconds = alternate(
+        {
+            "short": lambda: run([sys.executable, ROOT / "tools/parse_log.py", path]).seconds,
+            "long": lambda: run([sys.executable, ROOT / "tools/parse_log.py", long]).seconds,
+        },
+        rounds,
+    )
+    return {
+        "parse_log": [
+            size / (slow - start)
+            for start, slow in zip(seconds["short"], seconds["long"], strict=True)
+        ],
+        "log megabytes": size,
+    }

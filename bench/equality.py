@@ -52,9 +52,12 @@ def _random_weights(shapes, size):
     Large scores would differ: Caffe's loss takes no probability for less than 1e-38.
     """
     random = torch.Generator().manual_seed(1)
-    weights = [torch.randn(shape, generator=random)
-               * (2 / torch.Size(shape[1:]).numel()) ** 0.5 if len(shape) > 1
-               else 0.1 * torch.randn(shape, generator=random) + 0.5 for shape in shapes]
+    weights = [
+        torch.randn(shape, generator=random) * (2 / torch.Size(shape[1:]).numel()) ** 0.5
+        if len(shape) > 1
+        else 0.1 * torch.randn(shape, generator=random) + 0.5
+        for shape in shapes
+    ]
     weights[0] /= size
     return weights
 
@@ -65,8 +68,12 @@ def _learned(net, flat=None):
     BatchNorm's statistics are blobs of the net with a rate of 0.
     """
     blobs = net.parameters.split(net.parameters.data if flat is None else flat)
-    return [blobs[position] for step in net.steps if step.param.type != "BatchNorm"
-            for position in step.learnable]
+    return [
+        blobs[position]
+        for step in net.steps
+        if step.param.type != "BatchNorm"
+        for position in step.learnable
+    ]
 
 
 def _fill(blobs, values):
@@ -103,8 +110,10 @@ def _training(solver, loop):
     theirs.train()
     parts = [p.grad.reshape(-1) for p in theirs.parameters()]
     own = [p.reshape(-1) for p in _learned(solver.net, gradient)]
-    return (abs(loss.item() - other.item()) / abs(other.item()),
-            _difference(torch.cat(own), torch.cat(parts)))
+    return (
+        abs(loss.item() - other.item()) / abs(other.item()),
+        _difference(torch.cat(own), torch.cat(parts)),
+    )
 
 
 def _inference(name, module, weights, options):

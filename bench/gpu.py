@@ -65,7 +65,8 @@ def reference(path, weights):
             if step.layer.reads:
                 forward = step.layer.forward
                 step.layer.forward = lambda *given, forward=forward: [
-                    top.double() for top in forward(*given)]
+                    top.double() for top in forward(*given)
+                ]
         loss, _ = made.net.forward_backward()
         return loss.item(), made.net.parameters.grad
     finally:
@@ -77,12 +78,17 @@ def check_values(path, device, precision, expected):
     made = still(solver(path, device, precision))
     loss, _ = made.net.forward_backward()
     value, gradients = expected
-    found = (abs(loss.item() - value) / abs(value),
-             ((made.net.parameters.grad.cpu() - gradients).norm() / gradients.norm()).item())
-    if any(not difference < bound for difference, bound in zip(found, BOUNDS[precision],
-                                                              strict=True)):
-        raise Wrong(f"{path}: {precision} differs from float64 by {found[0]:.2g} (loss) and "
-                    f"{found[1]:.2g} (gradients)")
+    found = (
+        abs(loss.item() - value) / abs(value),
+        ((made.net.parameters.grad.cpu() - gradients).norm() / gradients.norm()).item(),
+    )
+    if any(
+        not difference < bound for difference, bound in zip(found, BOUNDS[precision], strict=True)
+    ):
+        raise Wrong(
+            f"{path}: {precision} differs from float64 by {found[0]:.2g} (loss) and "
+            f"{found[1]:.2g} (gradients)"
+        )
     return found
 
 
@@ -112,17 +118,25 @@ def measure(net, path, device, precisions, wait, by_hand):
         candidates[f"ours, {precision}"] = as_set(precision, device, made.step)
     if by_hand:
         folder, batch = os.path.dirname(path), subjects.batch_size(path)
-        loop = subjects.hand_loop(net, folder, batch, hand_written.NETS[net](by_hand),
-                                  device=device, compiled=device.type == "cuda")
+        loop = subjects.hand_loop(
+            net,
+            folder,
+            batch,
+            hand_written.NETS[net](by_hand),
+            device=device,
+            compiled=device.type == "cuda",
+        )
         for precision in precisions:
             candidates[f"by hand, {precision}"] = as_set(
-                precision, device, autocast_steps(loop, device, precision))
+                precision, device, autocast_steps(loop, device, precision)
+            )
     steps = min(steps_for(run, SECONDS) for run in candidates.values())
     return alternate({name: timed(run, steps, wait) for name, run in candidates.items()}, ROUNDS)
 
 
 def as_set(precision, device, run):
     """run(steps) with the process's precision set for it."""
+
     def steps(count):
         set_precision(precision, device)
         run(count)
@@ -155,17 +169,29 @@ def profile(path, device, precision, steps=20, rows=18):
     on_device = device.type == "cuda"
 
     def spent(event):  # its name changed between versions of torch
-        return (getattr(event, "self_device_time_total", None) or
-                getattr(event, "self_cuda_time_total", 0)) if on_device else (
-                    event.self_cpu_time_total)
+        return (
+            (
+                getattr(event, "self_device_time_total", None)
+                or getattr(event, "self_cuda_time_total", 0)
+            )
+            if on_device
+            else (event.self_cpu_time_total)
+        )
 
     events = sorted(found.key_averages(), key=spent, reverse=True)
     total = sum(map(spent, events))
-    lines = [f"{precision}: {wall / steps:.0f} us a step under the profiler, of which "
-             f"{total / steps:.0f} us in kernels", "",
-             "| us a step | calls | kernel |", "|---:|---:|---|"]
-    lines += [f"| {spent(e) / steps:.1f} | {e.count / steps:.1f} | `{e.key[:90]}` |"
-              for e in events[:rows] if spent(e)]
+    lines = [
+        f"{precision}: {wall / steps:.0f} us a step under the profiler, of which "
+        f"{total / steps:.0f} us in kernels",
+        "",
+        "| us a step | calls | kernel |",
+        "|---:|---:|---|",
+    ]
+    lines += [
+        f"| {spent(e) / steps:.1f} | {e.count / steps:.1f} | `{e.key[:90]}` |"
+        for e in events[:rows]
+        if spent(e)
+    ]
     return lines
 
 
@@ -202,12 +228,15 @@ def at_once(folder, device, precision, counts, width, wait):
 
 def main():
     parser = argparse.ArgumentParser(
-        prog="python -m bench.gpu", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="python -m bench.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--width", type=float, default=1.0, help="of the All-CNN nets")
-    parser.add_argument("--nets", nargs="+", default=list(subjects.SUBJECTS),
-                        choices=subjects.SUBJECTS)
+    parser.add_argument(
+        "--nets", nargs="+", default=list(subjects.SUBJECTS), choices=subjects.SUBJECTS
+    )
     parser.add_argument("--precisions", nargs="+", choices=BOUNDS)
     parser.add_argument("-o", "--output", metavar="FILE", help="instead of the screen")
     args = parser.parse_args()
@@ -217,9 +246,14 @@ def main():
     wait = torch.cuda.synchronize if cuda else lambda: None
     precisions = args.precisions or (list(BOUNDS) if cuda else ["fp32", "bf16"])
     name = torch.cuda.get_device_name(device) if cuda else processor()
-    lines = [f"# {name}", "", f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}, batch as "
-             f"published, All-CNN width {args.width:g}; medians of {ROUNDS} rounds (least to "
-             "most), rounds of all candidates in turn.", ""]
+    lines = [
+        f"# {name}",
+        "",
+        f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}, batch as "
+        f"published, All-CNN width {args.width:g}; medians of {ROUNDS} rounds (least to "
+        "most), rounds of all candidates in turn.",
+        "",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for net in args.nets:
             wide = {"width": args.width} if subjects.SUBJECTS[net] == "whitened" else {}
@@ -232,10 +266,22 @@ def main():
             lines += ["## Where an All-CNN-C step goes", ""]
             for precision in precisions:
                 lines += [*profile(path, device, precision), ""]
-            lines += ["## Nets at once", "", f"All-CNN-C of a quarter of {args.width:g} of its "
-                      "width, a seed each.", "", "| nets | images/s |", "|---:|---:|"]
-            rates = at_once(records, device, precisions[-1], (1, 2, 4, 8) if cuda else (1, 2),
-                            args.width / 4, wait)
+            lines += [
+                "## Nets at once",
+                "",
+                f"All-CNN-C of a quarter of {args.width:g} of its width, a seed each.",
+                "",
+                "| nets | images/s |",
+                "|---:|---:|",
+            ]
+            rates = at_once(
+                records,
+                device,
+                precisions[-1],
+                (1, 2, 4, 8) if cuda else (1, 2),
+                args.width / 4,
+                wait,
+            )
             lines += [f"| {count} | {rate:.0f} |" for count, rate in rates]
     text = "\n".join(lines) + "\n"
     if args.output:
@@ -258,16 +304,20 @@ def of_net(net, path, device, precisions, wait, width):
     batch = subjects.batch_size(path)
     for name, values in seconds.items():
         found = {key: 1000 * value for key, value in summary(values).items() if key != "n"}
-        lines.append(f"| {name} | {found['median']:.3f} ({found['min']:.3f} to "
-                     f"{found['max']:.3f}) | {1000 * batch / found['median']:.0f} |")
+        lines.append(
+            f"| {name} | {found['median']:.3f} ({found['min']:.3f} to "
+            f"{found['max']:.3f}) | {1000 * batch / found['median']:.0f} |"
+        )
     lines.append("")
     if net == "allcnn-c" and device.type == "cuda" and width == 1:
         for precision in precisions:
             took = 1000 * summary(seconds[f"ours, {precision}"])["median"]
             minutes = took / 1000 * EPOCHS * IMAGES / batch / 60
             reached = "reached" if took <= TARGETS[precision] else "not reached"
-            lines.append(f"- {precision}: {took:.2f} ms, {TARGETS[precision]:g} ms were aimed at: "
-                         f"{reached}; {EPOCHS} epochs in {minutes:.1f} minutes.")
+            lines.append(
+                f"- {precision}: {took:.2f} ms, {TARGETS[precision]:g} ms were aimed at: "
+                f"{reached}; {EPOCHS} epochs in {minutes:.1f} minutes."
+            )
         lines.append("")
     return lines
 

@@ -45,8 +45,10 @@ def _conv(inputs, outputs, kernel, padding, split):
     if split is None:
         return nn.Conv2d(inputs, outputs, kernel, padding=padding)
     counts = {"first": (outputs + 1) // 2, "second": outputs // 2, "residual": outputs // 2}
-    parts = {part: _conv(inputs, count, kernel, padding, () if part in split else None)
-             for part, count in counts.items()}
+    parts = {
+        part: _conv(inputs, count, kernel, padding, () if part in split else None)
+        for part, count in counts.items()
+    }
     return Split(**parts, outputs=outputs)
 
 
@@ -84,9 +86,15 @@ def msplit2(width):
 def lenet(width):
     first, second, hidden = scaled(width, 20, 50, 500)
     return nn.Sequential(
-        nn.Conv2d(1, first, 5), nn.MaxPool2d(2), nn.Conv2d(first, second, 5), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(16 * second, hidden), nn.ReLU(inplace=True),
-        nn.Linear(hidden, CLASSES))
+        nn.Conv2d(1, first, 5),
+        nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16 * second, hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, CLASSES),
+    )
 
 
 class WithinChannelNorm(nn.Module):
@@ -109,12 +117,20 @@ def cifar10_full(width):
         return nn.AvgPool2d(3, 2, ceil_mode=True)
 
     return nn.Sequential(
-        nn.Conv2d(3, narrow, 5, padding=2), nn.MaxPool2d(3, 2, ceil_mode=True),
-        nn.ReLU(inplace=True), WithinChannelNorm(),
-        nn.Conv2d(narrow, narrow, 5, padding=2), nn.ReLU(inplace=True), average(),
+        nn.Conv2d(3, narrow, 5, padding=2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.ReLU(inplace=True),
         WithinChannelNorm(),
-        nn.Conv2d(narrow, wide, 5, padding=2), nn.ReLU(inplace=True), average(),
-        nn.Flatten(), nn.Linear(16 * wide, CLASSES))
+        nn.Conv2d(narrow, narrow, 5, padding=2),
+        nn.ReLU(inplace=True),
+        average(),
+        WithinChannelNorm(),
+        nn.Conv2d(narrow, wide, 5, padding=2),
+        nn.ReLU(inplace=True),
+        average(),
+        nn.Flatten(),
+        nn.Linear(16 * wide, CLASSES),
+    )
 
 
 # --- ResNet ---
@@ -140,24 +156,32 @@ class Block(nn.Module):
 
 def resnet(blocks, width):
     (channels,) = scaled(width, 16)
-    layers = [nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels),
-              nn.ReLU(inplace=True)]
+    layers = [
+        nn.Conv2d(3, channels, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+    ]
     inputs = channels
     for stage in range(3):
         outputs = channels * 2**stage
         for block in range(blocks):
             layers.append(Block(inputs, outputs, 2 if stage and not block else 1))
             inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(inputs, CLASSES))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES))
 
 
 def resnet20(width):
     return resnet(3, width)
 
 
-NETS = {"allcnn-c": all_cnn, "msplit1": msplit1, "msplit2": msplit2, "lenet": lenet,
-        "cifar10_full": cifar10_full, "resnet20": resnet20}
+NETS = {
+    "allcnn-c": all_cnn,
+    "msplit1": msplit1,
+    "msplit2": msplit2,
+    "lenet": lenet,
+    "cifar10_full": cifar10_full,
+    "resnet20": resnet20,
+}
 
 
 class Loop:
@@ -166,12 +190,14 @@ class Loop:
     crop: side of the images that the net sees, None for whole ones; mirror: of every other batch.
     """
 
-    def __init__(self, net, images, labels, batch, crop=None, mirror=False, device="cpu",
-                 compiled=False):
+    def __init__(
+        self, net, images, labels, batch, crop=None, mirror=False, device="cpu", compiled=False
+    ):
         self.net = net.to(device, memory_format=torch.channels_last).train()
         self.run = torch.compile(self.net) if compiled else self.net
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005)
+            self.net.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005
+        )
         self.images = torch.as_tensor(images, dtype=torch.float32, device=device)
         self.labels = torch.as_tensor(labels, dtype=torch.long, device=device)
         self.batch, self.crop, self.mirror, self.at = batch, crop, mirror, 0

@@ -19,6 +19,7 @@ def alternate(candidates, rounds):
 
 def timed(run, steps, wait=lambda: None):
     """A candidate of run(steps); wait: for a device that works on its own."""
+
     def candidate():
         start = time.perf_counter()
         run(steps)
@@ -38,8 +39,12 @@ def steps_for(run, seconds, wait=lambda: None, most=500):
 
 def summary(values):
     """{"median", "min", "max", "n"} of some numbers."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values),
-            "n": len(values)}
+    return {
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+        "n": len(values),
+    }
 
 
 def times_faster(ours, others):

@@ -53,8 +53,11 @@ def parts(solver, steps):
     work is done when a function returns.
     """
     watch = Stopwatch()
-    watched = [(solver, "_train_pass", "net"), (solver.updater, "apply", "update"),
-               (glog.log, "line", "log")]
+    watched = [
+        (solver, "_train_pass", "net"),
+        (solver.updater, "apply", "update"),
+        (glog.log, "line", "log"),
+    ]
     for step in solver.net.steps:
         if step.param.type == "Data":
             watched += [(step.layer, "fetch", "data"), (step.layer, "finish", "data")]
@@ -65,5 +68,6 @@ def parts(solver, steps):
     finally:
         for function in undo:
             function()
-    return {label: watch.seconds[label] / steps
-            for label in ("data", "net", "log", "update", "solver")}
+    return {
+        label: watch.seconds[label] / steps for label in ("data", "net", "log", "update", "solver")
+    }

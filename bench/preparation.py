@@ -38,9 +38,12 @@ def measure(images):
         "images": images,
         "stages": {
             "GCN": {"ours": gcn, "floor": None, "what": ""},
-            "ZCA, fit": {"ours": ours, "floor": products + eigh + 2 * square,
-                         "what": f"XᵀX {products:.2f} s, eigh {eigh:.2f} s, "
-                                 f"two products of 3072² {2 * square:.2f} s, float64"},
+            "ZCA, fit": {
+                "ours": ours,
+                "floor": products + eigh + 2 * square,
+                "what": f"XᵀX {products:.2f} s, eigh {eigh:.2f} s, "
+                f"two products of 3072² {2 * square:.2f} s, float64",
+            },
             "GCN and ZCA, apply": {"ours": whole, "floor": multiply, "what": "X P, float32"},
             "GCN, padding, LMDB, digests": _records(pixels),
         },
@@ -70,8 +73,11 @@ def _records(pixels):
 
         digest = hashlib.sha256()
         floor = _seconds(write)
-    return {"ours": ours, "floor": floor,
-            "what": f"{size / 1e6:.0f} MB to a plain file, SHA-256 of them twice"}
+    return {
+        "ours": ours,
+        "floor": floor,
+        "what": f"{size / 1e6:.0f} MB to a plain file, SHA-256 of them twice",
+    }
 
 
 def _timed(run):

@@ -13,7 +13,8 @@ CAFFE = [sys.executable, "-m", "runner"]
 
 # I1122 10:00:00.123456 12345 solver.cpp:239] Iteration 100 (...), loss = 2.3; with or without year
 _DISPLAYED = re.compile(
-    r"^I\d+ (\d+):(\d+):(\d+\.\d+) .*\] Iteration (\d+)(?: \([^)]*\))?, loss = ")
+    r"^I\d+ (\d+):(\d+):(\d+\.\d+) .*\] Iteration (\d+)(?: \([^)]*\))?, loss = "
+)
 DAY = 24 * 3600
 
 
@@ -37,8 +38,14 @@ def run(command, until=None, env=None, cwd=ROOT):
     """
     start, took, lines = time.perf_counter(), None, []
     env = {**(os.environ if env is None else env), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.STDOUT, env=env, cwd=cwd) as process:
+    with subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.STDOUT,
+        env=env,
+        cwd=cwd,
+    ) as process:
         for line in process.stdout:
             if took is None and until and until in line:
                 took = time.perf_counter() - start
@@ -46,8 +53,9 @@ def run(command, until=None, env=None, cwd=ROOT):
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode or (until and took is None):
-        raise Failed(f"{' '.join(map(str, command))}: status {process.returncode}: "
-                     + "".join(lines[-3:]))
+        raise Failed(
+            f"{' '.join(map(str, command))}: status {process.returncode}: " + "".join(lines[-3:])
+        )
     if took is None:
         took = time.perf_counter() - start
     scale = 1 if sys.platform == "darwin" else 1024

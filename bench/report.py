@@ -35,8 +35,13 @@ def _number(value, digits=None):
         return f"{value:.{digits}f}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 1 \
+    return (
+        f"{value:.1f}"
+        if abs(value) >= 10
+        else f"{value:.2f}"
+        if abs(value) >= 1
         else f"{value:.3g}"
+    )
 
 
 def _about(results):
@@ -53,8 +58,11 @@ def _about(results):
         "round, and ratios are taken round by round.",
     ]
     if about["quick"]:
-        lines += ["", "**--quick: narrow nets and few rounds, to see that everything runs. "
-                      "These are not results.**"]
+        lines += [
+            "",
+            "**--quick: narrow nets and few rounds, to see that everything runs. "
+            "These are not results.**",
+        ]
     return lines
 
 
@@ -63,29 +71,65 @@ def _about(results):
 
 def _training(results):
     rows = results["training"]
-    lines = ["## Training step", "",
-             "Images/s of `caffe train`'s step (prototxt, LMDB, augmentation, dropout, update, "
-             "log), of the same net by hand in PyTorch (channels_last, data in memory), of that "
-             "with `torch.compile`, and of C++ Caffe. Before measuring, both nets get the same "
-             "weights: loss, gradient and output agreed to "
-             f"{max(max(row['differences'].values()) for row in rows):.0e} of their norms.", ""]
+    lines = [
+        "## Training step",
+        "",
+        "Images/s of `caffe train`'s step (prototxt, LMDB, augmentation, dropout, update, "
+        "log), of the same net by hand in PyTorch (channels_last, data in memory), of that "
+        "with `torch.compile`, and of C++ Caffe. Before measuring, both nets get the same "
+        "weights: loss, gradient and output agreed to "
+        f"{max(max(row['differences'].values()) for row in rows):.0e} of their norms.",
+        "",
+    ]
     head = ["net", "batch", "ours", "by hand", "compiled", "C++ Caffe", "n"]
-    lines += table(head, [[
-        _title(row), row["batch"], *(_images(row, name) for name in CANDIDATES),
-        f"{len(row['seconds']['ours'])} x {row['steps']}"] for row in rows])
-    lines += ["", "Ours is so many times as fast; the ceiling is what the net's multiply-adds "
-                  f"would take as float32 products of {SIZE} x {SIZE}, whose turn came in the same "
-                  "rounds:", ""]
-    lines += table(["net", *CANDIDATES[1:], "ms a step", "of the ceiling", "ceiling, images/s"], [[
-        _title(row), *(_ratio(row, name) for name in CANDIDATES[1:]),
-        spread(row["seconds"]["ours"], 1000), *_ceiling(row)] for row in rows])
+    lines += table(
+        head,
+        [
+            [
+                _title(row),
+                row["batch"],
+                *(_images(row, name) for name in CANDIDATES),
+                f"{len(row['seconds']['ours'])} x {row['steps']}",
+            ]
+            for row in rows
+        ],
+    )
+    lines += [
+        "",
+        "Ours is so many times as fast; the ceiling is what the net's multiply-adds "
+        f"would take as float32 products of {SIZE} x {SIZE}, whose turn came in the same "
+        "rounds:",
+        "",
+    ]
+    lines += table(
+        ["net", *CANDIDATES[1:], "ms a step", "of the ceiling", "ceiling, images/s"],
+        [
+            [
+                _title(row),
+                *(_ratio(row, name) for name in CANDIDATES[1:]),
+                spread(row["seconds"]["ours"], 1000),
+                *_ceiling(row),
+            ]
+            for row in rows
+        ],
+    )
     lines += ["", "Where our step goes, per cent:", ""]
-    lines += table(["net", "forward and backward", "data", "update", "log", "rest of the solver"],
-                   [[_title(row), *(_number(100 * row["parts"][part] / sum(row["parts"].values()))
-                                    for part in ("net", "data", "update", "log", "solver"))]
-                    for row in rows])
-    compiled = [f"{_title(row)} {row['compile seconds']:.0f} s" for row in rows
-                if "compile seconds" in row]
+    lines += table(
+        ["net", "forward and backward", "data", "update", "log", "rest of the solver"],
+        [
+            [
+                _title(row),
+                *(
+                    _number(100 * row["parts"][part] / sum(row["parts"].values()))
+                    for part in ("net", "data", "update", "log", "solver")
+                ),
+            ]
+            for row in rows
+        ],
+    )
+    compiled = [
+        f"{_title(row)} {row['compile seconds']:.0f} s" for row in rows if "compile seconds" in row
+    ]
     if compiled:
         lines += ["", f"torch.compile took {', '.join(compiled)} before its first step."]
     return lines
@@ -120,15 +164,25 @@ def _ceiling(row):
 
 def _ceilings(results):
     found = results["ceilings"]
-    return ["## The machine", "",
-            f"With {found['threads']} threads of PyTorch's own kernels, n = "
-            f"{len(found['copy'])}. A net's ceiling counts two operations a multiply-add, for the "
-            "forward pass, the weights' gradients and the inputs' (where something before them "
-            "learns); all else would have to be free.", "",
-            *table(["", "median (least to most)"], [
-                *([f"float32 product of {size} x {size}, GFLOP/s", spread(values)]
-                  for size, values in found["gemm"].items()),
-                ["copy of 1 GiB, GB/s read and written", spread(found["copy"])]])]
+    return [
+        "## The machine",
+        "",
+        f"With {found['threads']} threads of PyTorch's own kernels, n = "
+        f"{len(found['copy'])}. A net's ceiling counts two operations a multiply-add, for the "
+        "forward pass, the weights' gradients and the inputs' (where something before them "
+        "learns); all else would have to be free.",
+        "",
+        *table(
+            ["", "median (least to most)"],
+            [
+                *(
+                    [f"float32 product of {size} x {size}, GFLOP/s", spread(values)]
+                    for size, values in found["gemm"].items()
+                ),
+                ["copy of 1 GiB, GB/s read and written", spread(found["copy"])],
+            ],
+        ),
+    ]
 
 
 # --- the rest ---
@@ -137,83 +191,147 @@ def _ceilings(results):
 def _whole(results):
     found = results["whole"]
     ours = found["seconds"]["`caffe train`"]
-    return ["## Whole processes", "",
-            f"{NAMES.get(found['net'], found['net'])}, batch {found['batch']}: "
-            f"{found['steps']} steps after the first one, "
-            f"n = {len(ours)}. Here our process has the settings that `caffe` makes (waiting "
-            "threads sleep, freed memory is kept) and the script has PyTorch's own; in the table "
-            "above both have ours.", "",
-            *table(["", "ms a step", "times as slow as ours", "peak memory, MB"], [
-                [name, spread(seconds, 1000),
-                 f"{times_faster(ours, seconds)['median']:.2f}", _number(found["rss"][name] / 1e6)]
-                for name, seconds in found["seconds"].items()])]
+    return [
+        "## Whole processes",
+        "",
+        f"{NAMES.get(found['net'], found['net'])}, batch {found['batch']}: "
+        f"{found['steps']} steps after the first one, "
+        f"n = {len(ours)}. Here our process has the settings that `caffe` makes (waiting "
+        "threads sleep, freed memory is kept) and the script has PyTorch's own; in the table "
+        "above both have ours.",
+        "",
+        *table(
+            ["", "ms a step", "times as slow as ours", "peak memory, MB"],
+            [
+                [
+                    name,
+                    spread(seconds, 1000),
+                    f"{times_faster(ours, seconds)['median']:.2f}",
+                    _number(found["rss"][name] / 1e6),
+                ]
+                for name, seconds in found["seconds"].items()
+            ],
+        ),
+    ]
 
 
 def _commands(results):
     found = results["commands"]
     n = len(next(iter(found["seconds"].values())))
-    return ["## Commands", "", f"Seconds from Enter, n = {n}.", "",
-            *table(["", "s"], [[name, spread(values, digits=2)]
-                               for name, values in found["seconds"].items()]), "",
-            f"parse_log reads {spread(found['parse_log'])} MB/s of a log of "
-            f"{found['log megabytes']:.0f} MB, its start not counted."]
+    return [
+        "## Commands",
+        "",
+        f"Seconds from Enter, n = {n}.",
+        "",
+        *table(
+            ["", "s"],
+            [[name, spread(values, digits=2)] for name, values in found["seconds"].items()],
+        ),
+        "",
+        f"parse_log reads {spread(found['parse_log'])} MB/s of a log of "
+        f"{found['log megabytes']:.0f} MB, its start not counted.",
+    ]
 
 
 def _preparation(results):
     found = results["preparation"]
-    return ["## Data preparation", "",
-            f"{found['images']:,} images of 3x32x32, n = 1. The floor is what the stage cannot do "
-            "without, called bare.", "",
-            *table(["stage", "s", "floor, s", "times the floor", "the floor"], [
-                [name, _number(row["ours"]), _number(row["floor"]) if row["floor"] else "-",
-                 _number(row["ours"] / row["floor"]) if row["floor"] else "-", row["what"]]
-                for name, row in found["stages"].items()])]
+    return [
+        "## Data preparation",
+        "",
+        f"{found['images']:,} images of 3x32x32, n = 1. The floor is what the stage cannot do "
+        "without, called bare.",
+        "",
+        *table(
+            ["stage", "s", "floor, s", "times the floor", "the floor"],
+            [
+                [
+                    name,
+                    _number(row["ours"]),
+                    _number(row["floor"]) if row["floor"] else "-",
+                    _number(row["ours"] / row["floor"]) if row["floor"] else "-",
+                    row["what"],
+                ]
+                for name, row in found["stages"].items()
+            ],
+        ),
+    ]
 
 
 def _snapshots(results):
     found = results["snapshots"]
     size = found["bytes"] / 1e6
-    return ["## Snapshot", "",
-            f"All-CNN-C, {size:.1f} MB in three files, n = {len(found['seconds'])}: "
-            f"{spread(found['seconds'], 1000)} ms, "
-            f"{size / summary(found['seconds'])['median']:.0f} MB/s."]
+    return [
+        "## Snapshot",
+        "",
+        f"All-CNN-C, {size:.1f} MB in three files, n = {len(found['seconds'])}: "
+        f"{spread(found['seconds'], 1000)} ms, "
+        f"{size / summary(found['seconds'])['median']:.0f} MB/s.",
+    ]
 
 
 def _together(results):
     rows = results["together"]
-    return ["## Two nets at once", "",
-            f"`caffe train -solver one.prototxt,two.prototxt`: {rows[0]['count']} nets on "
-            f"{rows[0]['threads']} threads, images/s of both; "
-            f"n = {len(rows[0]['seconds']['at once'])}.", "",
-            *_compared(rows, "one after the other", "at once")]
+    return [
+        "## Two nets at once",
+        "",
+        f"`caffe train -solver one.prototxt,two.prototxt`: {rows[0]['count']} nets on "
+        f"{rows[0]['threads']} threads, images/s of both; "
+        f"n = {len(rows[0]['seconds']['at once'])}.",
+        "",
+        *_compared(rows, "one after the other", "at once"),
+    ]
 
 
 def _workers(results):
     rows = results["workers"]
     first, second = rows[0]["seconds"]
-    return ["## Two workers", "",
-            "`torchrun -m runner train` (gloo) beside one process, images/s with the same images "
-            f"a step; n = {len(rows[0]['seconds'][first])}.", "",
-            *_compared(rows, first, second)]
+    return [
+        "## Two workers",
+        "",
+        "`torchrun -m runner train` (gloo) beside one process, images/s with the same images "
+        f"a step; n = {len(rows[0]['seconds'][first])}.",
+        "",
+        *_compared(rows, first, second),
+    ]
 
 
 def _compared(rows, first, second):
     """images/s of two candidates, a row a net."""
+
     def rates(row, name):
         return spread([row["images"] / seconds for seconds in row["seconds"][name]])
 
-    return table(["", first, second, "ratio"], [
-        [_title(row), rates(row, first), rates(row, second),
-         spread([a / b for a, b in zip(*(row["seconds"][name] for name in (first, second)),
-                                       strict=True)])]
-        for row in rows])
+    return table(
+        ["", first, second, "ratio"],
+        [
+            [
+                _title(row),
+                rates(row, first),
+                rates(row, second),
+                spread(
+                    [
+                        a / b
+                        for a, b in zip(
+                            *(row["seconds"][name] for name in (first, second)), strict=True
+                        )
+                    ]
+                ),
+            ]
+            for row in rows
+        ],
+    )
 
 
-_AXES = {"batch": ("batch size", "All-CNN-C at half width"),
-         "width": ("width", "All-CNN-C, batch 32"),
-         "depth": ("layers", "ResNet, batch 32"),
-         "records": ("records", "LeNet, batch 64; decoded into memory, or read from the LMDB "
-                                "while training (as where `CAFFE_DATA_MEMORY` is too small)")}
+_AXES = {
+    "batch": ("batch size", "All-CNN-C at half width"),
+    "width": ("width", "All-CNN-C, batch 32"),
+    "depth": ("layers", "ResNet, batch 32"),
+    "records": (
+        "records",
+        "LeNet, batch 64; decoded into memory, or read from the LMDB "
+        "while training (as where `CAFFE_DATA_MEMORY` is too small)",
+    ),
+}
 
 
 def _scaling(results):
@@ -224,11 +342,27 @@ def _scaling(results):
         n = len(rows[0]["seconds"][first])
         head = [name, f"{first}, ms a step", f"{second}, ms a step", f"{second} / {first}"]
         extra = [f"{first}: s to open", f"{second}: s to open"] if "opening" in rows[0] else []
-        lines += ["", f"{what}; n = {n}.", "", *table([*head, *extra], [
-            [f"{row['value']:,}", *(spread(row["seconds"][key], 1000) for key in (first, second)),
-             f"{times_faster(row['seconds'][first], row['seconds'][second])['median']:.2f}",
-             *(_number(row["opening"][key]) for key in (first, second) if "opening" in row)]
-            for row in rows])]
+        lines += [
+            "",
+            f"{what}; n = {n}.",
+            "",
+            *table(
+                [*head, *extra],
+                [
+                    [
+                        f"{row['value']:,}",
+                        *(spread(row["seconds"][key], 1000) for key in (first, second)),
+                        f"{times_faster(row['seconds'][first], row['seconds'][second])['median']:.2f}",
+                        *(
+                            _number(row["opening"][key])
+                            for key in (first, second)
+                            if "opening" in row
+                        ),
+                    ]
+                    for row in rows
+                ],
+            ),
+        ]
     return lines
 
 
@@ -236,7 +370,14 @@ def _targets(results):
     return ["## Targets", "", *table(["target", "measured", ""], targets(results))]
 
 
-SECTIONS = {"training": lambda results: [*_targets(results), "", *_training(results)],
-            "ceilings": _ceilings, "whole": _whole, "commands": _commands,
-            "preparation": _preparation, "snapshots": _snapshots, "together": _together,
-            "workers": _workers, "scaling": _scaling}
+SECTIONS = {
+    "training": lambda results: [*_targets(results), "", *_training(results)],
+    "ceilings": _ceilings,
+    "whole": _whole,
+    "commands": _commands,
+    "preparation": _preparation,
+    "snapshots": _snapshots,
+    "together": _together,
+    "workers": _workers,
+    "scaling": _scaling,
+}

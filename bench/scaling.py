@@ -28,9 +28,15 @@ def _width(folder, width, rounds):
 
 def _depth(folder, blocks, rounds):
     """ResNets of 6 blocks + 2 layers."""
-    return _pair(folder, "resnet20", 32, rounds, 6 * blocks + 2,
-                 make=lambda name, options: resnet(blocks, name, options),
-                 module=partial(hand_written.resnet, blocks))
+    return _pair(
+        folder,
+        "resnet20",
+        32,
+        rounds,
+        6 * blocks + 2,
+        make=lambda name, options: resnet(blocks, name, options),
+        module=partial(hand_written.resnet, blocks),
+    )
 
 
 def _pair(folder, net, batch, rounds, value, width=1.0, make=nets.build, module=None):
@@ -40,8 +46,9 @@ def _pair(folder, net, batch, rounds, value, width=1.0, make=nets.build, module=
     loop = subjects.hand_loop(net, folder, batch, module)
     steps = steps_for(ours.step, SECONDS)
     loop.step(2)
-    seconds = alternate({"ours": timed(ours.step, steps), "by hand": timed(loop.step, steps)},
-                        rounds)
+    seconds = alternate(
+        {"ours": timed(ours.step, steps), "by hand": timed(loop.step, steps)}, rounds
+    )
     return {"value": value, "batch": batch, "seconds": seconds}
 
 

@@ -39,8 +39,14 @@ KINDS = {
     "padded": Kind("cifar10", (3, 32, 32), Options(4, None, None), 32, True, mean=True),
     "digits": Kind("mnist", (1, 28, 28), Options(0, None, None), scale=1 / 256),
 }
-SUBJECTS = {"allcnn-c": "whitened", "msplit1": "whitened", "msplit2": "whitened",
-            "lenet": "digits", "cifar10_full": "pixels", "resnet20": "padded"}
+SUBJECTS = {
+    "allcnn-c": "whitened",
+    "msplit1": "whitened",
+    "msplit2": "whitened",
+    "lenet": "digits",
+    "cifar10_full": "pixels",
+    "resnet20": "padded",
+}
 
 
 def write_records(folder, kind, count=RECORDS):
@@ -54,8 +60,9 @@ def write_records(folder, kind, count=RECORDS):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (count, int(np.prod(form.shape))), np.uint8)
     labels = random.integers(0, CLASSES, count, np.uint8)
-    dataset = Dataset("random", images, labels, images[:100], labels[:100],
-                      image_shape=form.shape, lmdb=form.lmdb)
+    dataset = Dataset(
+        "random", images, labels, images[:100], labels[:100], image_shape=form.shape, lmdb=form.lmdb
+    )
     build("random", lambda: dataset, form.options, folder)
     images, labels = read_records(folder / f"{form.lmdb}_train_lmdb")
     if form.mean:
@@ -71,14 +78,16 @@ def read_records(lmdb):
     for _, value in read_lmdb(lmdb):
         datum = caffe_pb.Datum.FromString(value)
         values = np.frombuffer(datum.data, np.uint8) if datum.data else datum.float_data
-        images.append(np.asarray(values, np.float32).reshape(
-            datum.channels, datum.height, datum.width))
+        images.append(
+            np.asarray(values, np.float32).reshape(datum.channels, datum.height, datum.width)
+        )
         labels.append(datum.label)
     return np.stack(images), np.array(labels)
 
 
-def write_solver(folder, name, display=100, max_iter=10**6, make=nets.build, tests=False,
-                 **options):
+def write_solver(
+    folder, name, display=100, max_iter=10**6, make=nets.build, tests=False, **options
+):
     """The path of the solver of net `name` on the records in `folder`; no snapshots.
 
     make(name, NetOptions) builds the net; options: of NetOptions; tests: with its test net.
@@ -87,9 +96,17 @@ def write_solver(folder, name, display=100, max_iter=10**6, make=nets.build, tes
     path = Path(folder) / f"{name}-{len(list(Path(folder).iterdir()))}.prototxt"
     schema.write_text(net, path)
     known = name if name in nets.NETS else "resnet20"
-    param = solvers.build(known, solvers.SolverOptions(
-        max_iter=max_iter, net=str(path), display=display, snapshot=0, random_seed=1,
-        prefix=str(Path(folder) / name)))
+    param = solvers.build(
+        known,
+        solvers.SolverOptions(
+            max_iter=max_iter,
+            net=str(path),
+            display=display,
+            snapshot=0,
+            random_seed=1,
+            prefix=str(Path(folder) / name),
+        ),
+    )
     param.snapshot_after_train = False
     if not tests:
         param.ClearField("test_iter")
@@ -120,5 +137,3 @@ def batch_size(solver_path):
     """Images of a training batch of a solver's net."""
     net = schema.read_net(schema.read_solver(solver_path).net)
     return next(layer.data_param.batch_size for layer in net.layer if layer.type == "Data")
-
-

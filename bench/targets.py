@@ -22,10 +22,15 @@ def _of_net(row):
     net, seconds, parts = row["net"], row["seconds"], row["parts"]
     if "C++ Caffe" in seconds:
         target = CAFFE.get(net, CAFFE_OTHERS)
-        yield _at_least(f"{net}: {target} x C++ Caffe", target,
-                        times_faster(seconds["ours"], seconds["C++ Caffe"])["median"])
-    fastest = min((name for name in ("by hand", "compiled") if name in seconds),
-                  key=lambda name: summary(seconds[name])["median"])
+        yield _at_least(
+            f"{net}: {target} x C++ Caffe",
+            target,
+            times_faster(seconds["ours"], seconds["C++ Caffe"])["median"],
+        )
+    fastest = min(
+        (name for name in ("by hand", "compiled") if name in seconds),
+        key=lambda name: summary(seconds[name])["median"],
+    )
     ratio = times_faster(seconds["ours"], seconds[fastest])["median"]
     slow = summary(seconds["ours"])["median"] > SLOW
     target = SMALL.get(net, BY_HAND if slow else None)
@@ -35,8 +40,11 @@ def _of_net(row):
         total = sum(parts.values())
         share = 100 * (total - parts["net"]) / total
         reached = "reached" if share < OVERHEAD else f"{share - OVERHEAD:.1f} over"
-        yield [f"{net}: data, log and solver under {OVERHEAD} % of the step", f"{share:.1f} %",
-               reached]
+        yield [
+            f"{net}: data, log and solver under {OVERHEAD} % of the step",
+            f"{share:.1f} %",
+            reached,
+        ]
 
 
 def _at_least(what, target, value):

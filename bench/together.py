@@ -29,6 +29,12 @@ def measure(folder, net, rounds, count=2, width=1.0):
         together.run(lambda i: lambda: solvers[i].step(steps))
         return (time.perf_counter() - start) / steps
 
-    return {"net": net, "count": count, "threads": torch.get_num_threads(), "steps": steps,
-            "images": count * subjects.batch_size(path), "width": width,
-            "seconds": alternate({"one after the other": in_turn, "at once": at_once}, rounds)}
+    return {
+        "net": net,
+        "count": count,
+        "threads": torch.get_num_threads(),
+        "steps": steps,
+        "images": count * subjects.batch_size(path),
+        "width": width,
+        "seconds": alternate({"one after the other": in_turn, "at once": at_once}, rounds),
+    }

@@ -36,8 +36,14 @@ def measure(folder, net, rounds, width=1.0, compiled=True):
     # A round shows as many displays as training does, and at least one.
     ours.param.display = min(DISPLAY, steps)
     candidates = {"ours": timed(ours.step, steps)}
-    result = {"net": net, "batch": batch, "width": width, "steps": steps,
-              "differences": differences, "parameters": equality.parameters(loops["by hand"].net)}
+    result = {
+        "net": net,
+        "batch": batch,
+        "width": width,
+        "steps": steps,
+        "differences": differences,
+        "parameters": equality.parameters(loops["by hand"].net),
+    }
     if compiled:
         loops["compiled"] = by_hand(compiled=True)
         start = time.perf_counter()
@@ -80,7 +86,7 @@ def arithmetic(net, options, batch):
     """{"forward": multiply-adds an image of a forward pass, "training": of a step}."""
     shape = subjects.KINDS[subjects.SUBJECTS[net]].shape
     described = describe(nets.build(net, options), caffe_pb.TRAIN, input_shape=shape)
-    return {"forward": described["totals"]["multiply_adds"] / batch,
-            "training": training_multiply_adds(described) / batch}
-
-
+    return {
+        "forward": described["totals"]["multiply_adds"] / batch,
+        "training": training_multiply_adds(described) / batch,
+    }

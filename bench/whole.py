@@ -17,12 +17,22 @@ def measure(folder, net, steps, rounds, width=1.0):
     form = subjects.KINDS[subjects.SUBJECTS[net]]
     solver = subjects.write_solver(folder, net, display=steps, max_iter=steps + 1, width=width)
     batch = subjects.batch_size(solver)
-    hand = [sys.executable, "-m", "bench.hand_written", net, folder, "--steps", steps,
-            "--batch-size", batch, "--width", width]
+    hand = [
+        sys.executable,
+        "-m",
+        "bench.hand_written",
+        net,
+        folder,
+        "--steps",
+        steps,
+        "--batch-size",
+        batch,
+        "--width",
+        width,
+    ]
     hand += ["--crop", form.crop] * bool(form.crop) + ["--mirror"] * form.mirror
     training = ["train", "-solver", solver]
-    commands = {"`caffe train`": ([*CAFFE, *training], None),
-                "PyTorch script": (hand, None)}
+    commands = {"`caffe train`": ([*CAFFE, *training], None), "PyTorch script": (hand, None)}
     if caffe := external_caffe():
         commands["C++ Caffe"] = ([caffe.tool, *training], caffe.environment())
     rss = {}
@@ -35,6 +45,7 @@ def measure(folder, net, steps, rounds, width=1.0):
 
         return seconds
 
-    seconds = alternate({name: candidate(name, *command) for name, command in commands.items()},
-                        rounds)
+    seconds = alternate(
+        {name: candidate(name, *command) for name, command in commands.items()}, rounds
+    )
     return {"seconds": seconds, "rss": rss, "steps": steps, "batch": batch, "net": net}

@@ -18,15 +18,28 @@ def measure(folder, net, steps, rounds, count=2, width=1.0):
     whole = subjects.write_solver(folder, net, **options)
     images = subjects.batch_size(whole)
     part = subjects.write_solver(folder, net, batch_size=images // count, **options)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}",
-                "-m", "runner"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc-per-node={count}",
+        "-m",
+        "runner",
+    ]
 
     def candidate(command, solver, threads):
         command = [*command, "train", "-solver", solver]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         return lambda: seconds_a_step(run(command, env=environment).text)
 
-    candidates = {f"1 process, {count} threads": candidate(CAFFE, whole, count),
-                  f"{count} processes": candidate(torchrun, part, 1)}
-    return {"net": net, "images": images, "steps": steps, "width": width,
-            "seconds": alternate(candidates, rounds)}
+    candidates = {
+        f"1 process, {count} threads": candidate(CAFFE, whole, count),
+        f"{count} processes": candidate(torchrun, part, 1),
+    }
+    return {
+        "net": net,
+        "images": images,
+        "steps": steps,
+        "width": width,
+        "seconds": alternate(candidates, rounds),
+    }

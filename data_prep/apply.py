@@ -22,8 +22,8 @@ def apply_to_files(npz, paths, out):
     images = np.concatenate([read_images(path) for path in paths])
     result = np.empty((len(images), *IMAGE_SHAPE), np.float32)
     for start in range(0, len(images), CHUNK):
-        rows = preprocessing.apply(images[start:start + CHUNK])
-        result[start:start + CHUNK] = rows.reshape(-1, *IMAGE_SHAPE)
+        rows = preprocessing.apply(images[start : start + CHUNK])
+        result[start : start + CHUNK] = rows.reshape(-1, *IMAGE_SHAPE)
     _save(result, Path(out))
     return result.shape
 
@@ -44,10 +44,12 @@ def read_images(path):
     shape = array.shape
     if shape[-3:] == (_HEIGHT, _WIDTH, _CHANNELS) and array.ndim in (3, 4):
         array = np.moveaxis(array, -1, -3)
-    elif not (shape[-3:] == IMAGE_SHAPE and array.ndim in (3, 4)
-              or shape[1:] == (np.prod(IMAGE_SHAPE),)):
-        raise DataError(f"{path}: array of shape {shape}, expected "
-                        "(N, 3, 32, 32), (N, 32, 32, 3) or (N, 3072)")
+    elif not (
+        shape[-3:] == IMAGE_SHAPE and array.ndim in (3, 4) or shape[1:] == (np.prod(IMAGE_SHAPE),)
+    ):
+        raise DataError(
+            f"{path}: array of shape {shape}, expected (N, 3, 32, 32), (N, 32, 32, 3) or (N, 3072)"
+        )
     return array.reshape(-1, int(np.prod(IMAGE_SHAPE)))
 
 
@@ -65,12 +67,14 @@ def _read_picture(path):
     try:
         from PIL import Image
     except ImportError:
-        raise DataError(f"{path}: reading image files needs Pillow (pip install pillow); "
-                        ".npy arrays go without") from None
+        raise DataError(
+            f"{path}: reading image files needs Pillow (pip install pillow); .npy arrays go without"
+        ) from None
     with Image.open(path) as picture:
         if picture.size != (_WIDTH, _HEIGHT):
-            raise DataError(f"{path}: {picture.width}x{picture.height} pixels, "
-                            f"expected {_WIDTH}x{_HEIGHT}")
+            raise DataError(
+                f"{path}: {picture.width}x{picture.height} pixels, expected {_WIDTH}x{_HEIGHT}"
+            )
         return np.asarray(picture.convert("RGB"), np.float32)
 
 

@@ -19,8 +19,11 @@ def verify(folder):
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    problems = {name: problem for name, facts in progress(manifest["files"].items(), "files")
-                if (problem := _check_file(folder / name, facts))}
+    problems = {
+        name: problem
+        for name, facts in progress(manifest["files"].items(), "files")
+        if (problem := _check_file(folder / name, facts))
+    }
     lines = [f"{folder / name}: {problem}" for name, problem in problems.items()]
     for name, facts in progress(manifest["databases"].items(), "records"):
         if f"{name}/data.mdb" in problems:
@@ -55,6 +58,8 @@ def _check_records(path, facts):
     if count != facts["records"]:
         return f"{count} records, the manifest says {facts['records']}"
     if digest.hexdigest() != facts["records_sha256"]:
-        return (f"the records have SHA-256 {digest.hexdigest()}, "
-                f"the manifest says {facts['records_sha256']}")
+        return (
+            f"the records have SHA-256 {digest.hexdigest()}, "
+            f"the manifest says {facts['records_sha256']}"
+        )
     return None

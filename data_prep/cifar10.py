@@ -37,10 +37,22 @@ class Distribution:
         return [f"data_batch_{n}{self.suffix}" for n in range(1, 6)] + [f"test_batch{self.suffix}"]
 
 
-PYTHON = Distribution("python", "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a",
-                      "cifar-10-batches-py", "", "batches.meta")
-BINARY = Distribution("binary", "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530",
-                      "cifar-10-batches-bin", ".bin", "batches.meta.txt")
+PYTHON = Distribution(
+    "python",
+    "cifar-10-python.tar.gz",
+    "c58f30108f718f92721af3b95e74349a",
+    "cifar-10-batches-py",
+    "",
+    "batches.meta",
+)
+BINARY = Distribution(
+    "binary",
+    "cifar-10-binary.tar.gz",
+    "c32a1d4ab5d03f1284b67883e8d87530",
+    "cifar-10-batches-bin",
+    ".bin",
+    "batches.meta.txt",
+)
 DISTRIBUTIONS = (PYTHON, BINARY)
 
 
@@ -53,9 +65,13 @@ def read_cifar10(source):
     try:
         path = locate(Path(source))
         if path is None:
-            raise DataError(f"{source}: no CIFAR-10 there (looked for "
-                            + ", ".join(kind.folder for kind in DISTRIBUTIONS) + " and "
-                            + ", ".join(kind.archive for kind in DISTRIBUTIONS) + ")")
+            raise DataError(
+                f"{source}: no CIFAR-10 there (looked for "
+                + ", ".join(kind.folder for kind in DISTRIBUTIONS)
+                + " and "
+                + ", ".join(kind.archive for kind in DISTRIBUTIONS)
+                + ")"
+            )
         files, facts = _unpacked(path) if path.is_dir() else _archived(path)
     except OSError as error:
         raise DataError(f"{error.filename or source}: {error.strerror or error}") from None
@@ -73,7 +89,8 @@ def read_cifar10(source):
         "cifar10",
         np.concatenate([images for images, _ in train]),
         np.concatenate([labels for _, labels in train]),
-        test_images, test_labels,
+        test_images,
+        test_labels,
         _label_names(files.get(kind.meta), kind, path),
         {"form": kind.form, "name": path.name, **facts},
     )
@@ -109,8 +126,10 @@ def _archived(path):
                 if not (member.isfile() and name in _wanted()):
                     continue
                 if member.size > LARGEST_FILE:
-                    raise DataError(f"{path}: {name} has {member.size} bytes, a batch has less "
-                                    f"than {LARGEST_FILE}")
+                    raise DataError(
+                        f"{path}: {name} has {member.size} bytes, a batch has less "
+                        f"than {LARGEST_FILE}"
+                    )
                 files[name] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path}: not a whole tar archive: {error}") from None
@@ -122,19 +141,23 @@ def _python_batch(data, name):
     batch = read_batch(data, name)
     images, labels = batch.get("data"), batch.get("labels")
     if not isinstance(images, np.ndarray) or labels is None:
-        raise DataError(f"{name}: has {', '.join(map(str, batch)) or 'nothing'}; "
-                        "a CIFAR-10 batch has an array 'data' and a list 'labels'")
+        raise DataError(
+            f"{name}: has {', '.join(map(str, batch)) or 'nothing'}; "
+            "a CIFAR-10 batch has an array 'data' and a list 'labels'"
+        )
     if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != IMAGE_BYTES:
-        raise DataError(f"{name}: data is {images.dtype} {images.shape}, "
-                        f"expected uint8 (N, {IMAGE_BYTES})")
+        raise DataError(
+            f"{name}: data is {images.dtype} {images.shape}, expected uint8 (N, {IMAGE_BYTES})"
+        )
     return images, _labels(labels, len(images), name)
 
 
 def _binary_batch(data, name):
     size = 1 + IMAGE_BYTES
     if len(data) % size:
-        raise DataError(f"{name}: {len(data)} bytes is no multiple of {size}, "
-                        "one label and one image")
+        raise DataError(
+            f"{name}: {len(data)} bytes is no multiple of {size}, one label and one image"
+        )
     rows = np.frombuffer(data, np.uint8).reshape(-1, size)
     return rows[:, 1:], _labels(rows[:, 0], len(rows), name)
 
@@ -149,8 +172,9 @@ def _labels(labels, count, name):
     if len(labels) != count:
         raise DataError(f"{name}: {len(labels)} labels for {count} images")
     if count and not 0 <= labels.min() <= labels.max() < CLASSES:
-        raise DataError(f"{name}: labels from {labels.min()} to {labels.max()}, "
-                        f"expected 0 to {CLASSES - 1}")
+        raise DataError(
+            f"{name}: labels from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}"
+        )
     return labels.astype(np.uint8)
 
 
@@ -160,8 +184,10 @@ def _label_names(data, kind, path):
     name = f"{path}/{kind.meta}"
     try:
         if kind is PYTHON:
-            found = [text.decode("ascii") if isinstance(text, bytes) else str(text)
-                     for text in read_batch(data, name)["label_names"]]
+            found = [
+                text.decode("ascii") if isinstance(text, bytes) else str(text)
+                for text in read_batch(data, name)["label_names"]
+            ]
         else:
             found = data.decode("ascii").split()
     except (KeyError, TypeError, UnicodeDecodeError):

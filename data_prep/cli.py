@@ -50,23 +50,32 @@ def _cifar10(arguments):
     from data_prep.cifar10 import read_cifar10
     from data_prep.source import find_or_download
 
-    return _build(arguments, "cifar10", _options(arguments),
-                  lambda: read_cifar10(arguments.source or find_or_download()))
+    return _build(
+        arguments,
+        "cifar10",
+        _options(arguments),
+        lambda: read_cifar10(arguments.source or find_or_download()),
+    )
 
 
 def _synthetic(arguments):
     from data_prep.synthetic import make_synthetic
 
-    return _build(arguments, "synthetic", _options(arguments),
-                  lambda: make_synthetic(arguments.limit))
+    return _build(
+        arguments, "synthetic", _options(arguments), lambda: make_synthetic(arguments.limit)
+    )
 
 
 def _mnist(arguments):
     from data_prep.mnist import find_or_download, read_mnist
     from data_prep.pipeline import Options
 
-    return _build(arguments, "mnist", Options(0, None, None, arguments.seed, arguments.limit),
-                  lambda: read_mnist(arguments.source or find_or_download()))
+    return _build(
+        arguments,
+        "mnist",
+        Options(0, None, None, arguments.seed, arguments.limit),
+        lambda: read_mnist(arguments.source or find_or_download()),
+    )
 
 
 def _options(arguments):
@@ -97,9 +106,11 @@ def _build(arguments, name, options, load):
     out = arguments.out or _folder(name, options)
     manifest, fresh = build(name, load, options, out, arguments.force)
     train, test = manifest["databases"].values()
-    what = (f"{train['records']:,} training and {test['records']:,} test records of "
-            f"{'x'.join(map(str, train['shape']))} from {manifest['source']['form']} "
-            f"{manifest['source'].get('name', 'images')}")
+    what = (
+        f"{train['records']:,} training and {test['records']:,} test records of "
+        f"{'x'.join(map(str, train['shape']))} from {manifest['source']['form']} "
+        f"{manifest['source'].get('name', 'images')}"
+    )
     if fresh:
         print(f"{out}: {what}, in {time.monotonic() - start:.0f} s")
         if note := manifest["source"].get("note"):
@@ -119,8 +130,10 @@ def _verify(arguments):
     if not problems:
         manifest = read_manifest(arguments.folder)
         records = sum(facts["records"] for facts in manifest["databases"].values())
-        print(f"{arguments.folder}: {manifest['dataset']}, {len(manifest['files'])} files and "
-              f"{records:,} records as written")
+        print(
+            f"{arguments.folder}: {manifest['dataset']}, {len(manifest['files'])} files and "
+            f"{records:,} records as written"
+        )
     return 1 if problems else 0
 
 
@@ -138,27 +151,37 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser():
-    parser = _Parser(prog="python -m data_prep", epilog=EPILOG,
-                     description="CIFAR-10, whitened or raw, and MNIST to LMDBs for Caffe.",
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog="python -m data_prep",
+        epilog=EPILOG,
+        description="CIFAR-10, whitened or raw, and MNIST to LMDBs for Caffe.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(metavar="command", required=True)
 
     cifar10 = commands.add_parser("cifar10", help="prepare CIFAR-10")
-    cifar10.add_argument("--source", metavar="DIR_OR_ARCHIVE",
-                         help="official Python or binary distribution, packed or unpacked "
-                              "(default: in data/, else downloaded)")
+    cifar10.add_argument(
+        "--source",
+        metavar="DIR_OR_ARCHIVE",
+        help="official Python or binary distribution, packed or unpacked "
+        "(default: in data/, else downloaded)",
+    )
     cifar10.set_defaults(run=_cifar10)
     synthetic = commands.add_parser(
-        "synthetic", help="the same from drawn images, without any source")
+        "synthetic", help="the same from drawn images, without any source"
+    )
     synthetic.set_defaults(run=_synthetic)
     for command in (cifar10, synthetic):
         _add_pixels(command.add_argument)
         _add_records(command.add_argument, 0)
 
     mnist = commands.add_parser("mnist", help="MNIST's pixels as Caffe's examples have them")
-    mnist.add_argument("--source", metavar="DIR",
-                       help="the four idx files, gzipped or not (default: data/mnist-idx, "
-                            "downloaded where they are not there)")
+    mnist.add_argument(
+        "--source",
+        metavar="DIR",
+        help="the four idx files, gzipped or not (default: data/mnist-idx, "
+        "downloaded where they are not there)",
+    )
     mnist.set_defaults(run=_mnist)
     _add_records(mnist.add_argument, None)
 
@@ -169,17 +192,29 @@ def _parser():
     apply = commands.add_parser("apply", help="GCN and ZCA of new images")
     apply.add_argument("npz", metavar="preprocessing.npz")
     apply.add_argument("images", nargs="+", metavar="IMAGE", help="32x32 image or .npy array")
-    apply.add_argument("-o", "--output", default="whitened.npy", metavar="OUT.npy",
-                       help="(N, 3, 32, 32) float32 (default %(default)s)")
+    apply.add_argument(
+        "-o",
+        "--output",
+        default="whitened.npy",
+        metavar="OUT.npy",
+        help="(N, 3, 32, 32) float32 (default %(default)s)",
+    )
     apply.set_defaults(run=_apply)
     return parser
 
 
 def _add_pixels(add):
-    add("--raw", action="store_true",
-        help="pixels of one byte, as they are: no GCN, no ZCA, and no zeros without --pad")
-    add("--pad", type=_pad, metavar="P",
-        help="zeros around each image, for random crops (default 5, with --raw 0)")
+    add(
+        "--raw",
+        action="store_true",
+        help="pixels of one byte, as they are: no GCN, no ZCA, and no zeros without --pad",
+    )
+    add(
+        "--pad",
+        type=_pad,
+        metavar="P",
+        help="zeros around each image, for random crops (default 5, with --raw 0)",
+    )
     add("--scale", type=_positive, metavar="S", help="GCN's scale (default 55)")
     add("--zca-bias", type=_positive, metavar="E", help="added to the eigenvalues (default 0.1)")
     add("--no-zca", action="store_true", help="GCN alone")
@@ -187,9 +222,14 @@ def _add_pixels(add):
 
 def _add_records(add, seed):
     add("--limit", type=_count, metavar="N", help="only the first N images of each part")
-    add("--seed", type=_seed, default=seed, metavar="K",
+    add(
+        "--seed",
+        type=_seed,
+        default=seed,
+        metavar="K",
         help="of the shuffle of the training records; none: order of the files "
-             f"(default {'none' if seed is None else seed})")
+        f"(default {'none' if seed is None else seed})",
+    )
     add("--out", metavar="DIR", help="folder to make (default: in data/, by name and form)")
     add("--force", action="store_true", help="replace a finished folder")
 
@@ -238,8 +278,9 @@ class _StopSignals:
     def __enter__(self):
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.getsignal(number) for number in numbers}
-        self._before = {number: handler for number, handler in before.items()
-                        if handler is not signal.SIG_IGN}
+        self._before = {
+            number: handler for number, handler in before.items() if handler is not signal.SIG_IGN
+        }
         for number in self._before:
             signal.signal(number, self._stop)
 

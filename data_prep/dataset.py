@@ -39,27 +39,36 @@ class Dataset:
         values = prod(self.image_shape)
         for part, images, labels in self.parts():
             if images.dtype != np.uint8 or images.shape != (len(labels), values):
-                raise DataError(f"{part} images: {images.dtype} {images.shape}, "
-                                f"expected uint8 ({len(labels)}, {values})")
+                raise DataError(
+                    f"{part} images: {images.dtype} {images.shape}, "
+                    f"expected uint8 ({len(labels)}, {values})"
+                )
             if not len(labels):
                 raise DataError(f"there are no {part} images")
             if labels.dtype != np.uint8 or labels.max() >= CLASSES:
-                raise DataError(f"{part} labels: {labels.dtype} up to {labels.max()}, "
-                                f"expected uint8 in 0..{CLASSES - 1}")
+                raise DataError(
+                    f"{part} labels: {labels.dtype} up to {labels.max()}, "
+                    f"expected uint8 in 0..{CLASSES - 1}"
+                )
         if len(self.label_names) != CLASSES:
             raise DataError(f"{len(self.label_names)} label names for {CLASSES} classes")
 
     def parts(self):
         """[(name, images, labels)] of the training and the test part."""
-        return [("training", self.train_images, self.train_labels),
-                ("test", self.test_images, self.test_labels)]
+        return [
+            ("training", self.train_images, self.train_labels),
+            ("test", self.test_images, self.test_labels),
+        ]
 
     def first(self, limit):
         """The first `limit` images of each part (all of them if limit is None)."""
-        return replace(self, train_images=self.train_images[:limit],
-                       train_labels=self.train_labels[:limit],
-                       test_images=self.test_images[:limit],
-                       test_labels=self.test_labels[:limit])
+        return replace(
+            self,
+            train_images=self.train_images[:limit],
+            train_labels=self.train_labels[:limit],
+            test_images=self.test_images[:limit],
+            test_labels=self.test_labels[:limit],
+        )
 
     def digest(self):
         """SHA-256 of all pixels and labels, in order: the same whatever the source's form."""

@@ -34,12 +34,20 @@ def read_manifest(folder):
 def write_manifest(folder, manifest):
     """Add size and SHA-256 of every file in the folder to manifest, and write it there."""
     folder = Path(folder)
-    files = sorted(path for path in folder.rglob("*")
-                   if path.is_file() and path.name not in UNSTABLE)
-    manifest = {"format": FORMAT, **manifest,
-                "files": {path.relative_to(folder).as_posix():
-                          {"bytes": path.stat().st_size, "sha256": file_digest(path, "sha256")}
-                          for path in files}}
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name not in UNSTABLE
+    )
+    manifest = {
+        "format": FORMAT,
+        **manifest,
+        "files": {
+            path.relative_to(folder).as_posix(): {
+                "bytes": path.stat().st_size,
+                "sha256": file_digest(path, "sha256"),
+            }
+            for path in files
+        },
+    }
     text = json.dumps(manifest, indent=2) + "\n"
     (folder / NAME).write_text(text, encoding="utf-8")
     return manifest

@@ -42,10 +42,19 @@ def read_mnist(folder):
     Raises DataError, naming the file, if one is missing or damaged.
     """
     train_images, train_labels, test_images, test_labels = (
-        _read(Path(folder), name) for name in FILES)
+        _read(Path(folder), name) for name in FILES
+    )
     return Dataset(
-        "mnist", train_images, train_labels, test_images, test_labels,
-        tuple("0123456789"), {"form": "idx", "name": "MNIST"}, IMAGE, "mnist")
+        "mnist",
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        tuple("0123456789"),
+        {"form": "idx", "name": "MNIST"},
+        IMAGE,
+        "mnist",
+    )
 
 
 def _locate(folder, name):
@@ -69,8 +78,10 @@ def _read(folder, name):
         raise DataError(f"{path}: images of {'x'.join(map(str, found))}, expected 28x28")
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * (len(shape) + 1))
     if values.size != count * int(np.prod(shape)):
-        raise DataError(f"{path}: {values.size} values, its {count} items of "
-                        f"{'x'.join(map(str, shape)) or 'one byte'} have another number")
+        raise DataError(
+            f"{path}: {values.size} values, its {count} items of "
+            f"{'x'.join(map(str, shape)) or 'one byte'} have another number"
+        )
     return values.reshape(count, -1) if shape else values
 
 

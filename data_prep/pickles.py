@@ -26,8 +26,10 @@ def read_batch(data, name):
         batch = _BatchUnpickler(io.BytesIO(data), encoding="bytes").load()
         if not isinstance(batch, dict):
             raise pickle.UnpicklingError(f"holds a {type(batch).__name__}, not a dict")
-        return {_text(key): value.array() if isinstance(value, _Array) else value
-                for key, value in batch.items()}
+        return {
+            _text(key): value.array() if isinstance(value, _Array) else value
+            for key, value in batch.items()
+        }
     except Exception as error:  # a damaged pickle can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{name}: not a CIFAR-10 batch: {reason}") from None
@@ -39,7 +41,8 @@ class _BatchUnpickler(pickle.Unpickler):
             return _ADMITTED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"the pickle asks for {module}.{name}, which no batch file needs") from None
+                f"the pickle asks for {module}.{name}, which no batch file needs"
+            ) from None
 
 
 class _Type:
@@ -107,6 +110,8 @@ _ADMITTED = {
 } | {
     (f"numpy.{core}.{module}", name): stand_in
     for core in ("core", "_core")  # NumPy 1 and 2
-    for module, name, stand_in in (("multiarray", "_reconstruct", _reconstruct),
-                                   ("numeric", "_frombuffer", _from_buffer))
+    for module, name, stand_in in (
+        ("multiarray", "_reconstruct", _reconstruct),
+        ("numeric", "_frombuffer", _from_buffer),
+    )
 }

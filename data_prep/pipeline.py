@@ -61,8 +61,10 @@ def build(name, load, options, out, force=False):
             except (OSError, lmdb.Error) as error:
                 # LMDB calls a write that a full disk cuts short an input/output error.
                 free = shutil.disk_usage(folder).free >> 20
-                raise DataError(f"{out}: {getattr(error, 'strerror', None) or error}, with "
-                                f"{free} MiB free on its disk; nothing was written") from None
+                raise DataError(
+                    f"{out}: {getattr(error, 'strerror', None) or error}, with "
+                    f"{free} MiB free on its disk; nothing was written"
+                ) from None
     except OSError as error:
         raise DataError(f"{error.filename or out}: {error.strerror}") from None
 
@@ -73,20 +75,26 @@ def _finished(out, force):
     try:
         manifest = read_manifest(out)
     except DataError:
-        raise DataError(f"{out}: is there and was not made by data_prep; "
-                        "give another --out") from None
+        raise DataError(
+            f"{out}: is there and was not made by data_prep; give another --out"
+        ) from None
     return None if force else manifest
 
 
 def _require_same(out, old, name, options):
-    there, asked = {"dataset": old["dataset"], **old["options"]}, {"dataset": name,
-                                                                   **asdict(options)}
+    there, asked = (
+        {"dataset": old["dataset"], **old["options"]},
+        {"dataset": name, **asdict(options)},
+    )
     differing = [key for key in asked if there.get(key) != asked[key]]
     if differing:
-        raise DataError(f"{out}: finished with "
-                        + ", ".join(f"{key} {there.get(key)}" for key in differing)
-                        + ", asked for " + ", ".join(f"{key} {asked[key]}" for key in differing)
-                        + "; --force replaces it")
+        raise DataError(
+            f"{out}: finished with "
+            + ", ".join(f"{key} {there.get(key)}" for key in differing)
+            + ", asked for "
+            + ", ".join(f"{key} {asked[key]}" for key in differing)
+            + "; --force replaces it"
+        )
 
 
 def _require_space(out, dataset, options):
@@ -95,8 +103,9 @@ def _require_space(out, dataset, options):
     need = images * (size + 4096) + (80 << 20)  # records in whole pages, npz
     free = shutil.disk_usage(out.resolve().parent).free
     if free < need:
-        raise DataError(f"{out}: needs about {need / 1e9:.2g} GB, its disk has "
-                        f"{free / 1e9:.2g} GB free")
+        raise DataError(
+            f"{out}: needs about {need / 1e9:.2g} GB, its disk has {free / 1e9:.2g} GB free"
+        )
 
 
 def _fill(folder, dataset, options):
@@ -107,31 +116,40 @@ def _fill(folder, dataset, options):
         order = np.random.RandomState(options.seed).permutation(count)
     prepare = _pixels
     if options.scale is not None:
-        preprocessing = Preprocessing.fit(dataset.train_images, options.scale,
-                                          options.zca_bias is not None, options.zca_bias)
-        preprocessing.save(folder / NPZ, pad=options.pad, train_order=order.astype(np.int32),
-                           label_names=np.array(dataset.label_names))
+        preprocessing = Preprocessing.fit(
+            dataset.train_images, options.scale, options.zca_bias is not None, options.zca_bias
+        )
+        preprocessing.save(
+            folder / NPZ,
+            pad=options.pad,
+            train_order=order.astype(np.int32),
+            label_names=np.array(dataset.label_names),
+        )
         prepare = preprocessing.apply
 
     mean = _Mean()
     form = prepare, dataset.image_shape, options.pad
     train = _Records(dataset.train_images, dataset.train_labels, order, *form)
-    test = _Records(dataset.test_images, dataset.test_labels,
-                    np.arange(len(dataset.test_labels)), *form)
+    test = _Records(
+        dataset.test_images, dataset.test_labels, np.arange(len(dataset.test_labels)), *form
+    )
     train_lmdb, test_lmdb = f"{dataset.lmdb}_train_lmdb", f"{dataset.lmdb}_test_lmdb"
     databases = {
         train_lmdb: train.write(folder / train_lmdb, "training", mean.add),
         test_lmdb: test.write(folder / test_lmdb, "test"),
     }
     schema.write_binary(_mean_blob(mean.value()), folder / MEAN)
-    return write_manifest(folder, {
-        "dataset": dataset.name,
-        "options": asdict(options),
-        "source": {**dataset.source, "images_sha256": dataset.digest()},
-        "label_names": list(dataset.label_names),
-        "databases": databases,
-        "versions": _versions(),
-    })
+    return write_manifest(
+        folder,
+        {
+            "dataset": dataset.name,
+            "options": asdict(options),
+            "source": {**dataset.source, "images_sha256": dataset.digest()},
+            "label_names": list(dataset.label_names),
+            "databases": databases,
+            "versions": _versions(),
+        },
+    )
 
 
 def _pixels(images):
@@ -151,9 +169,12 @@ class _Records:
     def write(self, folder, what, seen=lambda images: None):
         """Write the LMDB, showing every chunk of stored images to `seen`; its manifest entry."""
         count, digest = write_lmdb(folder, self._chunks(what, seen))
-        return {"records": count, "shape": _padded(self.shape, self.pad),
-                "records_of_label": np.bincount(self.labels, minlength=CLASSES).tolist(),
-                "records_sha256": digest}
+        return {
+            "records": count,
+            "shape": _padded(self.shape, self.pad),
+            "records_of_label": np.bincount(self.labels, minlength=CLASSES).tolist(),
+            "records_sha256": digest,
+        }
 
     def _chunks(self, what, seen):
         border = (0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad)
@@ -187,12 +208,17 @@ class _Mean:
 def _mean_blob(mean):
     """(C, H, W) as the BlobProto of Caffe's compute_image_mean: legacy dimensions, num 1."""
     channels, height, width = mean.shape
-    return schema.caffe_pb.BlobProto(num=1, channels=channels, height=height, width=width,
-                                     data=mean.ravel().tolist())
+    return schema.caffe_pb.BlobProto(
+        num=1, channels=channels, height=height, width=width, data=mean.ravel().tolist()
+    )
 
 
 def _versions():
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    return {"python": platform.python_version(), "numpy": np.__version__,
-            "blas": f"{blas.get('name')} {blas.get('version')}",
-            "lmdb": lmdb.__version__, "protobuf": google.protobuf.__version__}
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": f"{blas.get('name')} {blas.get('version')}",
+        "lmdb": lmdb.__version__,
+        "protobuf": google.protobuf.__version__,
+    }

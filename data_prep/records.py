@@ -23,8 +23,9 @@ def encode_datums(images, labels):
     filling messages.
     """
     count, *shape = images.shape
-    header = b"".join(bytes([number << 3]) + _varint(value)
-                      for number, value in enumerate(shape, start=1))
+    header = b"".join(
+        bytes([number << 3]) + _varint(value) for number, value in enumerate(shape, start=1)
+    )
     label_tag = bytes([5 << 3])
     labels = np.asarray(labels).tolist()
     if images.dtype == np.uint8:
@@ -101,6 +102,9 @@ def _put(env, items):
 
 def read_lmdb(folder):
     """Yield (key, value) of every record in key order, as bytes. Raises lmdb.Error."""
-    with (lmdb.open(str(folder), readonly=True, lock=False, create=False) as env,
-          env.begin() as transaction, transaction.cursor() as cursor):
+    with (
+        lmdb.open(str(folder), readonly=True, lock=False, create=False) as env,
+        env.begin() as transaction,
+        transaction.cursor() as cursor,
+    ):
         yield from cursor

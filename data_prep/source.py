@@ -29,8 +29,10 @@ def find_or_download(folder="data"):
         official = next(kind.md5 for kind in DISTRIBUTIONS if kind.archive == path.name)
         found = file_digest(path, "md5")
         if found != official:
-            raise DataError(f"{path}: its MD5 is {found}, the official one {official}; "
-                            f"remove it, or name it with --source to use it all the same")
+            raise DataError(
+                f"{path}: its MD5 is {found}, the official one {official}; "
+                f"remove it, or name it with --source to use it all the same"
+            )
     return path
 
 
@@ -53,8 +55,9 @@ def download(url, md5, path, timeout=20):
                     digest.update(block)
                     bar.update(len(block))
         if digest.hexdigest() != md5:
-            raise NoDataError(f"{url} answered with other bytes (MD5 {digest.hexdigest()}); "
-                              + remedy)
+            raise NoDataError(
+                f"{url} answered with other bytes (MD5 {digest.hexdigest()}); " + remedy
+            )
         os.replace(part, path)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):

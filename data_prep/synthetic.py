@@ -24,11 +24,12 @@ def make_synthetic(limit=None):
 
     It is always the same one: every 500 images have a random stream of their own.
     """
-    train, test = (_part(number, count if limit is None else min(limit, count), what)
-                   for number, (count, what) in enumerate(zip(OFFICIAL_COUNTS,
-                                                              ("drawing training images",
-                                                               "drawing test images"),
-                                                              strict=True)))
+    train, test = (
+        _part(number, count if limit is None else min(limit, count), what)
+        for number, (count, what) in enumerate(
+            zip(OFFICIAL_COUNTS, ("drawing training images", "drawing test images"), strict=True)
+        )
+    )
     return Dataset("synthetic", *train, *test, NAMES, {"form": "synthetic", "note": NOTE})
 
 

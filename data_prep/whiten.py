@@ -57,10 +57,14 @@ class ZCA:
         their covariance is singular: bias must be positive, else DataError.
         """
         if not bias > 0:
-            raise DataError(f"ZCA bias {bias}: must be positive, for the covariance of "
-                            "contrast-normalized images is singular")
-        mean = sum(rows(part).sum(axis=0, dtype=np.float64)
-                   for part in slices(count, CHUNK, "mean")) / count
+            raise DataError(
+                f"ZCA bias {bias}: must be positive, for the covariance of "
+                "contrast-normalized images is singular"
+            )
+        mean = (
+            sum(rows(part).sum(axis=0, dtype=np.float64) for part in slices(count, CHUNK, "mean"))
+            / count
+        )
         covariance = np.zeros((len(mean), len(mean)))
         for part in slices(count, CHUNK, "covariance"):
             centred = rows(part) - mean
@@ -70,10 +74,13 @@ class ZCA:
             eigenvalues, vectors = np.linalg.eigh(covariance)
         eigenvalues = np.maximum(eigenvalues, 0)  # rounding takes zeros a little below
         roots = np.sqrt(eigenvalues + bias)
-        return cls(mean.astype(np.float32),
-                   ((vectors / roots) @ vectors.T).astype(np.float32),
-                   ((vectors * roots) @ vectors.T).astype(np.float32),
-                   eigenvalues, float(bias))
+        return cls(
+            mean.astype(np.float32),
+            ((vectors / roots) @ vectors.T).astype(np.float32),
+            ((vectors * roots) @ vectors.T).astype(np.float32),
+            eigenvalues,
+            float(bias),
+        )
 
     def apply(self, rows):
         """Whiten (N, D) float32 rows."""
@@ -98,8 +105,7 @@ class Preprocessing:
         plain = cls(float(scale), None)
         if not zca:
             return plain
-        return cls(float(scale), ZCA.fit(lambda part: plain.apply(images[part]),
-                                         len(images), bias))
+        return cls(float(scale), ZCA.fit(lambda part: plain.apply(images[part]), len(images), bias))
 
     def apply(self, images):
         """(N, 3072) images, 0..255, to (N, 3072) float32; whitened where there is a ZCA."""
@@ -108,12 +114,21 @@ class Preprocessing:
 
     def save(self, file, **more):
         """Write all constants, and the arrays in `more`, as .npz to a path or open file."""
-        arrays = {"gcn_scale": self.scale, "gcn_min_norm": self.min_norm,
-                  "image_shape": IMAGE_SHAPE, "channel_order": "RGB", "layout": "CHW"}
+        arrays = {
+            "gcn_scale": self.scale,
+            "gcn_min_norm": self.min_norm,
+            "image_shape": IMAGE_SHAPE,
+            "channel_order": "RGB",
+            "layout": "CHW",
+        }
         if self.zca is not None:
-            arrays |= {"mean": self.zca.mean, "zca": self.zca.matrix,
-                       "zca_inverse": self.zca.inverse, "zca_bias": self.zca.bias,
-                       "eigenvalues": self.zca.eigenvalues}
+            arrays |= {
+                "mean": self.zca.mean,
+                "zca": self.zca.matrix,
+                "zca_inverse": self.zca.inverse,
+                "zca_bias": self.zca.bias,
+                "eigenvalues": self.zca.eigenvalues,
+            }
         np.savez(file, **arrays, **more)
 
     @classmethod
@@ -124,15 +139,28 @@ class Preprocessing:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
                 zca = None
                 if "zca" in data:
-                    zca = ZCA(data["mean"], data["zca"], data["zca_inverse"],
-                              data["eigenvalues"], float(data["zca_bias"]))
+                    zca = ZCA(
+                        data["mean"],
+                        data["zca"],
+                        data["zca_inverse"],
+                        data["eigenvalues"],
+                        float(data["zca_bias"]),
+                    )
                 loaded = cls(float(data["gcn_scale"]), zca, float(data["gcn_min_norm"]))
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}") from None
-        except (KeyError, ValueError, TypeError, EOFError, AttributeError,
-                zipfile.BadZipFile) as error:
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            EOFError,
+            AttributeError,
+            zipfile.BadZipFile,
+        ) as error:
             raise DataError(f"{path}: not a preprocessing.npz: {error}") from None
         if zca is not None and zca.matrix.shape != (IMAGE_BYTES, IMAGE_BYTES):
-            raise DataError(f"{path}: its ZCA matrix is {zca.matrix.shape}, images of "
-                            f"{'x'.join(map(str, IMAGE_SHAPE))} need {IMAGE_BYTES} squared")
+            raise DataError(
+                f"{path}: its ZCA matrix is {zca.matrix.shape}, images of "
+                f"{'x'.join(map(str, IMAGE_SHAPE))} need {IMAGE_BYTES} squared"
+            )
         return loaded

@@ -1,6 +1,6 @@
 """netgen: Caffe nets as data. See `python -m netgen --help`.
 
-    from netgen import NetSpec, layers as L, params as P
+from netgen import NetSpec, layers as L, params as P
 """
 
 _BUILDER = ("NetSpec", "assign_proto", "layers", "params", "to_proto")

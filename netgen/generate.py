@@ -23,12 +23,14 @@ def bundled():
 def main(argv):
     """Rewrite the files under the current folder, or with --check name the stale ones."""
     parser = argparse.ArgumentParser(prog="python -m netgen generate", description=main.__doc__)
-    parser.add_argument("--check", action="store_true",
-                        help="write nothing; status 1 where a file differs")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; status 1 where a file differs"
+    )
     check = parser.parse_args(argv).check
     texts = {Path(path): render.render(command).encode() for path, command in bundled().items()}
-    stale = [path for path, text in texts.items()
-             if not path.is_file() or path.read_bytes() != text]
+    stale = [
+        path for path, text in texts.items() if not path.is_file() or path.read_bytes() != text
+    ]
     if check and stale:
         raise CaffeError(f"stale: {' '.join(map(str, stale))} (run: python -m netgen generate)")
     for path in stale:

@@ -18,8 +18,11 @@ def render(argv):
 
 def text(args):
     """The prototxt that parsed arguments ask for, its command as first line."""
-    chosen = {key: value for key, value in vars(args).items()
-              if key not in ("name", "command", "deploy", "output") and value is not None}
+    chosen = {
+        key: value
+        for key, value in vars(args).items()
+        if key not in ("name", "command", "deploy", "output") and value is not None
+    }
     if args.command == "solver":
         message = solvers.build(args.name, solvers.SolverOptions(**chosen))
     else:
@@ -52,7 +55,8 @@ def parse(argv):
 
 def _parser(command, name_help, **texts):
     parser = argparse.ArgumentParser(
-        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **texts)
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
+    )
     parser.set_defaults(command=command)
     parser.add_argument("name", metavar="NET", help=name_help)
     parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")
@@ -62,34 +66,40 @@ def _parser(command, name_help, **texts):
 def _net_parser():
     known = "\n".join(f"  {name:12} {summary}" for name, (summary, _) in nets.NETS.items())
     parser = _parser(
-        None, "one of the nets below", prog="python -m netgen",
+        None,
+        "one of the nets below",
+        prog="python -m netgen",
         usage="%(prog)s NET [options]\n"
-              "       %(prog)s solver NET [options]\n"
-              "       %(prog)s describe NET.prototxt [--json]\n"
-              "       %(prog)s generate [--check]\n"
-              "       %(prog)s tpm NET.prototxt SNAPSHOT... [options]\n"
-              "       %(prog)s plan TPM.json [options]\n"
-              "       %(prog)s split NET.prototxt --plan PLAN.json [options]\n"
-              "       %(prog)s transfer NET.prototxt WEIGHTS.caffemodel --plan PLAN.json [options]",
+        "       %(prog)s solver NET [options]\n"
+        "       %(prog)s describe NET.prototxt [--json]\n"
+        "       %(prog)s generate [--check]\n"
+        "       %(prog)s tpm NET.prototxt SNAPSHOT... [options]\n"
+        "       %(prog)s plan TPM.json [options]\n"
+        "       %(prog)s split NET.prototxt --plan PLAN.json [options]\n"
+        "       %(prog)s transfer NET.prototxt WEIGHTS.caffemodel --plan PLAN.json [options]",
         description="Write a bundled net as prototxt: train and test net in one file.\n"
-                    "solver writes its solver, describe prints a table of any net,\n"
-                    "generate rewrites prototxt/ and solvers/ (--check: only compares),\n"
-                    "tpm measures how straight the kernels of a training travel,\n"
-                    "plan chooses layers to split and their fast and slow kernels,\n"
-                    "split writes the net grown by a plan, transfer its weights.",
+        "solver writes its solver, describe prints a table of any net,\n"
+        "generate rewrites prototxt/ and solvers/ (--check: only compares),\n"
+        "tpm measures how straight the kernels of a training travel,\n"
+        "plan chooses layers to split and their fast and slow kernels,\n"
+        "split writes the net grown by a plan, transfer its weights.",
         epilog=f"nets:\n{known}\n\n"
-               "examples:\n"
-               "  python -m netgen baseline --width 0.25 -o narrow.prototxt\n"
-               "  python -m netgen solver baseline --net narrow.prototxt --epochs 20\n"
-               "  python -m netgen describe narrow.prototxt\n")
+        "examples:\n"
+        "  python -m netgen baseline --width 0.25 -o narrow.prototxt\n"
+        "  python -m netgen solver baseline --net narrow.prototxt --epochs 20\n"
+        "  python -m netgen describe narrow.prototxt\n",
+    )
     add = parser.add_argument
     add("--deploy", action="store_true", help="the net for use: an Input layer, Softmax at the end")
     add("--width", type=float, metavar="W", help="factor on all channels but the classes (1)")
     add("--batch-size", type=int, metavar="N", help="the published training's; 1 with --deploy")
     add("--test-batch-size", type=int, metavar="N", help="100; should divide the test set")
     add("--data", metavar="DIR", help="folder of the LMDBs (data/...)")
-    add("--weight-filler", metavar="|".join(nets.WEIGHT_FILLERS),
-        help="of nets without a gaussian of their own")
+    add(
+        "--weight-filler",
+        metavar="|".join(nets.WEIGHT_FILLERS),
+        help="of nets without a gaussian of their own",
+    )
     add("--input-dropout", type=float, metavar="R", help="All-CNN: ratio on the image (0.2)")
     add("--dropout", type=float, metavar="R", help="All-CNN: ratio inside the net (0.5)")
     return parser
@@ -97,10 +107,13 @@ def _net_parser():
 
 def _solver_parser():
     parser = _parser(
-        "solver", ", ".join(nets.NETS), prog="python -m netgen solver",
+        "solver",
+        ", ".join(nets.NETS),
+        prog="python -m netgen solver",
         description="Write the solver of a bundled net, with the schedule it was published with.\n"
-                    "Drops of the rate keep their place in any length of training. In brackets\n"
-                    "what All-CNN has.")
+        "Drops of the rate keep their place in any length of training. In brackets\n"
+        "what All-CNN has.",
+    )
     add = parser.add_argument
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=float, metavar="N", help="(350)")

@@ -10,8 +10,14 @@ from netgen.nets import check_name, stem
 from netgen.schema import caffe_pb
 
 # Type: its usual momentum. Caffe refuses a momentum for AdaGrad and RMSProp.
-_MOMENTUM = {"SGD": 0.9, "Nesterov": 0.9, "AdaGrad": None, "RMSProp": None, "AdaDelta": 0.9,
-             "Adam": 0.9}
+_MOMENTUM = {
+    "SGD": 0.9,
+    "Nesterov": 0.9,
+    "AdaGrad": None,
+    "RMSProp": None,
+    "AdaDelta": 0.9,
+    "Adam": 0.9,
+}
 SOLVER_TYPES = tuple(_MOMENTUM)
 LR_POLICIES = ("multistep", "inv", "poly", "fixed")
 
@@ -44,19 +50,35 @@ class Recipe:
 RECIPES = {
     # BVLC examples/mnist/lenet_solver.prototxt: 10,000 iterations
     "lenet": Recipe(
-        epochs=Fraction(10_000 * 64, 60_000), batch_size=64, train_size=60_000, base_lr=0.01,
-        weight_decay=0.0005, lr_policy="inv", snapshot=5000),
+        epochs=Fraction(10_000 * 64, 60_000),
+        batch_size=64,
+        train_size=60_000,
+        base_lr=0.01,
+        weight_decay=0.0005,
+        lr_policy="inv",
+        snapshot=5000,
+    ),
     # BVLC examples/cifar10/cifar10_full_solver.prototxt and, after 60,000 and 65,000 iterations,
     # the same with _lr1 and _lr2
     "cifar10_full": Recipe(
-        epochs=Fraction(70_000 * 100, 50_000), drops=(Fraction(60, 70), Fraction(65, 70)),
-        batch_size=100, base_lr=0.001, weight_decay=0.004, test_interval=1000, display=200,
-        snapshot=5000),
+        epochs=Fraction(70_000 * 100, 50_000),
+        drops=(Fraction(60, 70), Fraction(65, 70)),
+        batch_size=100,
+        base_lr=0.001,
+        weight_decay=0.004,
+        test_interval=1000,
+        display=200,
+        snapshot=5000,
+    ),
     # arXiv 1512.03385, section 4.2: 64,000 iterations. No test before the first one: BatchNorm
     # has no statistics yet, so that 19 divisions by sqrt(eps) overflow.
     "resnet20": Recipe(
-        epochs=Fraction(64_000 * 128, 50_000), drops=(Fraction(32, 64), Fraction(48, 64)),
-        base_lr=0.1, weight_decay=0.0001, test_initialization=False),
+        epochs=Fraction(64_000 * 128, 50_000),
+        drops=(Fraction(32, 64), Fraction(48, 64)),
+        base_lr=0.1,
+        weight_decay=0.0001,
+        test_initialization=False,
+    ),
 }
 
 
@@ -113,13 +135,15 @@ def build(name, options=None):
         display=o.display,
         snapshot=o.snapshot,
         snapshot_prefix=o.prefix or f"snapshots/{stem(name)}",
-        type=o.type)
+        type=o.type,
+    )
     if not recipe.test_initialization:
         solver.test_initialization = False
     if o.lr_policy == "multistep":
         solver.gamma = 0.1
-        solver.stepvalue.extend(math.floor(iterations * drop + Fraction(1, 2))
-                                for drop in recipe.drops)
+        solver.stepvalue.extend(
+            math.floor(iterations * drop + Fraction(1, 2)) for drop in recipe.drops
+        )
     elif o.lr_policy == "inv":  # examples/mnist
         solver.gamma, solver.power = 0.0001, 0.75
     elif o.lr_policy == "poly":
@@ -134,8 +158,9 @@ def build(name, options=None):
 
 def _filled(options, recipe):
     own = {f.name: getattr(recipe, f.name) for f in fields(options) if hasattr(recipe, f.name)}
-    return replace(options, **{name: value for name, value in own.items()
-                               if getattr(options, name) is None})
+    return replace(
+        options, **{name: value for name, value in own.items() if getattr(options, name) is None}
+    )
 
 
 def _check(o):
@@ -143,7 +168,8 @@ def _check(o):
         raise CaffeError(f"Unknown solver type: {o.type} (known types: {', '.join(_MOMENTUM)})")
     if o.lr_policy not in LR_POLICIES:
         raise CaffeError(
-            f"lr policy {o.lr_policy} is not one of those offered here: {', '.join(LR_POLICIES)}")
+            f"lr policy {o.lr_policy} is not one of those offered here: {', '.join(LR_POLICIES)}"
+        )
     if _MOMENTUM[o.type] is None and o.momentum:
         raise CaffeError(f"Momentum cannot be used with {o.type}.")
     for name in ("batch_size", "train_size", "test_size", "test_batch_size", "test_interval"):

@@ -136,11 +136,13 @@ def _walk(arguments):
 
 def _typed(name, value):
     if value is None:
-        raise FlagError(f"flag '--{name}' is missing its argument; flag description: "
-                        f"{FLAGS[name][1]}")
+        raise FlagError(
+            f"flag '--{name}' is missing its argument; flag description: {FLAGS[name][1]}"
+        )
     if name in CHOICES and value not in CHOICES[name]:
-        raise FlagError(f"illegal value '{value}' specified for flag '{name}': "
-                        f"{' or '.join(CHOICES[name])}")
+        raise FlagError(
+            f"illegal value '{value}' specified for flag '{name}': {' or '.join(CHOICES[name])}"
+        )
     if not isinstance(FLAGS[name][0], int):
         return value
     digits = re.fullmatch(r"\s*([-+]?)(0x[0-9a-f]+|[0-9]+)", value, re.IGNORECASE)

@@ -29,8 +29,11 @@ class Memory:
                 types = {writer.param.type for writer in writers[name]}
                 if step.layer.overwritten_by(types, lambda name=name: self._left[name]):
                     self._left[name] = None
-                    _warn(step, f"computes its gradient from what layer '{writers[name][0].name}' "
-                                "left in its top")
+                    _warn(
+                        step,
+                        f"computes its gradient from what layer '{writers[name][0].name}' "
+                        "left in its top",
+                    )
             for name in set(step.tops) & set(step.bottoms):
                 writers.setdefault(name, []).append(step)
 

@@ -28,9 +28,7 @@ class Net:
         self.context = context or Context()
         self.phase = param.state.phase
         filtered = graph.filter_net(param, param.state, log=glog.info)
-        glog.info(
-            f"Initializing net from parameters: \n{schema.to_text(filtered)}", "net.cpp:53"
-        )
+        glog.info(f"Initializing net from parameters: \n{schema.to_text(filtered)}", "net.cpp:53")
         split = graph.insert_splits(filtered)
         self.name = split.name
         self.steps = []

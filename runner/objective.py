@@ -44,7 +44,9 @@ class Objective:
         self._shares = [
             [
                 _Share(
-                    position, name, weights[name] if weight else 0,
+                    position,
+                    name,
+                    weights[name] if weight else 0,
                     watched=name in overwritten and name not in step.bottoms,
                     replaced=last_reader.get(name, -1) > index,
                 )

@@ -108,6 +108,5 @@ class Parameters:
     def split(self, flat):
         """Views of a flat vector, one a blob, in the blobs' shapes."""
         return [
-            flat[blob.offset : blob.offset + blob.count].view(blob.shape)
-            for blob in self.learnable
+            flat[blob.offset : blob.offset + blob.count].view(blob.shape) for blob in self.learnable
         ]

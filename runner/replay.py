@@ -28,8 +28,9 @@ class CudaGraph:
         stream = torch.cuda.current_stream()
         # Other threads may train other nets meanwhile, but a recording begins with waiting for
         # the whole device, which another one would not survive.
-        with _one_by_one, torch.cuda.graph(
-            self.graph, stream=stream, capture_error_mode="thread_local"
+        with (
+            _one_by_one,
+            torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"),
         ):
             self.result = function()
 

@@ -33,8 +33,7 @@ _LINES = {
         ("input file specified using deprecated input fields", 69),
         ("file specified using deprecated input fields.", 72),
         (
-            "Note that future Caffe releases will only support input layers and not input "
-            "fields.",
+            "Note that future Caffe releases will only support input layers and not input fields.",
             74,
         ),
     ),
@@ -46,8 +45,7 @@ _LINES = {
     "upgraded from deprecated 'solver_type' field (enum) to 'type' field (string)": (
         ("input file specified using deprecated 'solver_type' field (enum)'", 1084),
         (
-            "file specified using deprecated 'solver_type' field (enum) to 'type' field "
-            "(string).",
+            "file specified using deprecated 'solver_type' field (enum) to 'type' field (string).",
             1091,
         ),
         (

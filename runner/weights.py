@@ -32,8 +32,7 @@ def load_weights(net, path):
             continue
         targets = _targets(net, steps[layer], blobs)
         copies += [
-            (target, _fitted(blob, tuple(target.shape), i, layer))
-            for i, target, blob in targets
+            (target, _fitted(blob, tuple(target.shape), i, layer)) for i, target, blob in targets
         ]
         if targets:
             loaded.append(layer)

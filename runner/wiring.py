@@ -31,9 +31,7 @@ class Step:
 
     def all_arguments(self):
         """The blobs with the graph reaching every one of them."""
-        return [
-            leaf.view(blob.shape) for blob, leaf in zip(self.blobs, self.leaves, strict=True)
-        ]
+        return [leaf.view(blob.shape) for blob, leaf in zip(self.blobs, self.leaves, strict=True)]
 
     @property
     def name(self):

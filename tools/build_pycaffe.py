@@ -82,8 +82,11 @@ def build(recipe, root, jobs):
     targets = [word for target in TARGETS for word in ("--target", target)]
     logged(["cmake", "--build", root / "build", *targets, "--parallel", jobs], log, bar=True)
     caffe = External(root, root / "build" / "tools" / "caffe", "just built")
-    logged([python, "-c", CHECK.format(path=root / "build" / "check.prototxt")], log,
-           caffe.environment())
+    logged(
+        [python, "-c", CHECK.format(path=root / "build" / "check.prototxt")],
+        log,
+        caffe.environment(),
+    )
     logged([caffe.tool, "-version"], log, caffe.environment())
     (root / "ready").touch()
     print(f"{root}: built")

@@ -60,9 +60,18 @@ def snakemake(options):
     """Leave it to Snakemake to run the stages; its exit status."""
     if find_spec("snakemake") is None:
         raise CaffeError("--jobs needs the package snakemake: pip install snakemake")
-    words = ["-s", str(ROOT / "tools/Snakefile"), "-j", str(options.jobs), "--rerun-triggers",
-             "mtime", "--rerun-incomplete", "--config", f"study={options.out}",
-             f"flags={shlex.join(options.flags)}"]
+    words = [
+        "-s",
+        str(ROOT / "tools/Snakefile"),
+        "-j",
+        str(options.jobs),
+        "--rerun-triggers",
+        "mtime",
+        "--rerun-incomplete",
+        "--config",
+        f"study={options.out}",
+        f"flags={shlex.join(options.flags)}",
+    ]
     try:
         return subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode
     except KeyboardInterrupt:
@@ -74,8 +83,11 @@ def parse(arguments):
     parser = Parser(prog="case_study", description=description, epilog=f"{details}\n{EXAMPLES}")
     choose, do = parser.add_argument_group("the study"), parser.add_argument_group("this call")
     add = choose.add_argument
-    add("--scale", choices=list(SCALES), help="tiny: two minutes; small: about twenty, on two "
-        "cores; full: the study, on a GPU")
+    add(
+        "--scale",
+        choices=list(SCALES),
+        help="tiny: two minutes; small: about twenty, on two cores; full: the study, on a GPU",
+    )
     add("--rounds", type=int, metavar="R", help="of splits (full: 2, else 1)")
     add("--arms", type=arms_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
     add("--control-rounds", type=int, metavar="N", help="first rounds that have controls (1)")
@@ -86,8 +98,13 @@ def parse(arguments):
     add("--batch-size", type=int, metavar="N")
     add("--iterations", type=int, nargs=2, metavar="N", help="of the baseline, and after a split")
     add("--base-lr", type=float, metavar="LR")
-    add("--layers", type=lambda text: text.split(","), action="append", metavar="A,B",
-        help="to split, not chosen by entropy; once a round")
+    add(
+        "--layers",
+        type=lambda text: text.split(","),
+        action="append",
+        metavar="A,B",
+        help="to split, not chosen by entropy; once a round",
+    )
     add("--factor", type=float, metavar="F", help="of plan (1.1; tiny: 1)")
     add("--kind", choices=("residual", "extension", "skip"), help="of split (residual)")
     add("--init", choices=("study", "preserve"), help="of the child's weights (study)")
@@ -106,8 +123,9 @@ def parse(arguments):
     options.out = (options.out or f"results/{options.scale}").rstrip("/")
     options.flags = shlex.split(options.caffe) + (["-gpu", options.gpu] if options.gpu else [])
     own = {action.dest for action in choose._group_actions}
-    given = {name: value for name, value in vars(options).items()
-             if name in own and value is not None}
+    given = {
+        name: value for name, value in vars(options).items() if name in own and value is not None
+    }
     for name in ("iterations", "layers"):
         if name in given:
             given[name] = tuple(tuple(v) if isinstance(v, list) else v for v in given[name])

@@ -66,9 +66,7 @@ def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
     state = caffe_pb.NetState()
     state.CopyFrom(net.state)
     state.phase = phase
-    infos = graph.infer(
-        graph.filter_net(net, state), phase, input_shape or graph.record_shape
-    )
+    infos = graph.infer(graph.filter_net(net, state), phase, input_shape or graph.record_shape)
     boxes, makers, edges = [], {}, []
     for info in infos:
         layer = info.layer
@@ -79,15 +77,20 @@ def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
         boxes.append((layer, [], info.shapes.tops))
         edges += [(makers[blob], place, blob) for blob in dict.fromkeys(layer.bottom)]
         makers |= dict.fromkeys(layer.top, place)
-    lines = [f"digraph {_quoted(net.name or 'net')} {{",
-             '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11,'
-             ' penwidth=0.6, margin="0.12,0.05"];',
-             "  edge [arrowsize=0.6, penwidth=0.8];", "  ranksep=0.25; nodesep=0.2;"]
+    lines = [
+        f"digraph {_quoted(net.name or 'net')} {{",
+        '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11,'
+        ' penwidth=0.6, margin="0.12,0.05"];',
+        "  edge [arrowsize=0.6, penwidth=0.8];",
+        "  ranksep=0.25; nodesep=0.2;",
+    ]
     for place, (layer, in_place, tops) in enumerate(boxes):
         role, color = role_of(layer)
         label = "\n".join([layer.name, *_details(layer, in_place, tops)])
-        lines.append(f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(color)}, "
-                     f"tooltip={_quoted(f'{layer.type}: {role}')}];")
+        lines.append(
+            f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(color)}, "
+            f"tooltip={_quoted(f'{layer.type}: {role}')}];"
+        )
     for a, b, blob in edges:
         aside = "" if blob == boxes[a][0].top[0] else ' [color="#aaaaaa", style=dashed]'
         lines.append(f"  n{a} -> n{b}{aside};")
@@ -145,10 +148,15 @@ def parse(arguments):
     parser = Parser(prog="draw_net", description=description, epilog=details)
     parser.add_argument("net", metavar="NET.prototxt")
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST")
-    parser.add_argument("--input-shape", type=shape_of, metavar="C,H,W", help="of one record, "
-                        "where the data are not there and no crop_size tells")
-    parser.add_argument("-o", dest="output", required=True, metavar="FILE",
-                        help=".dot, .svg, .png, .pdf, ...")
+    parser.add_argument(
+        "--input-shape",
+        type=shape_of,
+        metavar="C,H,W",
+        help="of one record, where the data are not there and no crop_size tells",
+    )
+    parser.add_argument(
+        "-o", dest="output", required=True, metavar="FILE", help=".dot, .svg, .png, .pdf, ..."
+    )
     return parser.parse_args(arguments)
 
 

@@ -23,9 +23,14 @@ def machine(gpu=None):
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"device": gpu or processor(), "cores": cores,
-            "threads": int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or cores),
-            "system": platform.platform(terse=True), "commit": commit(), "versions": versions}
+    return {
+        "device": gpu or processor(),
+        "cores": cores,
+        "threads": int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or cores),
+        "system": platform.platform(terse=True),
+        "commit": commit(),
+        "versions": versions,
+    }
 
 
 def processor():
@@ -40,8 +45,12 @@ def processor():
 def commit():
     """The project's git commit, with `+` where files were changed since; None without git."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-                              cwd=Path(__file__).parent, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+        )
     except OSError:
         return None
     return done.stdout.strip() or None

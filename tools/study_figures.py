@@ -36,12 +36,20 @@ def _draw_finals(figure, groups):
     for row, group in enumerate(groups):
         values = group.values("final")
         color = {"tpm": "tab:orange", "baseline": "tab:gray"}.get(group.arm, "tab:blue")
-        axes.plot(values, [row] * len(values), "o", color=color, alpha=0.5, markersize=6,
-                  markeredgewidth=0)
+        axes.plot(
+            values,
+            [row] * len(values),
+            "o",
+            color=color,
+            alpha=0.5,
+            markersize=6,
+            markeredgewidth=0,
+        )
         middle = sum(values) / len(values)
         axes.plot([middle, middle], [row - 0.3, row + 0.3], color=color, linewidth=2)
-    names = [group.arm if group.round == 0 else f"round {group.round} {group.arm}"
-             for group in groups]
+    names = [
+        group.arm if group.round == 0 else f"round {group.round} {group.arm}" for group in groups
+    ]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))

@@ -21,9 +21,14 @@ def stages(settings, out):
         makers = {"baseline": _baseline, "wider": _wider}
         make = makers.get(training.arm, _grown if training.arm in SPLITS else _same_net)
         found += [*make(settings, training), _train(settings, training)]
-    found.append(Stage("report", (_tool("study_report.py", out),),
-                       (f"{out}/{FILE}", *(training.record for training in all_trainings)),
-                       (f"{out}/report.md", f"{out}/report.html")))
+    found.append(
+        Stage(
+            "report",
+            (_tool("study_report.py", out),),
+            (f"{out}/{FILE}", *(training.record for training in all_trainings)),
+            (f"{out}/report.md", f"{out}/report.html"),
+        )
+    )
     return found
 
 
@@ -41,32 +46,50 @@ def _describe(training):
 
 def _draw(training):
     """The chain's nets are drawn, of the first seed alone."""
-    return [_tool("draw_net.py", training.net, "-o", training.file("net.dot"))
-            ] if training.seed == 1 and training.arm in ("baseline", "tpm") else []
+    return (
+        [_tool("draw_net.py", training.net, "-o", training.file("net.dot"))]
+        if training.seed == 1 and training.arm in ("baseline", "tpm")
+        else []
+    )
 
 
 def _net_stage(training, *commands, inputs=()):
     more = tuple(_draw(training))
     outputs = (training.net, training.description, *(word.words[-1] for word in more))
-    return Stage(f"{training.stage_name}_net", (*commands, _describe(training), *more),
-                 tuple(inputs), outputs)
+    return Stage(
+        f"{training.stage_name}_net",
+        (*commands, _describe(training), *more),
+        tuple(inputs),
+        outputs,
+    )
 
 
 def _net_words(s):
     dropout = () if s.dropout else ("--input-dropout", 0, "--dropout", 0)
-    return ("--batch-size", s.batch_size, "--test-batch-size", min(100, s.test_size),
-            "--data", s.data, *dropout)
+    return (
+        "--batch-size",
+        s.batch_size,
+        "--test-batch-size",
+        min(100, s.test_size),
+        "--data",
+        s.data,
+        *dropout,
+    )
 
 
 def _baseline(s, training):
-    yield _net_stage(training, _netgen("baseline", "--width", s.width, *_net_words(s), "-o",
-                                       training.net))
+    yield _net_stage(
+        training, _netgen("baseline", "--width", s.width, *_net_words(s), "-o", training.net)
+    )
 
 
 def _wider(s, training):
     like = training.net.replace("/wider/", "/tpm/")
-    yield _net_stage(training, _tool("wider_net.py", like, "-o", training.net, "--", "baseline",
-                                     *_net_words(s)), inputs=[like])
+    yield _net_stage(
+        training,
+        _tool("wider_net.py", like, "-o", training.net, "--", "baseline", *_net_words(s)),
+        inputs=[like],
+    )
 
 
 def _same_net(s, training):
@@ -78,19 +101,55 @@ def _grown(s, training):
     plan, chain = training.file("plan.json"), training.arm == "tpm"
     if chain:
         yield _tpm(s, training, measured)
-    yield Stage(f"{training.stage_name}_plan", tuple(_plan(s, training, measured, plan)),
-                (measured,), (plan, training.file("tpm.png")) if chain else (plan,))
-    yield _net_stage(training, _netgen(
-        "split", parent.net, "--plan", plan, "--name", f"round{training.round}_{training.arm}",
-        "-o", training.net), inputs=[parent.net, plan])
-    transfer = _netgen("transfer", parent.net, parent.weights, "--plan", plan, "--init", s.init,
-                       "--seed", training.seed, "-o", training.start)
+    yield Stage(
+        f"{training.stage_name}_plan",
+        tuple(_plan(s, training, measured, plan)),
+        (measured,),
+        (plan, training.file("tpm.png")) if chain else (plan,),
+    )
+    yield _net_stage(
+        training,
+        _netgen(
+            "split",
+            parent.net,
+            "--plan",
+            plan,
+            "--name",
+            f"round{training.round}_{training.arm}",
+            "-o",
+            training.net,
+        ),
+        inputs=[parent.net, plan],
+    )
+    transfer = _netgen(
+        "transfer",
+        parent.net,
+        parent.weights,
+        "--plan",
+        plan,
+        "--init",
+        s.init,
+        "--seed",
+        training.seed,
+        "-o",
+        training.start,
+    )
     verified = training.file("verify.json")
-    verify = _tool("verify_split.py", parent.net, parent.weights, training.net, training.start,
-                   "--json", stdout=verified)
-    yield Stage(f"{training.stage_name}_transfer", (transfer, verify) if chain else (transfer,),
-                (parent.net, parent.record, plan, training.net),
-                (training.start, verified) if chain else (training.start,))
+    verify = _tool(
+        "verify_split.py",
+        parent.net,
+        parent.weights,
+        training.net,
+        training.start,
+        "--json",
+        stdout=verified,
+    )
+    yield Stage(
+        f"{training.stage_name}_transfer",
+        (transfer, verify) if chain else (transfer,),
+        (parent.net, parent.record, plan, training.net),
+        (training.start, verified) if chain else (training.start,),
+    )
 
 
 def _tpm(s, training, measured):
@@ -98,10 +157,23 @@ def _tpm(s, training, measured):
     _, iterations = window(s, parent.iterations)
     snapshots = [f"{parent.prefix}_iter_{i}.caffemodel" for i in iterations]
     table = measured.replace(".json", ".txt")
-    return Stage(f"seed{training.seed}_round{training.round}_tpm",
-                 (_netgen("tpm", parent.net, *snapshots, "--solver", parent.file("solver.prototxt"),
-                          "--json", measured, stdout=table),),
-                 (parent.net, parent.record), (measured, table))
+    return Stage(
+        f"seed{training.seed}_round{training.round}_tpm",
+        (
+            _netgen(
+                "tpm",
+                parent.net,
+                *snapshots,
+                "--solver",
+                parent.file("solver.prototxt"),
+                "--json",
+                measured,
+                stdout=table,
+            ),
+        ),
+        (parent.net, parent.record),
+        (measured, table),
+    )
 
 
 def _plan(s, training, measured, plan):
@@ -127,16 +199,50 @@ def _train(s, training):
     if not parent_of_a_round:  # snapshots only to go on from
         interval = min(n, 10_000)
     make = _netgen(
-        "solver", "baseline", "--net", training.net, "--max-iter", n, "--test-size", s.test_size,
-        "--test-batch-size", min(100, s.test_size), *rate, "--test-interval", testing_interval(n),
-        "--display", min(100, max(1, n // 40)), "--snapshot", interval, "--random-seed",
-        1000 * training.round + training.seed, "--prefix", training.prefix, "-o", solver)
+        "solver",
+        "baseline",
+        "--net",
+        training.net,
+        "--max-iter",
+        n,
+        "--test-size",
+        s.test_size,
+        "--test-batch-size",
+        min(100, s.test_size),
+        *rate,
+        "--test-interval",
+        testing_interval(n),
+        "--display",
+        min(100, max(1, n // 40)),
+        "--snapshot",
+        interval,
+        "--random-seed",
+        1000 * training.round + training.seed,
+        "--prefix",
+        training.prefix,
+        "-o",
+        solver,
+    )
     start = ("--weights", training.start) if training.start else ()
     keep = f"{kept[0]}-{kept[-1]}" if parent_of_a_round else "last"
-    train = _tool("train_to_end.py", solver, *start, "--log", training.log, "--keep", keep,
-                  "-o", training.record)
+    train = _tool(
+        "train_to_end.py",
+        solver,
+        *start,
+        "--log",
+        training.log,
+        "--keep",
+        keep,
+        "-o",
+        training.record,
+    )
     inputs = (training.net, *([training.start] if training.start else ()))
     if training.start and training.start == training.parent.weights:
         inputs = (training.net, training.parent.record)  # which is written after the weights
-    return Stage(f"{training.stage_name}_train", (make, train), inputs,
-                 (solver, training.record), trains=True)
+    return Stage(
+        f"{training.stage_name}_train",
+        (make, train),
+        inputs,
+        (solver, training.record),
+        trains=True,
+    )

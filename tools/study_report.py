@@ -78,8 +78,10 @@ def report(out):
     yield "## How it was run"
     yield from text.machines(results)
     commands = [str(command) for stage in stages(settings, out) for command in stage.commands]
-    yield ("`train_to_end.py` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
-           "`-snapshot STATE` where it goes on. All commands, typed in the project's root:")
+    yield (
+        "`train_to_end.py` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
+        "`-snapshot STATE` where it goes on. All commands, typed in the project's root:"
+    )
     yield _details("commands", "\n".join(commands))
 
 
@@ -102,8 +104,10 @@ def _round(out, training):
     if warnings:
         yield "Of the window:\n\n" + "\n".join(f"- {warning}" for warning in warnings)
     difference = verified["random"]["difference"]
-    yield (f"Right after the split the scores differ from the parent's by at most {difference:.2g} "
-           "of the largest one, on random input.")
+    yield (
+        f"Right after the split the scores differ from the parent's by at most {difference:.2g} "
+        "of the largest one, on random input."
+    )
     yield f"![TPM]({os.path.relpath(training.file('tpm.png'), out)})"
     table = os.path.join(os.path.dirname(training.folder), "tpm.txt")
     yield _details("TPM ratio entropies", Path(table).read_text(encoding="utf-8").rstrip())
@@ -119,8 +123,10 @@ def _drawings(out, training):
                 file.write(picture)
         images = " | ".join(f"![net]({os.path.relpath(_svg(path), out)})" for path in files)
         yield f"| before | after |\n| :-- | :-- |\n| {images} |"
-        yield ("Yellow: convolutions. Of a split, orange: the fast part; blue: the slow part; "
-               "green: what is beside it; purple: what joins them.")
+        yield (
+            "Yellow: convolutions. Of a split, orange: the fast part; blue: the slow part; "
+            "green: what is beside it; purple: what joins them."
+        )
     except NoGraphviz as error:
         yield f"No drawings, as {error}. What it would draw:"
         for path in files:
@@ -132,8 +138,10 @@ def _svg(path):
 
 
 def _details(summary, content):
-    return (f"<details><summary>{summary}</summary>\n"
-            f"<pre>{html.escape(content, quote=False)}</pre>\n</details>")
+    return (
+        f"<details><summary>{summary}</summary>\n"
+        f"<pre>{html.escape(content, quote=False)}</pre>\n</details>"
+    )
 
 
 def to_html(markdown, folder):
@@ -141,8 +149,9 @@ def to_html(markdown, folder):
     try:
         from markdown import markdown as convert
     except ImportError:
-        raise CaffeError("report.html needs the package markdown (pip install markdown); "
-                         "report.md is written") from None
+        raise CaffeError(
+            "report.html needs the package markdown (pip install markdown); report.md is written"
+        ) from None
 
     def embed(match):
         path = os.path.join(folder, html.unescape(match[1]))

@@ -72,10 +72,18 @@ def _result(training, found):
     start = dict(zip(series.iterations, series.values, strict=True)).get(0)
     parent = found.get(training.parent.folder) if training.start and training.parent else None
     totals = read_json(training.description)["totals"]
-    return Result(training, run, series.values[series.best()], series.final(),
-                  parent.final if parent else None, start if training.start else None,
-                  run.seconds, totals["parameters"], totals["multiply_adds_per_image"],
-                  read_json(training.record)["runs"])
+    return Result(
+        training,
+        run,
+        series.values[series.best()],
+        series.final(),
+        parent.final if parent else None,
+        start if training.start else None,
+        run.seconds,
+        totals["parameters"],
+        totals["multiply_adds_per_image"],
+        read_json(training.record)["runs"],
+    )
 
 
 def read_json(path):
@@ -95,8 +103,9 @@ def groups(results):
     for result in results:
         found.setdefault((result.training.round, _pooled(result.training.arm)), []).append(result)
     places = {_pooled(arm): place for place, arm in enumerate(("baseline", *ARMS))}
-    return [Group(*key, found[key])
-            for key in sorted(found, key=lambda key: (key[0], places[key[1]]))]
+    return [
+        Group(*key, found[key]) for key in sorted(found, key=lambda key: (key[0], places[key[1]]))
+    ]
 
 
 def _pooled(arm):

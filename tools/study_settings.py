@@ -65,8 +65,9 @@ class Settings:
             raise CaffeError(f"control_rounds must not be negative, but is {self.control_rounds}")
         for arm in self.arms:
             if arm not in CONTROLS:
-                raise CaffeError(f"unknown arm '{arm}' (known: all, none, random, "
-                                 f"{', '.join(CONTROLS)})")
+                raise CaffeError(
+                    f"unknown arm '{arm}' (known: all, none, random, {', '.join(CONTROLS)})"
+                )
 
 
 # A linear rate learns most in a short run. Few kernels leave a layer little room above the
@@ -75,11 +76,20 @@ class Settings:
 # (width 1/8, 800 iterations, n = 1: from 38.1 % to 28.5 %; with `preserve` to 38.8 %).
 _SHORT = {"base_lr": 0.03, "lr_policy": "poly", "dropout": False, "init": "preserve"}
 SCALES = {
-    "tiny": Settings("tiny", 0.125, 64, (300, 150), seeds=1, factor=1.0,
-                     arms=("inverse", "random1", "restart", "wider"), **_SHORT),
+    "tiny": Settings(
+        "tiny",
+        0.125,
+        64,
+        (300, 150),
+        seeds=1,
+        factor=1.0,
+        arms=("inverse", "random1", "restart", "wider"),
+        **_SHORT,
+    ),
     "small": Settings("small", 0.125, 32, (2400, 800), seeds=3, **{**_SHORT, "base_lr": 0.02}),
-    "full": Settings("full", 1.0, 128, (136_719, 136_719), 0.05, "multistep", True, seeds=3,
-                     rounds=2),
+    "full": Settings(
+        "full", 1.0, 128, (136_719, 136_719), 0.05, "multistep", True, seeds=3, rounds=2
+    ),
 }
 
 
@@ -96,13 +106,14 @@ def settle(out, given):
         for name, value in given.items():
             old = getattr(base, name)
             if name not in _OPEN and value != old:
-                raise CaffeError(f"{path}: this study was begun with {name} {old}, not {value}; "
-                                 "choose another --out")
+                raise CaffeError(
+                    f"{path}: this study was begun with {name} {old}, not {value}; "
+                    "choose another --out"
+                )
     else:
         scale = given.get("scale")
         if scale not in SCALES:
-            raise CaffeError(f"{path} is not there, so --scale must be one of "
-                             f"{', '.join(SCALES)}")
+            raise CaffeError(f"{path} is not there, so --scale must be one of {', '.join(SCALES)}")
         base = SCALES[scale]
     settings = replace(base, **given)
     if not begun:
@@ -132,8 +143,12 @@ def arms_named(text):
     """The arms that `all`, `none` or names with commas stand for; `random` is three draws."""
     names = {"all": CONTROLS, "none": ()}.get(text)
     if names is None:
-        names = [arm for name in text.split(",")
-                 for arm in (CONTROLS[1:4] if name == "random" else [name]) if arm != "tpm"]
+        names = [
+            arm
+            for name in text.split(",")
+            for arm in (CONTROLS[1:4] if name == "random" else [name])
+            if arm != "tpm"
+        ]
     return tuple(dict.fromkeys(names))
 
 
@@ -147,6 +162,8 @@ def _sizes(data):
             with lmdb.open(folder, readonly=True, lock=False, create=False) as environment:
                 sizes[field] = environment.stat()["entries"]
         except lmdb.Error as error:
-            raise CaffeError(f"{folder}: {str(error).removeprefix(folder + ': ')}; "
-                             f"`python -m data_prep cifar10 --out {data}` makes it") from None
+            raise CaffeError(
+                f"{folder}: {str(error).removeprefix(folder + ': ')}; "
+                f"`python -m data_prep cifar10 --out {data}` makes it"
+            ) from None
     return sizes

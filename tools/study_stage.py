@@ -103,8 +103,9 @@ def _run(command, stdout, deadline):
     if words[1].startswith("tools/"):
         words[1] = str(ROOT / words[1])
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen([sys.executable, *words[1:]], stdout=stdout,
-                               env=os.environ | {"PYTHONPATH": path})
+    process = subprocess.Popen(
+        [sys.executable, *words[1:]], stdout=stdout, env=os.environ | {"PYTHONPATH": path}
+    )
     try:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
         return process.wait(left)

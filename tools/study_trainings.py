@@ -56,7 +56,7 @@ class Training:
 
     @property
     def stage_name(self):
-        return "_".join(self.folder.split("/")[-3 if self.round else -2:])
+        return "_".join(self.folder.split("/")[-3 if self.round else -2 :])
 
 
 def trainings(settings, out):
@@ -64,8 +64,9 @@ def trainings(settings, out):
     first, later = settings.iterations
     for seed in range(1, settings.seeds + 1):
         folder = f"{out}/seed{seed}"
-        parent = Training(seed, 0, "baseline", f"{folder}/baseline",
-                          f"{folder}/baseline/net.prototxt", first)
+        parent = Training(
+            seed, 0, "baseline", f"{folder}/baseline", f"{folder}/baseline/net.prototxt", first
+        )
         yield parent
         controls = []
         for number in range(1, settings.rounds + 1):
@@ -81,8 +82,16 @@ def trainings(settings, out):
 
 def _split(seed, number, arm, here, iterations, parent):
     folder = f"{here}/{arm}"
-    return Training(seed, number, arm, folder, f"{folder}/net.prototxt", iterations,
-                    f"{folder}/start.caffemodel", parent)
+    return Training(
+        seed,
+        number,
+        arm,
+        folder,
+        f"{folder}/net.prototxt",
+        iterations,
+        f"{folder}/start.caffemodel",
+        parent,
+    )
 
 
 def _control(arm, here, budget, child):

@@ -72,8 +72,10 @@ class Training:
         """Find what there is to go on from; remove what is left of another training."""
         self.begun, left = _read(self.begun_path), self._snapshots()
         if self.begun is None and left:
-            raise CaffeError(f"{left[0][1]} is there, but not {self.begun_path}, which tells of "
-                             "what it is: move one of them")
+            raise CaffeError(
+                f"{left[0][1]} is there, but not {self.begun_path}, which tells of "
+                "what it is: move one of them"
+            )
         if self.begun is None or self.begun["inputs"] != self.inputs:
             for path in [path for _, path in left] + [self.options.log, self.options.record]:
                 if os.path.exists(path):
@@ -100,8 +102,11 @@ class Training:
             self._write(self.options.record)
             return 0
         if status == 0 or one.interrupted:
-            print(f"{self.options.solver}: stopped at iteration {one.reached}; the same command "
-                  "goes on", file=sys.stderr)
+            print(
+                f"{self.options.solver}: stopped at iteration {one.reached}; the same command "
+                "goes on",
+                file=sys.stderr,
+            )
             return STOPPED
         raise CaffeError(f"{self.options.log}: {one.last_line or f'exit status {status}'}")
 
@@ -147,8 +152,13 @@ def parse(arguments):
     add("solver", metavar="SOLVER.prototxt")
     add("--weights", metavar="FILE.caffemodel", help="to begin with")
     add("--log", required=True, metavar="FILE", help="grows with every run")
-    add("--keep", type=_range, default=(0, float("inf")), metavar="all|last|A-B",
-        help="snapshots to keep besides the last one (all)")
+    add(
+        "--keep",
+        type=_range,
+        default=(0, float("inf")),
+        metavar="all|last|A-B",
+        help="snapshots to keep besides the last one (all)",
+    )
     add("-o", dest="record", required=True, metavar="RECORD.json")
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags = []

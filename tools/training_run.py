@@ -38,8 +38,9 @@ class TrainingRun:
         path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(path)
         clock = time.monotonic()
-        before = {number: signal.signal(number, self._stop)
-                  for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             with open(self.log, "a+", encoding="utf-8", errors="replace", buffering=1) as log:
                 _end_line(log)
@@ -53,8 +54,13 @@ class TrainingRun:
         # Not in this terminal's group: Ctrl-C is to reach it once, through _stop. Its log comes
         # through a pipe, so it ends when this process does.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "runner", *self.words], stderr=subprocess.PIPE, text=True,
-            errors="replace", env=environment, start_new_session=True)
+            [sys.executable, "-m", "runner", *self.words],
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
         bar = tqdm(total=self.end, initial=self.begin, unit="it", disable=None, leave=False)
         with bar, self._process:
             if self.interrupted:  # the signal came before there was anything to stop
@@ -85,8 +91,13 @@ class TrainingRun:
 
     def account(self):
         """What the record says of this run."""
-        return {"command": ["caffe", *self.words], "from": self.begin, "to": self.reached,
-                "seconds": round(self.seconds, 3), **machine(self.gpu)}
+        return {
+            "command": ["caffe", *self.words],
+            "from": self.begin,
+            "to": self.reached,
+            "seconds": round(self.seconds, 3),
+            **machine(self.gpu),
+        }
 
 
 def _end_line(log):

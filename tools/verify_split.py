@@ -39,8 +39,9 @@ def main(arguments=None):
     for what in ("inputs", "scores"):
         ours, theirs = getattr(parent, what), getattr(child, what)
         if ours != theirs:
-            raise CaffeError(f"{parent.path} and {child.path} have different {what}: {ours} "
-                             f"and {theirs}")
+            raise CaffeError(
+                f"{parent.path} and {child.path} have different {what}: {ours} and {theirs}"
+            )
     generator = torch.Generator().manual_seed(options.seed)
     result = {"random": compare(parent, child, [parent.random_input(generator)])}
     missing = parent.missing_records()
@@ -50,8 +51,10 @@ def main(arguments=None):
     print(json.dumps(result, indent=1) if options.json else "\n".join(report(result, missing)))
     worst = max(result[kind]["difference"] for kind in ("random", "real") if kind in result)
     if options.tolerance is not None and not worst <= options.tolerance:
-        raise CaffeError(f"the scores differ by {worst:.3g} of the largest, more than the "
-                         f"tolerance of {options.tolerance:g}")
+        raise CaffeError(
+            f"the scores differ by {worst:.3g} of the largest, more than the "
+            f"tolerance of {options.tolerance:g}"
+        )
     return 0
 
 
@@ -61,10 +64,15 @@ def parse(arguments):
     for name in ("parent", "child"):
         parser.add_argument(name, metavar=f"{name.upper()}.prototxt")
         parser.add_argument(f"{name}_weights", metavar=f"{name.upper()}.caffemodel")
-    parser.add_argument("--iterations", type=int, default=10, metavar="N",
-                        help="test batches of real input (10)")
-    parser.add_argument("--tolerance", type=float, metavar="T",
-                        help="exit with status 1 if the scores differ by more")
+    parser.add_argument(
+        "--iterations", type=int, default=10, metavar="N", help="test batches of real input (10)"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="exit with status 1 if the scores differ by more",
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the random input (1)")
     parser.add_argument("--json", action="store_true", help="one object with all the numbers")
     options = parser.parse_args(arguments)
@@ -87,8 +95,12 @@ class Side:
             filtered = graph.filter_net(self.param, self.param.state)
             infos = graph.infer(filtered, caffe_pb.TEST, graph.record_shape)
             self.sources = [info.layer for info in infos if _is_source(info.layer)]
-            self.inputs = {top: shape for info in infos if _is_source(info.layer)
-                           for top, shape in zip(info.layer.top, info.shapes.tops, strict=True)}
+            self.inputs = {
+                top: shape
+                for info in infos
+                if _is_source(info.layer)
+                for top, shape in zip(info.layer.top, info.shapes.tops, strict=True)
+            }
             self.scores = _scores(filtered, self.inputs)
             self.net = Net(_with_inputs(filtered, self.inputs))
         except graph.NetError as error:
@@ -101,11 +113,15 @@ class Side:
     def _load(self, path):
         self.net.parameters.data.fill_(float("nan"))
         load_weights(self.net, path)
-        empty = [step.name for step in self.net.steps
-                 if any(bool(blob.isnan().any()) for blob in step.blobs)]
+        empty = [
+            step.name
+            for step in self.net.steps
+            if any(bool(blob.isnan().any()) for blob in step.blobs)
+        ]
         if empty:
-            raise CaffeError(f"{path}: has no weights, or NaN, for {', '.join(empty)} "
-                             f"of {self.path}")
+            raise CaffeError(
+                f"{path}: has no weights, or NaN, for {', '.join(empty)} of {self.path}"
+            )
 
     @torch.no_grad()
     def run(self, values):
@@ -121,11 +137,13 @@ class Side:
 
     def random_input(self, generator):
         """Normal values of variance 1 for every input; labels are all 0."""
-        labels = self.labels | {top for layer in self.sources for top in layer.top[1:]
-                                if layer.type != "Input"}
-        return {name: torch.zeros(shape) if name in labels
-                else torch.randn(shape, generator=generator)
-                for name, shape in self.inputs.items()}
+        labels = self.labels | {
+            top for layer in self.sources for top in layer.top[1:] if layer.type != "Input"
+        }
+        return {
+            name: torch.zeros(shape) if name in labels else torch.randn(shape, generator=generator)
+            for name, shape in self.inputs.items()
+        }
 
     def missing_records(self):
         """Why there is no real input, or None where there is."""
@@ -138,11 +156,16 @@ class Side:
 
     def records(self, batches):
         """The first batches of the Data layers, as inputs."""
-        feeds = [(layer, DataFeed(layer, caffe_pb.TEST, 0, torch.device("cpu"), glog.info))
-                 for layer in self.sources]
+        feeds = [
+            (layer, DataFeed(layer, caffe_pb.TEST, 0, torch.device("cpu"), glog.info))
+            for layer in self.sources
+        ]
         for _ in range(batches):
-            yield {top: value for layer, feed in feeds
-                   for top, value in zip(layer.top, feed.next(), strict=False)}
+            yield {
+                top: value
+                for layer, feed in feeds
+                for top, value in zip(layer.top, feed.next(), strict=False)
+            }
 
     def cost(self):
         totals = describe(self.param, caffe_pb.TEST)["totals"]
@@ -160,8 +183,11 @@ def _is_judge(layer):
 def _scores(net, inputs):
     judged = {blob for layer in net.layer if _is_judge(layer) for blob in layer.bottom}
     edges = graph.connections(net)
-    ends = {net.layer[i].top[j] for (i, j), readers in edges.consumers.items()
-            if not readers and not _is_judge(net.layer[i])}
+    ends = {
+        net.layer[i].top[j]
+        for (i, j), readers in edges.consumers.items()
+        if not readers and not _is_judge(net.layer[i])
+    }
     scores = sorted((judged | ends) - inputs.keys())
     if not scores:
         raise graph.NetError("nothing is computed from its inputs")
@@ -205,8 +231,10 @@ def compare(parent, child, batches):
 
 def report(result, missing):
     yield f"{'':24}{'parent':>16}{'child':>16}"
-    for name, title in (("parameters", "parameters"),
-                        ("multiply_adds_per_image", "multiply-adds an image")):
+    for name, title in (
+        ("parameters", "parameters"),
+        ("multiply_adds_per_image", "multiply-adds an image"),
+    ):
         ours, theirs = result["parent"][name], result["child"][name]
         ratio = f"  x {theirs / ours:.3f}" if ours else ""
         yield f"{title:24}{ours:>16,.0f}{theirs:>16,.0f}{ratio}"

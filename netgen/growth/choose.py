@@ -19,12 +19,14 @@ def select(measured, factor=FACTOR):
     times the mean and not 0, without the glue of earlier splits, classifiers, layers that share
     their weights, and those of one output a group."""
     threshold = factor * mean_entropy(measured)
-    return [layer for layer in _splittable(measured)
-            if layer["entropy"] >= threshold and layer["entropy"] > 0]
+    return [
+        layer
+        for layer in _splittable(measured)
+        if layer["entropy"] >= threshold and layer["entropy"] > 0
+    ]
 
 
-def make_plan(measured, factor=FACTOR, layers=None, kind="residual", by="tpm", seed=0,
-              cut="half"):
+def make_plan(measured, factor=FACTOR, layers=None, kind="residual", by="tpm", seed=0, cut="half"):
     """The Plan for a measurement (the dict of measure() or read_tpm()).
 
     factor: of select(). layers: names to split in place of its choice, whatever they are.
@@ -47,15 +49,27 @@ def make_plan(measured, factor=FACTOR, layers=None, kind="residual", by="tpm", s
         fast, slow = partition(layer, by, seed, cut)
         why = f"entropy {layer['entropy']:.4g} {reason}; {_ranges(layer, fast, slow)}"
         plans.append(LayerPlan(layer["name"], kind, fast, slow, why))
-    meta = {"net": measured["net"], "window": measured["window"], "mean_entropy": mean, **rule,
-            "partition": by, **({"seed": seed} if by == "random" else {}), "cut": cut}
+    meta = {
+        "net": measured["net"],
+        "window": measured["window"],
+        "mean_entropy": mean,
+        **rule,
+        "partition": by,
+        **({"seed": seed} if by == "random" else {}),
+        "cut": cut,
+    }
     return Plan(tuple(plans), meta)
 
 
 def _splittable(measured):
-    return [layer for layer in measured["layers"]
-            if layer["num_output"] > layer["group"] and not is_glue(layer["name"])
-            and not layer["classifier"] and not layer["shared"]]
+    return [
+        layer
+        for layer in measured["layers"]
+        if layer["num_output"] > layer["group"]
+        and not is_glue(layer["name"])
+        and not layer["classifier"]
+        and not layer["shared"]
+    ]
 
 
 def _named(measured, names):
@@ -71,8 +85,10 @@ def _nothing(measured, factor, mean):
     if not able:
         return "no layer to split: all are glue, classifiers, shared or of one output a group"
     best = max(able, key=lambda layer: layer["entropy"])
-    return (f"no layer to split: entropy {factor:g} x mean {mean:.4g} = {factor * mean:.4g} is "
-            f"wanted, the highest is {best['entropy']:.4g} ({best['name']!r})")
+    return (
+        f"no layer to split: entropy {factor:g} x mean {mean:.4g} = {factor * mean:.4g} is "
+        f"wanted, the highest is {best['entropy']:.4g} ({best['name']!r})"
+    )
 
 
 def _ranges(layer, fast, slow):

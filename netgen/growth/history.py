@@ -28,16 +28,19 @@ def grow_history(net, weights, child_weights, plan, state, learned_net):
     if kinds not in (1, 2) or len(state.history) != kinds * len(before):
         raise TransferError(
             f"the solver state has {len(state.history)} history blobs, the net {len(before)} "
-            "learnable blobs: neither one nor two each")
-    grown = caffe_pb.SolverState(iter=state.iter, learned_net=learned_net,
-                                 current_step=state.current_step)
+            "learnable blobs: neither one nor two each"
+        )
+    grown = caffe_pb.SolverState(
+        iter=state.iter, learned_net=learned_net, current_step=state.current_step
+    )
     for kind in range(kinds):
         given = state.history[kind * len(before) : (kind + 1) * len(before)]
         history = {name: [None] * len(old[name]) for name, _ in before}
         for (name, index), blob in zip(before, given, strict=True):
             history[name][index] = _fitted(blob, old[name][index].shape, name)
-        history = carry(net, history, plan,
-                        lambda layer, step, blobs: rows(step, checked(layer, blobs)))
+        history = carry(
+            net, history, plan, lambda layer, step, blobs: rows(step, checked(layer, blobs))
+        )
         for name, index in after:
             array = history[name][index] if name in history else np.zeros_like(new[name][index])
             schema.array_to_blob(array, grown.history.add())
@@ -55,18 +58,24 @@ def _learnable(net, blobs):
     state = caffe_pb.NetState()
     state.CopyFrom(net.state)
     state.phase = caffe_pb.TRAIN
-    layers = [(layer, [blob.shape for blob in blobs.get(layer.name, [])])
-              for layer in graph.filter_net(net, state).layer]
-    return [(layer.name, j)
-            for i, ((layer, _), row) in enumerate(
-                zip(layers, graph.param_owners(layers), strict=True))
-            for j, owner in enumerate(row) if owner == (i, j)]
+    layers = [
+        (layer, [blob.shape for blob in blobs.get(layer.name, [])])
+        for layer in graph.filter_net(net, state).layer
+    ]
+    return [
+        (layer.name, j)
+        for i, ((layer, _), row) in enumerate(zip(layers, graph.param_owners(layers), strict=True))
+        for j, owner in enumerate(row)
+        if owner == (i, j)
+    ]
 
 
 def _fitted(blob, shape, layer):
     array = schema.blob_to_array(blob)
     if array.size != np.prod(shape, dtype=int):
-        raise TransferError(f"layer '{layer}': the solver state has a history of "
-                            f"{graph.shape_string(array.shape)}, the weights are "
-                            f"{graph.shape_string(shape)}")
+        raise TransferError(
+            f"layer '{layer}': the solver state has a history of "
+            f"{graph.shape_string(array.shape)}, the weights are "
+            f"{graph.shape_string(shape)}"
+        )
     return array.reshape(shape)

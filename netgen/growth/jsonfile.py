@@ -34,8 +34,9 @@ def _object(pairs):
 def json_text(value, indent=""):
     """`value` as indented JSON, each list of plain values on one line of its own."""
     if isinstance(value, dict) and value:
-        parts = [f"{json.dumps(key)}: {json_text(item, indent + '  ')}"
-                 for key, item in value.items()]
+        parts = [
+            f"{json.dumps(key)}: {json_text(item, indent + '  ')}" for key, item in value.items()
+        ]
     elif isinstance(value, (list, tuple)) and any(isinstance(v, _HOLDERS) for v in value):
         parts = [json_text(item, indent + "  ") for item in value]
     else:

@@ -37,12 +37,16 @@ def partition(layer, by="tpm", seed=0, cut="half"):
             order.reverse()
     size = len(kernels) // layer["group"]
     if size < 2:
-        raise PlanError(f"layer {layer['name']!r} cannot be split: one output"
-                        + (" a group" if layer["group"] > 1 else ""))
+        raise PlanError(
+            f"layer {layer['name']!r} cannot be split: one output"
+            + (" a group" if layer["group"] > 1 else "")
+        )
     count = (size + 1) // 2 if cut == "half" else _count_by_value(layer, kernels, size)
     groups = [[k for k in order if k // size == g] for g in range(layer["group"])]
-    return (tuple(sorted(k for group in groups for k in group[:count])),
-            tuple(sorted(k for group in groups for k in group[count:])))
+    return (
+        tuple(sorted(k for group in groups for k in group[:count])),
+        tuple(sorted(k for group in groups for k in group[count:])),
+    )
 
 
 def _count_by_value(layer, kernels, size):
@@ -50,8 +54,9 @@ def _count_by_value(layer, kernels, size):
     alive = [tpm for tpm, dead in kernels if not dead]
     above = best_cut(alive) or len(alive)
     if not 0 < above < len(kernels):
-        raise PlanError(f"layer {layer['name']!r} cannot be cut by value: "
-                        "its kernels have equal TPM")
+        raise PlanError(
+            f"layer {layer['name']!r} cannot be cut by value: its kernels have equal TPM"
+        )
     return min(max(round(above / layer["group"]), 1), size - 1)
 
 

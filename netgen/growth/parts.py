@@ -37,13 +37,19 @@ def weight_counts(plan, per_output, skip_channels):
     """
     fast, slow = len(plan.fast), len(plan.slow)
     beside = {
-        "residual": {"split2_residual_pre": (slow, per_output),
-                     "split2_residual_post": (slow, slow)},
+        "residual": {
+            "split2_residual_pre": (slow, per_output),
+            "split2_residual_post": (slow, slow),
+        },
         "extension": {"split2_extension": (slow, slow)},
         "skip": {"split2_skip": (slow, skip_channels)},
     }[plan.kind]
-    return {"split1": (fast, per_output), "split2": (slow, per_output), **beside,
-            "reorder": (plan.num_output, plan.num_output)}
+    return {
+        "split1": (fast, per_output),
+        "split2": (slow, per_output),
+        **beside,
+        "reorder": (plan.num_output, plan.num_output),
+    }
 
 
 class _Maker:
@@ -66,15 +72,21 @@ class _Maker:
 
     def like(self, role, outputs):
         """A convolution that differs from the layer in its outputs alone."""
-        part = self.make(role, "Convolution", self.bottom, param=self._multipliers(),
-                         convolution_param=self.layer.convolution_param,
-                         propagate_down=self.layer.propagate_down)
+        part = self.make(
+            role,
+            "Convolution",
+            self.bottom,
+            param=self._multipliers(),
+            convolution_param=self.layer.convolution_param,
+            propagate_down=self.layer.propagate_down,
+        )
         part.convolution_param.num_output = outputs
         return part
 
     def _multipliers(self):
-        specs = [caffe_pb.ParamSpec.FromString(spec.SerializeToString())
-                 for spec in self.layer.param]
+        specs = [
+            caffe_pb.ParamSpec.FromString(spec.SerializeToString()) for spec in self.layer.param
+        ]
         for spec in specs:  # with a name the parts would share their weights
             spec.ClearField("name")
         return specs
@@ -88,9 +100,13 @@ class _Maker:
         return part
 
     def skip(self, outputs):
-        part = self.make("split2_skip", "Convolution", self.bottom,
-                         param=[{"lr_mult": 0, "decay_mult": 0}],
-                         propagate_down=self.layer.propagate_down)
+        part = self.make(
+            "split2_skip",
+            "Convolution",
+            self.bottom,
+            param=[{"lr_mult": 0, "decay_mult": 0}],
+            propagate_down=self.layer.propagate_down,
+        )
         self._window_of_one(part, outputs, "stride", "stride_h", "stride_w")
         part.convolution_param.bias_term = False
         part.convolution_param.weight_filler.type = "constant"
@@ -111,12 +127,21 @@ class _Maker:
         axis = self.layer.convolution_param.axis
         if axis != 1:
             concat.concat_param.axis = axis
-        return concat, self.pointwise("reorder", concat.top[0], outputs, top=self.layer.top,
-                                      loss_weight=self.layer.loss_weight)
+        return concat, self.pointwise(
+            "reorder",
+            concat.top[0],
+            outputs,
+            top=self.layer.top,
+            loss_weight=self.layer.loss_weight,
+        )
 
     def sum(self, *bottoms):
-        return self.make("split2_sum", "Eltwise", *bottoms,
-                         eltwise_param={"operation": caffe_pb.EltwiseParameter.SUM})
+        return self.make(
+            "split2_sum",
+            "Eltwise",
+            *bottoms,
+            eltwise_param={"operation": caffe_pb.EltwiseParameter.SUM},
+        )
 
 
 def _residual(maker, plan):

@@ -62,8 +62,10 @@ class LayerPlan:
         missing = sorted({*range(self.num_output)} - {*self.fast, *self.slow})
         if missing:
             last = max(*self.fast, *self.slow)
-            raise PlanError(f"channel {missing[0]} is neither in 'fast' nor in 'slow', "
-                            f"which name {self.num_output} channels up to {last}")
+            raise PlanError(
+                f"channel {missing[0]} is neither in 'fast' nor in 'slow', "
+                f"which name {self.num_output} channels up to {last}"
+            )
 
     @property
     def num_output(self):
@@ -96,8 +98,7 @@ def read_plan(path):
 
 def to_json(plan):
     """The text of a plan's file, ending in a newline."""
-    return json_text({"layers": [asdict(layer) for layer in plan.layers],
-                      "meta": plan.meta}) + "\n"
+    return json_text({"layers": [asdict(layer) for layer in plan.layers], "meta": plan.meta}) + "\n"
 
 
 def _plan(value):

@@ -18,8 +18,15 @@ def main(argv):
     if args.seed is not None and args.partition != "random":
         parser.error("--seed goes with --partition random")
     try:
-        plan = make_plan(read_tpm(args.tpm), args.factor, args.layers, args.kind, args.partition,
-                         args.seed or 0, args.cut)
+        plan = make_plan(
+            read_tpm(args.tpm),
+            args.factor,
+            args.layers,
+            args.kind,
+            args.partition,
+            args.seed or 0,
+            args.cut,
+        )
     except PlanError as error:
         raise PlanError(f"{args.tpm}: {error}") from None
     plan.meta["tpm"] = os.path.basename(args.tpm)
@@ -34,20 +41,34 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m netgen plan",
         description="Choose layers to split, and their fast and slow kernels, from a measurement "
-                    "of `tpm --json`. Without --layers: all whose entropy is at least --factor "
-                    "times the mean, but for the classifier and the glue of earlier splits.")
+        "of `tpm --json`. Without --layers: all whose entropy is at least --factor "
+        "times the mean, but for the classifier and the glue of earlier splits.",
+    )
     add = parser.add_argument
     add("tpm", metavar="TPM.json")
     layers = parser.add_mutually_exclusive_group()
-    layers.add_argument("--factor", type=_factor, default=FACTOR, metavar="F",
-                        help=f"times the mean entropy ({FACTOR})")
+    layers.add_argument(
+        "--factor",
+        type=_factor,
+        default=FACTOR,
+        metavar="F",
+        help=f"times the mean entropy ({FACTOR})",
+    )
     layers.add_argument("--layers", type=_names, metavar="A,B", help="these layers")
     add("--kind", choices=KINDS, default=KINDS[0], help=f"of split ({KINDS[0]})")
-    add("--partition", choices=PARTITIONS, default=PARTITIONS[0],
-        help="tpm: the straightest kernels are fast; inverse: the others; random: drawn")
+    add(
+        "--partition",
+        choices=PARTITIONS,
+        default=PARTITIONS[0],
+        help="tpm: the straightest kernels are fast; inverse: the others; random: drawn",
+    )
     add("--seed", type=int, metavar="N", help="of --partition random (0)")
-    add("--cut", choices=CUTS, default=CUTS[0],
-        help="half: as many fast as slow; value: between the TPMs that differ most")
+    add(
+        "--cut",
+        choices=CUTS,
+        default=CUTS[0],
+        help="half: as many fast as slow; value: between the TPMs that differ most",
+    )
     add("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")
     return parser
 

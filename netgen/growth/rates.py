@@ -42,6 +42,8 @@ def _from_states(snapshots, warn):
     if len(seen) < 2:
         return None
     # A state knows the drops up to the update before it: one at iteration N is not yet in N's.
-    return [[before, after - 1]
-            for (before, old), (after, new) in zip(seen, seen[1:], strict=False)
-            for _ in range(new - old)]
+    return [
+        [before, after - 1]
+        for (before, old), (after, new) in zip(seen, seen[1:], strict=False)
+        for _ in range(new - old)
+    ]

@@ -6,8 +6,10 @@ def left_out(chosen):
     lines = []
     if chosen.fixed:
         lines.append(f"left out, lr_mult 0: {', '.join(chosen.fixed)}")
-    lines += [f"layer '{name}' shares the weights of '{owner}' and is measured there"
-              for name, owner in chosen.elsewhere.items()]
+    lines += [
+        f"layer '{name}' shares the weights of '{owner}' and is measured there"
+        for name, owner in chosen.elsewhere.items()
+    ]
     return lines
 
 
@@ -17,11 +19,15 @@ def spacing(iterations, window=None):
     if len(iterations) < 3:
         lines.append("only 2 snapshots: a single step is always straight")
     if len(steps) > 1:
-        lines.append(f"the snapshots are not equally spaced (steps of {_list(steps)} iterations): "
-                     "a longer step hides more of the way")
+        lines.append(
+            f"the snapshots are not equally spaced (steps of {_list(steps)} iterations): "
+            "a longer step hides more of the way"
+        )
     if window and max(iterations[0] - window[0], window[1] - iterations[-1]) >= steps[0]:
-        lines.append(f"the window {window[0]} to {window[1]} has snapshots only from "
-                     f"{iterations[0]} to {iterations[-1]}")
+        lines.append(
+            f"the window {window[0]} to {window[1]} has snapshots only from "
+            f"{iterations[0]} to {iterations[-1]}"
+        )
     return lines
 
 
@@ -34,18 +40,25 @@ def dropped(rate_drops, start):
     """Of drops of the learning rate (see rates.drops) in a window that starts at `start`."""
     if not rate_drops:
         return []
-    places = [f"at {first}" if first == last else f"from {first} to {last}"
-              for first, last in rate_drops]
+    places = [
+        f"at {first}" if first == last else f"from {first} to {last}" for first, last in rate_drops
+    ]
     if rate_drops[0][0] == start:  # a solver state tells no more
         places[0] += " or at its start"
-    return [f"the learning rate dropped inside the window ({_list(places)}), which changes TPM "
-            "by itself"]
+    return [
+        f"the learning rate dropped inside the window ({_list(places)}), which changes TPM "
+        "by itself"
+    ]
 
 
 def dead(layers):
     """Of dead kernels in the measured layers."""
-    return [f"layer '{layer['name']}': {sum(layer['dead'])} of {layer['num_output']} kernels are "
-            "dead (only their decay moves them)" for layer in layers if any(layer["dead"])]
+    return [
+        f"layer '{layer['name']}': {sum(layer['dead'])} of {layer['num_output']} kernels are "
+        "dead (only their decay moves them)"
+        for layer in layers
+        if any(layer["dead"])
+    ]
 
 
 def _list(values):

@@ -41,9 +41,11 @@ def in_order(paths, window=None):
             raise CaffeError(f"{other.path} and {path} are both of iteration {name[2]}")
     inside = [found[i] for i in sorted(found) if not window or window[0] <= i <= window[1]]
     if len(inside) < 2 and window:
-        raise CaffeError(f"the window {window[0]} to {window[1]} holds {len(inside)} of "
-                         f"{len(found)} snapshots (iterations {min(found)} to {max(found)}); "
-                         "TPM needs at least 2")
+        raise CaffeError(
+            f"the window {window[0]} to {window[1]} holds {len(inside)} of "
+            f"{len(found)} snapshots (iterations {min(found)} to {max(found)}); "
+            "TPM needs at least 2"
+        )
     if len(inside) < 2:
         raise CaffeError(f"only one snapshot (iteration {min(found)}): TPM needs at least 2")
     return inside

@@ -53,8 +53,10 @@ def require(net, plan, data_shape=None):
     found = [layer for layer in net.layer if layer.name == plan.layer]
     if not found:
         known = [layer.name for layer in net.layer if layer.type == "Convolution"]
-        raise SplitError(f"layer '{plan.layer}' is not in the net "
-                         f"(its convolutions: {', '.join(known) or 'none'})")
+        raise SplitError(
+            f"layer '{plan.layer}' is not in the net "
+            f"(its convolutions: {', '.join(known) or 'none'})"
+        )
     for layer in found:
         try:
             _require_splittable(layer, plan)
@@ -73,8 +75,10 @@ def _require_splittable(layer, plan):
         raise SplitError(f"is of type {layer.type}, not Convolution")
     for side, blobs in (("reads", layer.bottom), ("writes", layer.top)):
         if len(blobs) != 1:
-            raise SplitError(f"{side} {len(blobs)} blobs ({', '.join(blobs)}); "
-                             "only one with one bottom and one top can be split")
+            raise SplitError(
+                f"{side} {len(blobs)} blobs ({', '.join(blobs)}); "
+                "only one with one bottom and one top can be split"
+            )
     param = layer.convolution_param
     if param.num_output == 1:
         raise SplitError("has one output: there is nothing to split")
@@ -88,8 +92,9 @@ def _require_own_weights(layer, net):
     for other in net.layer:
         for spec in other.param:
             if spec.name in names and other.name != layer.name:
-                raise SplitError(f"shares its weights with layer '{other.name}' "
-                                 f"(param '{spec.name}')")
+                raise SplitError(
+                    f"shares its weights with layer '{other.name}' (param '{spec.name}')"
+                )
 
 
 def _require_equal_groups(param, plan):
@@ -102,7 +107,8 @@ def _require_equal_groups(param, plan):
     if len(set(counts)) > 1 or counts[0] in (0, size):
         raise SplitError(
             f"has {group} groups of {size} outputs: each must have the same number of fast "
-            f"outputs, 1 or more and not all (the plan: {' '.join(map(str, counts))})")
+            f"outputs, 1 or more and not all (the plan: {' '.join(map(str, counts))})"
+        )
 
 
 def _require_skippable(layer, net, data_shape):
@@ -112,14 +118,17 @@ def _require_skippable(layer, net, data_shape):
         raise SplitError("cannot have a skip: the net does not tell the shape of its bottom")
     axis = graph.canonical_axis(param.axis, len(shape))
     if shape[axis] != param.num_output:
-        raise SplitError("cannot have a skip, which needs as many bottom channels as outputs "
-                         f"({shape[axis]} vs. {param.num_output})")
+        raise SplitError(
+            "cannot have a skip, which needs as many bottom channels as outputs "
+            f"({shape[axis]} vs. {param.num_output})"
+        )
     window = graph.conv_geometry(param, len(shape) - axis - 1)
     for kernel, pad, dilation in zip(window.kernel, window.pad, window.dilation, strict=True):
         if kernel % 2 == 0 or 2 * pad != dilation * (kernel - 1):
             raise SplitError(
                 "cannot have a skip, whose places are the centres of its kernel: that must be "
-                f"odd and padded by half (kernel {kernel}, dilation {dilation}, pad {pad})")
+                f"odd and padded by half (kernel {kernel}, dilation {dilation}, pad {pad})"
+            )
 
 
 def _bottom_shape(layer, net, data_shape):
@@ -138,8 +147,9 @@ def _require_free_names(net, layer, plan):
         if role != "reorder" and part.top[0] in blobs:
             taken = taken or "blob"
         if taken:
-            raise SplitError(f"layer '{layer.name}' cannot be split: the net has a {taken} "
-                             f"'{part.name}' already")
+            raise SplitError(
+                f"layer '{layer.name}' cannot be split: the net has a {taken} '{part.name}' already"
+            )
 
 
 # --- ensures ---
@@ -181,8 +191,11 @@ def _filtered(net, phase):
 
 
 def _shapes(infos):
-    return {blob: shape for info in infos
-            for blob, shape in zip(info.layer.top, info.shapes.tops, strict=False)}
+    return {
+        blob: shape
+        for info in infos
+        for blob, shape in zip(info.layer.top, info.shapes.tops, strict=False)
+    }
 
 
 def _outputs(net, phase):

@@ -32,11 +32,13 @@ def main(argv):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m netgen split", allow_abbrev=False,
+        prog="python -m netgen split",
+        allow_abbrev=False,
         description="Write the net in which every layer of a plan is split: a fast part, kept as "
-                    "it is, and a slow part with something beside it. The rest of the net stays.",
+        "it is, and a slow part with something beside it. The rest of the net stays.",
         epilog="example: python -m netgen split prototxt/baseline.prototxt "
-               "--plan round1.plan.json > child.prototxt")
+        "--plan round1.plan.json > child.prototxt",
+    )
     add = parser.add_argument
     add("net", metavar="NET.prototxt", help="train and test net in one file, or a deploy net")
     add("--plan", required=True, metavar="PLAN.json", help="as `python -m netgen plan` writes it")

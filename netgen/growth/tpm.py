@@ -38,8 +38,9 @@ def measure(net, paths, window=None, bins=10, solver=None):
     trajectories, shapes = {}, {}
     for snapshot in snapshots:
         for name, weights in read_weights(snapshot.path, chosen.layers).items():
-            _check(snapshot.path, chosen.layers[name], weights,
-                   shapes.setdefault(name, weights.shape))
+            _check(
+                snapshot.path, chosen.layers[name], weights, shapes.setdefault(name, weights.shape)
+            )
             if name in trajectories:
                 trajectories[name].add(weights)
             else:
@@ -47,10 +48,16 @@ def measure(net, paths, window=None, bins=10, solver=None):
     iterations = [snapshot.iteration for snapshot in snapshots]
     warnings = []
     rate_drops = drops(snapshots, solver, warnings.append)
-    layers = [_layer(chosen, name, shapes[name], trajectory, bins)
-              for name, trajectory in trajectories.items()]
-    warnings += [*left_out(chosen), *spacing(iterations, window),
-                 *dropped(rate_drops, iterations[0]), *dead(layers)]
+    layers = [
+        _layer(chosen, name, shapes[name], trajectory, bins)
+        for name, trajectory in trajectories.items()
+    ]
+    warnings += [
+        *left_out(chosen),
+        *spacing(iterations, window),
+        *dropped(rate_drops, iterations[0]),
+        *dead(layers),
+    ]
     return {
         "net": net.name,
         "window": [iterations[0], iterations[-1]],
@@ -94,11 +101,14 @@ def _check(path, layer, weights, first_shape):
         except graph.NetError as error:
             raise CaffeError(f"{where}: {error}") from None
     if weights.shape != wanted:
-        raise CaffeError(f"{where} has weights of shape {_shape(weights.shape)}, "
-                         f"the net's are {_shape(wanted)}")
+        raise CaffeError(
+            f"{where} has weights of shape {_shape(weights.shape)}, the net's are {_shape(wanted)}"
+        )
     if weights.shape != first_shape:
-        raise CaffeError(f"{where} has weights of shape {_shape(weights.shape)}, "
-                         f"in the first snapshot they were {_shape(first_shape)}")
+        raise CaffeError(
+            f"{where} has weights of shape {_shape(weights.shape)}, "
+            f"in the first snapshot they were {_shape(first_shape)}"
+        )
     if not np.isfinite(weights).all():
         raise CaffeError(f"{where} has weights that are not finite numbers")
 

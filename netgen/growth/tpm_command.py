@@ -55,16 +55,29 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m netgen tpm",
         description="Print how much the kernels of each convolution differ in the straightness "
-                    "of their way (TPM) through a window of training: high entropy, worth "
-                    "splitting.")
+        "of their way (TPM) through a window of training: high entropy, worth "
+        "splitting.",
+    )
     add = parser.add_argument
     add("net", metavar="NET.prototxt")
-    add("snapshots", nargs="+", metavar="SNAPSHOT",
-        help="PREFIX_iter_N.caffemodel or .caffemodel.h5, in any order; equally spaced")
-    add("--window", nargs=2, type=int, metavar=("A", "B"),
-        help="only the snapshots from iteration A to B, both included")
+    add(
+        "snapshots",
+        nargs="+",
+        metavar="SNAPSHOT",
+        help="PREFIX_iter_N.caffemodel or .caffemodel.h5, in any order; equally spaced",
+    )
+    add(
+        "--window",
+        nargs=2,
+        type=int,
+        metavar=("A", "B"),
+        help="only the snapshots from iteration A to B, both included",
+    )
     add("--bins", type=int, default=10, metavar="N", help="of the histogram over 0..1 (10)")
-    add("--solver", metavar="SOLVER.prototxt",
-        help="tells where the rate drops; without it the solver states beside the snapshots do")
+    add(
+        "--solver",
+        metavar="SOLVER.prototxt",
+        help="tells where the rate drops; without it the solver states beside the snapshots do",
+    )
     add("--json", metavar="FILE", help="write everything that was measured, for plan and plot")
     return parser

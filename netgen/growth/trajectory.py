@@ -36,7 +36,8 @@ class Trajectory:
         moved = length > 0
         against = -np.einsum("kd,kd->k", step, self._last)
         self._decays &= ~moved | (
-            against > DECAY_COSINE * length * np.linalg.norm(self._last, axis=1))
+            against > DECAY_COSINE * length * np.linalg.norm(self._last, axis=1)
+        )
         self._directions += step / np.where(moved, length, 1)[:, None]
         self._steps += moved
         self.path_length += length

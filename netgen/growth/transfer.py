@@ -77,8 +77,12 @@ def transfer_weights(net, weights, plan, init=None, data_shape=None):
     for layer_plan in plan.layers:
         if layer_plan.layer in {x.name for x in net.layer} - old.keys():
             raise TransferError(f"there are no weights of layer '{layer_plan.layer}'")
-    new = carry(net, arrays(weights), plan,
-                lambda layer, step, blobs: part_weights(layer, step, blobs, init or Init()))
+    new = carry(
+        net,
+        arrays(weights),
+        plan,
+        lambda layer, step, blobs: part_weights(layer, step, blobs, init or Init()),
+    )
     result = caffe_pb.NetParameter(name=child.name)
     kept = {layer.name for layer in net.layer}
     for layer in {layer.name: layer for layer in child.layer}.values():
@@ -123,8 +127,10 @@ def rows(step, blobs):
     """The parent's rows of any blobs indexed by output: {role: [array]} of the two splits."""
     # In the parent's order, whatever the plan's: then groups stay together, and plans that name
     # the same channels are the same plan.
-    return {role: [blob[sorted(channels)] for blob in blobs]
-            for role, channels in (("split1", step.fast), ("split2", step.slow))}
+    return {
+        role: [blob[sorted(channels)] for blob in blobs]
+        for role, channels in (("split1", step.fast), ("split2", step.slow))
+    }
 
 
 def part_weights(layer, step, blobs, init):
@@ -151,9 +157,11 @@ def part_weights(layer, step, blobs, init):
         pointwise("split2_extension", np.eye(len(slow)))
     else:
         if slow.shape[1] * layer.convolution_param.group != step.num_output:
-            raise TransferError(f"layer '{layer.name}' cannot have a skip: it has "
-                                f"{step.num_output} outputs, and its weights are for "
-                                f"{slow.shape[1] * layer.convolution_param.group} channels")
+            raise TransferError(
+                f"layer '{layer.name}' cannot have a skip: it has "
+                f"{step.num_output} outputs, and its weights are for "
+                f"{slow.shape[1] * layer.convolution_param.group} channels"
+            )
         pointwise("split2_skip", np.eye(step.num_output)[sorted(step.slow)], exact=True)
         del made["split2_skip"][1:]
         if init.preserve:
@@ -185,16 +193,21 @@ def checked(layer, blobs):
     param, name = layer.convolution_param, layer.name
     wanted = 1 + param.bias_term
     if len(blobs) != wanted:
-        raise TransferError(f"layer '{name}' has {wanted} blobs in the net and {len(blobs)} "
-                            "in the weights")
+        raise TransferError(
+            f"layer '{name}' has {wanted} blobs in the net and {len(blobs)} in the weights"
+        )
     weight, *bias = blobs
     outputs = param.num_output
     if weight.ndim < 2 or weight.shape[0] != outputs or any(b.size != outputs for b in bias):
         shapes = " and ".join(graph.shape_string(blob.shape) for blob in blobs)
-        raise TransferError(f"layer '{name}' has {outputs} outputs in the net and blobs of shape "
-                            f"{shapes} in the weights")
+        raise TransferError(
+            f"layer '{name}' has {outputs} outputs in the net and blobs of shape "
+            f"{shapes} in the weights"
+        )
     kernel = graph.conv_geometry(param, weight.ndim - 2).kernel
     if kernel != weight.shape[2:]:
-        raise TransferError(f"layer '{name}' has kernel {' '.join(map(str, kernel))} in the net "
-                            f"and {' '.join(map(str, weight.shape[2:]))} in the weights")
+        raise TransferError(
+            f"layer '{name}' has kernel {' '.join(map(str, kernel))} in the net "
+            f"and {' '.join(map(str, weight.shape[2:]))} in the weights"
+        )
     return [weight, *(b.reshape(-1) for b in bias)]

@@ -44,33 +44,44 @@ def _check(args):
     if args.history is not None and args.output is None:
         raise CaffeError("--history needs -o: the solver state names the child's weights")
     if args.output is None and sys.stdout.isatty():
-        raise CaffeError("weights are binary and would garble the terminal: "
-                         "give -o FILE, or > FILE")
+        raise CaffeError(
+            "weights are binary and would garble the terminal: give -o FILE, or > FILE"
+        )
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m netgen transfer", allow_abbrev=False,
+        prog="python -m netgen transfer",
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Write the weights of the child net that `split` makes of NET and the plan.\n"
-                    "  study     starts near the parent: the residual takes part at once\n"
-                    "  preserve  computes what the parent did: the residual starts at 0",
+        "  study     starts near the parent: the residual takes part at once\n"
+        "  preserve  computes what the parent did: the residual starts at 0",
         epilog="examples:\n"
-               "  python -m netgen transfer prototxt/baseline.prototxt "
-               "snapshots/baseline_iter_1000.caffemodel \\\n"
-               "      --plan round1.plan.json -o child.caffemodel\n"
-               "  ... --history snapshots/baseline_iter_1000.solverstate "
-               "--history-out child.solverstate\n")
+        "  python -m netgen transfer prototxt/baseline.prototxt "
+        "snapshots/baseline_iter_1000.caffemodel \\\n"
+        "      --plan round1.plan.json -o child.caffemodel\n"
+        "  ... --history snapshots/baseline_iter_1000.solverstate "
+        "--history-out child.solverstate\n",
+    )
     add = parser.add_argument
     add("net", metavar="NET.prototxt", help="the parent's")
     add("weights", metavar="WEIGHTS.caffemodel", help="the parent's")
     add("--plan", required=True, metavar="PLAN.json", help="as `python -m netgen plan` writes it")
     add("--init", choices=INITS, default="study", help="study by default")
-    add("--noise", type=float, metavar="S",
-        help=f"standard deviation of the noise on new 1x1 weights ({NOISE}; none with preserve)")
+    add(
+        "--noise",
+        type=float,
+        metavar="S",
+        help=f"standard deviation of the noise on new 1x1 weights ({NOISE}; none with preserve)",
+    )
     add("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
     add("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")
-    add("--history", metavar="STATE.solverstate", help="the parent's solver state: also write "
-        "the child's, so that its training goes on with the parent's momentum")
+    add(
+        "--history",
+        metavar="STATE.solverstate",
+        help="the parent's solver state: also write "
+        "the child's, so that its training goes on with the parent's momentum",
+    )
     add("--history-out", metavar="FILE", help="where to write that")
     return parser

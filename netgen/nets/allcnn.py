@@ -15,8 +15,15 @@ RECORDS = frame.Records("cifar10", (3, 32, 32), {"crop_size": 32}, mirror=True)
 
 def build(body, name, options, deploy=False):
     """The NetParameter of a plain net: body(column, options) adds the layers of its table."""
-    options = options.of_net(name, deploy, batch_size=128, data="data/cifar10",
-                             weight_filler="msra", input_dropout=0.2, dropout=0.5)
+    options = options.of_net(
+        name,
+        deploy,
+        batch_size=128,
+        data="data/cifar10",
+        weight_filler="msra",
+        input_dropout=0.2,
+        dropout=0.5,
+    )
     return frame.build(partial(_column, body), RECORDS, name, options, deploy)
 
 

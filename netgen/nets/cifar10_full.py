@@ -32,14 +32,18 @@ def _scores(n, image, o, deploy):
     n.relu3 = L.ReLU(n.conv3, in_place=True)
     n.pool3 = _pool(n.relu3, P.Pooling.AVE)
     n.ip1 = L.InnerProduct(
-        n.pool3, num_output=frame.CLASSES, **_fillers(0.01),
-        param=[{"lr_mult": 1, "decay_mult": 250}, {"lr_mult": 2, "decay_mult": 0}])
+        n.pool3,
+        num_output=frame.CLASSES,
+        **_fillers(0.01),
+        param=[{"lr_mult": 1, "decay_mult": 250}, {"lr_mult": 2, "decay_mult": 0}],
+    )
     return n.ip1
 
 
 def _conv(bottom, channels, std, rates):
-    return L.Convolution(bottom, num_output=channels, kernel_size=5, pad=2, **_fillers(std),
-                         param=rates)
+    return L.Convolution(
+        bottom, num_output=channels, kernel_size=5, pad=2, **_fillers(std), param=rates
+    )
 
 
 def _fillers(std):

@@ -25,21 +25,24 @@ class Column:
             geometry["pad"] = pad
         if stride != 1:
             geometry["stride"] = stride
-        self._add(f"conv{self._convs}", L.Convolution(
-            self.top,
-            num_output=self.options.channels(channels) if scaled else channels,
-            **geometry,
-            weight_filler={"type": self.options.weight_filler},
-            bias_filler={"type": "constant"},
-            param=[{"lr_mult": 1}, {"lr_mult": 1}]))
+        self._add(
+            f"conv{self._convs}",
+            L.Convolution(
+                self.top,
+                num_output=self.options.channels(channels) if scaled else channels,
+                **geometry,
+                weight_filler={"type": self.options.weight_filler},
+                bias_filler={"type": "constant"},
+                param=[{"lr_mult": 1}, {"lr_mult": 1}],
+            ),
+        )
         self._add(f"relu{self._convs}", L.ReLU(self.top, in_place=True))
 
     def dropout(self, ratio):
         """Dropout in place. A ratio of 0 adds nothing, and a deploy net has none."""
         self._drops += 1
         if self._dropout and ratio:
-            self._add(f"drop{self._drops}",
-                      L.Dropout(self.top, dropout_ratio=ratio, in_place=True))
+            self._add(f"drop{self._drops}", L.Dropout(self.top, dropout_ratio=ratio, in_place=True))
 
     def global_average(self):
         """The mean of each channel over the whole image: N x C x 1 x 1."""

@@ -39,7 +39,8 @@ class Records:
             **({"transform_param": transform} if transform else {}),
             source=f"{folder}/{self.lmdb}_{'train' if train else 'test'}_lmdb",
             batch_size=options.batch_size if train else options.test_batch_size,
-            backend=P.Data.LMDB)
+            backend=P.Data.LMDB,
+        )
 
 
 def build(body, records, name, options, deploy=False):

@@ -13,14 +13,16 @@ RATES = [{"lr_mult": 1}, {"lr_mult": 2}]
 
 
 def lenet(name, options, deploy=False):
-    options = options.of_net(name, deploy, batch_size=64, data="data/mnist",
-                             weight_filler="xavier")
+    options = options.of_net(name, deploy, batch_size=64, data="data/mnist", weight_filler="xavier")
     return frame.build(_scores, RECORDS, name, options, deploy)
 
 
 def _scores(n, image, o, deploy):
-    learned = {"param": RATES, "weight_filler": {"type": o.weight_filler},
-               "bias_filler": {"type": "constant"}}
+    learned = {
+        "param": RATES,
+        "weight_filler": {"type": o.weight_filler},
+        "bias_filler": {"type": "constant"},
+    }
     halve = {"pool": P.Pooling.MAX, "kernel_size": 2, "stride": 2}
     n.conv1 = L.Convolution(image, num_output=o.channels(20), kernel_size=5, **learned)
     n.pool1 = L.Pooling(n.conv1, **halve)

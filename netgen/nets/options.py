@@ -36,8 +36,10 @@ class NetOptions:
         if self.dropout is not None:
             check_number("dropout", self.dropout, least=0, below=1)
         if self.weight_filler not in (None, *WEIGHT_FILLERS):
-            raise CaffeError(f"Unknown weight filler: '{self.weight_filler}' "
-                             f"(known: {', '.join(WEIGHT_FILLERS)})")
+            raise CaffeError(
+                f"Unknown weight filler: '{self.weight_filler}' "
+                f"(known: {', '.join(WEIGHT_FILLERS)})"
+            )
 
     def of_net(self, name, deploy, **own):
         """These options with the net's own values where nothing was chosen.
@@ -45,8 +47,11 @@ class NetOptions:
         own: every option that the net has, with its published value, batch_size being that of
         training. Raises CaffeError where one was chosen that the net does not have.
         """
-        chosen = {f.name: getattr(self, f.name) for f in fields(self)
-                  if f.name not in _EVERY_NET and getattr(self, f.name) is not None}
+        chosen = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in _EVERY_NET and getattr(self, f.name) is not None
+        }
         for option in chosen:
             if option not in own:
                 raise CaffeError(f"{name} has no option {option.replace('_', ' ')}")

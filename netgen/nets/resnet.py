@@ -27,8 +27,9 @@ STAGES = 3
 
 def resnet(blocks, name, options, deploy=False):
     """The net with so many blocks in each stage: 6 blocks + 2 layers with weights."""
-    options = options.of_net(name, deploy, batch_size=128, data="data/cifar10_raw_pad4",
-                             weight_filler="msra")
+    options = options.of_net(
+        name, deploy, batch_size=128, data="data/cifar10_raw_pad4", weight_filler="msra"
+    )
     return frame.build(partial(_scores, blocks), RECORDS, name, options, deploy)
 
 
@@ -50,18 +51,27 @@ def _scores(blocks, n, image, o, deploy):
             n[f"{prefix}sum"] = L.Eltwise(short, top, operation=P.Eltwise.SUM)
             top = _relu(n, f"{prefix}relu2", n[f"{prefix}sum"])
     n.pool = L.Pooling(top, pool=P.Pooling.AVE, global_pooling=True)
-    n.fc = L.InnerProduct(n.pool, num_output=frame.CLASSES,
-                          weight_filler={"type": o.weight_filler},
-                          bias_filler={"type": "constant"})
+    n.fc = L.InnerProduct(
+        n.pool,
+        num_output=frame.CLASSES,
+        weight_filler={"type": o.weight_filler},
+        bias_filler={"type": "constant"},
+    )
     return n.fc
 
 
 def _conv(n, prefix, number, bottom, channels, o, stride=1):
     """A 3x3 convolution, its BatchNorm and its Scale."""
     conv, norm, scale = (f"{prefix}{kind}{number}" for kind in ("conv", "bn", "scale"))
-    n[conv] = L.Convolution(bottom, num_output=channels, kernel_size=3, pad=1, bias_term=False,
-                            weight_filler={"type": o.weight_filler},
-                            **({"stride": stride} if stride > 1 else {}))
+    n[conv] = L.Convolution(
+        bottom,
+        num_output=channels,
+        kernel_size=3,
+        pad=1,
+        bias_term=False,
+        weight_filler={"type": o.weight_filler},
+        **({"stride": stride} if stride > 1 else {}),
+    )
     n[norm] = L.BatchNorm(n[conv], in_place=True)
     n[scale] = L.Scale(n[norm], bias_term=True, in_place=True)
     return n[scale]
@@ -78,7 +88,8 @@ def _option_a(n, prefix, top, side):
     n[f"{name}_size"] = L.DummyData(shape={"dim": [1, 1, side - 1, side - 1]})
     n[f"{name}_crop"] = L.Crop(top, n[f"{name}_size"], axis=2)
     n[f"{name}_half"] = half = L.Pooling(
-        n[f"{name}_crop"], pool=P.Pooling.AVE, kernel_size=1, stride=2)
+        n[f"{name}_crop"], pool=P.Pooling.AVE, kernel_size=1, stride=2
+    )
     n[f"{name}_zeros"] = zeros = L.Power(half, scale=0)
     n[name] = L.Concat(half, zeros)
     return n[name]

@@ -15,8 +15,9 @@ def read_binary(path, message_class):
         message.ParseFromString(read_bytes(path))
     except DecodeError:
         name = message_class.DESCRIPTOR.full_name
-        raise SchemaError(f"{path}: not a whole {name} (truncated, or another kind of file)") \
-            from None
+        raise SchemaError(
+            f"{path}: not a whole {name} (truncated, or another kind of file)"
+        ) from None
     return message
 
 

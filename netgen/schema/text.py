@@ -35,7 +35,7 @@ def parse_text(text, message_class, filename="<string>"):
 
 
 def _explain(error, text):
-    """"LINE:COLUMN: message", with the field where a value is wrong and protobuf names none."""
+    """ "LINE:COLUMN: message", with the field where a value is wrong and protobuf names none."""
     what = _QUOTED_LINE.sub("", _POSITION.sub("", str(error))).rstrip(".")
     line, column = error.GetLine(), error.GetColumn()
     if line is None:

@@ -16,7 +16,8 @@ def upgrade_net(net):
     if net.layer and net.layers:
         raise SchemaError(
             "Refusing to upgrade inconsistent NetParameter input; the definition has both "
-            f"'layer' ({len(net.layer)}) and 'layers' ({len(net.layers)}) fields")
+            f"'layer' ({len(net.layer)}) and 'layers' ({len(net.layers)}) fields"
+        )
     notes = []
     if any(layer.HasField("layer") for layer in net.layers):
         notes.append("upgraded from deprecated V0LayerParameter")
@@ -44,8 +45,10 @@ def _upgrade_input(net):
     if dims and not shapes:
         shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
         if len(dims) < 4 * len(names):
-            raise SchemaError(f"{len(names)} input field(s) need {4 * len(names)} input_dim "
-                              f"fields, not {len(dims)}")
+            raise SchemaError(
+                f"{len(names)} input field(s) need {4 * len(names)} input_dim "
+                f"fields, not {len(dims)}"
+            )
     if shapes:
         if len(shapes) < len(names):
             raise SchemaError(f"{len(names)} input field(s) but {len(shapes)} input_shape field(s)")
@@ -73,8 +76,10 @@ def upgrade_solver(solver):
     notes = []
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
-            raise SchemaError("Failed to upgrade solver: old solver_type field (enum) and new "
-                              "type field (string) are both given")
+            raise SchemaError(
+                "Failed to upgrade solver: old solver_type field (enum) and new "
+                "type field (string) are both given"
+            )
         solver.type = _SOLVER_TYPES[solver.solver_type]
         solver.ClearField("solver_type")
         notes.append("upgraded from deprecated 'solver_type' field (enum) to 'type' field (string)")

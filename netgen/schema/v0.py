@@ -4,21 +4,44 @@ from netgen.schema.caffe_pb import NetParameter, V1LayerParameter
 from netgen.schema.files import SchemaError
 
 _TYPES = {
-    "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION",
-    "data": "DATA", "dropout": "DROPOUT", "euclidean_loss": "EUCLIDEAN_LOSS",
-    "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA", "hdf5_output": "HDF5_OUTPUT",
-    "im2col": "IM2COL", "images": "IMAGE_DATA", "infogain_loss": "INFOGAIN_LOSS",
-    "innerproduct": "INNER_PRODUCT", "lrn": "LRN",
-    "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS", "pool": "POOLING",
-    "relu": "RELU", "sigmoid": "SIGMOID", "softmax": "SOFTMAX", "softmax_loss": "SOFTMAX_LOSS",
-    "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
+    "accuracy": "ACCURACY",
+    "bnll": "BNLL",
+    "concat": "CONCAT",
+    "conv": "CONVOLUTION",
+    "data": "DATA",
+    "dropout": "DROPOUT",
+    "euclidean_loss": "EUCLIDEAN_LOSS",
+    "flatten": "FLATTEN",
+    "hdf5_data": "HDF5_DATA",
+    "hdf5_output": "HDF5_OUTPUT",
+    "im2col": "IM2COL",
+    "images": "IMAGE_DATA",
+    "infogain_loss": "INFOGAIN_LOSS",
+    "innerproduct": "INNER_PRODUCT",
+    "lrn": "LRN",
+    "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
+    "pool": "POOLING",
+    "relu": "RELU",
+    "sigmoid": "SIGMOID",
+    "softmax": "SOFTMAX",
+    "softmax_loss": "SOFTMAX_LOSS",
+    "split": "SPLIT",
+    "tanh": "TANH",
+    "window_data": "WINDOW_DATA",
 }
 _PARAMS = {
-    "concat": "concat_param", "conv": "convolution_param", "data": "data_param",
-    "dropout": "dropout_param", "hdf5_data": "hdf5_data_param",
-    "hdf5_output": "hdf5_output_param", "images": "image_data_param",
-    "infogain_loss": "infogain_loss_param", "innerproduct": "inner_product_param",
-    "lrn": "lrn_param", "pool": "pooling_param", "window_data": "window_data_param",
+    "concat": "concat_param",
+    "conv": "convolution_param",
+    "data": "data_param",
+    "dropout": "dropout_param",
+    "hdf5_data": "hdf5_data_param",
+    "hdf5_output": "hdf5_output_param",
+    "images": "image_data_param",
+    "infogain_loss": "infogain_loss_param",
+    "innerproduct": "inner_product_param",
+    "lrn": "lrn_param",
+    "pool": "pooling_param",
+    "window_data": "window_data_param",
 }
 # V0 field: (its name in the type's own message, the types that have it)
 _FIELDS = {
@@ -50,8 +73,12 @@ _FIELDS = {
     "det_crop_mode": ("crop_mode", "window_data"),
     "hdf5_output_param": ("", "hdf5_output"),
 }
-_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size",
-              "mirror": "mirror"}
+_TRANSFORM = {
+    "scale": "scale",
+    "meanfile": "mean_file",
+    "cropsize": "crop_size",
+    "mirror": "mirror",
+}
 
 
 def upgrade_v0(net):
@@ -62,8 +89,10 @@ def upgrade_v0(net):
     """
     for old in net.layers:
         if not old.HasField("layer"):
-            raise SchemaError(f"Refusing to upgrade inconsistent NetParameter input; "
-                              f"layer '{old.name}' is not in the V0 format of the others")
+            raise SchemaError(
+                f"Refusing to upgrade inconsistent NetParameter input; "
+                f"layer '{old.name}' is not in the V0 format of the others"
+            )
     unpadded = _without_padding_layers(net)
     # The rest of a V0 net's fields did not exist then; Caffe drops them.
     upgraded = NetParameter(input=net.input, input_dim=net.input_dim)
@@ -101,13 +130,16 @@ def _without_padding_layers(net):
 def _check_padding(padding, reader):
     name = reader.layer.name
     if reader.layer.type not in ("conv", "pool"):
-        raise SchemaError(f"Padding layer input to non-convolutional / non-pooling layer type "
-                          f"{reader.layer.type} (layer '{name}')")
+        raise SchemaError(
+            f"Padding layer input to non-convolutional / non-pooling layer type "
+            f"{reader.layer.type} (layer '{name}')"
+        )
     if len(reader.bottom) != 1:
         raise SchemaError(f"Conv Layer takes a single blob as input (layer '{name}')")
     if len(padding.bottom) != 1 or len(padding.top) != 1:
-        raise SchemaError(f"Padding Layer takes and produces a single blob "
-                          f"(layer '{padding.layer.name}')")
+        raise SchemaError(
+            f"Padding Layer takes and produces a single blob (layer '{padding.layer.name}')"
+        )
 
 
 def _upgrade_layer(old, new):
@@ -131,8 +163,9 @@ def _upgrade_layer(old, new):
             if v0.type in types.split():
                 _assign(getattr(new, _PARAMS[v0.type]), target, value)
             else:
-                notes.append(f"Unknown parameter {field.name} for layer type {v0.type} "
-                             f"(layer '{v0.name}')")
+                notes.append(
+                    f"Unknown parameter {field.name} for layer type {v0.type} (layer '{v0.name}')"
+                )
     return notes
 
 

@@ -22,9 +22,12 @@ _DATA_PARAMS = {
     V1LayerParameter.WINDOW_DATA: "window_data_param",
 }
 _TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
-_SAME_FIELDS = [field.name for field in V1LayerParameter.DESCRIPTOR.fields
-                if field.name in {"name", "bottom", "top", "include", "exclude", "blobs",
-                                  "loss_weight"} or field.name.endswith("_param")]
+_SAME_FIELDS = [
+    field.name
+    for field in V1LayerParameter.DESCRIPTOR.fields
+    if field.name in {"name", "bottom", "top", "include", "exclude", "blobs", "loss_weight"}
+    or field.name.endswith("_param")
+]
 
 
 def type_name(number):
@@ -52,8 +55,12 @@ def _upgrade_layer(old, new):
     if old.HasField("type"):
         new.type = type_name(old.type)
     # What is one message a blob now was four parallel lists.
-    for source, target in (("param", "name"), ("blob_share_mode", "share_mode"),
-                           ("blobs_lr", "lr_mult"), ("weight_decay", "decay_mult")):
+    for source, target in (
+        ("param", "name"),
+        ("blob_share_mode", "share_mode"),
+        ("blobs_lr", "lr_mult"),
+        ("weight_decay", "decay_mult"),
+    ):
         for i, value in enumerate(getattr(old, source)):
             while len(new.param) <= i:
                 new.param.add()
@@ -66,8 +73,11 @@ def upgrade_data_fields(net):
     Returns whether there were any. As in Caffe, one such field anywhere gives every data
     layer of the net a transform_param, though it may be empty.
     """
-    data_layers = [(layer, getattr(layer, _DATA_PARAMS[layer.type]))
-                   for layer in net.layers if layer.type in _DATA_PARAMS]
+    data_layers = [
+        (layer, getattr(layer, _DATA_PARAMS[layer.type]))
+        for layer in net.layers
+        if layer.type in _DATA_PARAMS
+    ]
     if not any(data.HasField(name) for _, data in data_layers for name in _TRANSFORM_FIELDS):
         return False
     for layer, data in data_layers:

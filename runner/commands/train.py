@@ -83,9 +83,7 @@ def _read(flags, path):
     if not path:
         raise CaffeError("Need a solver definition to train.")
     if flags.snapshot and flags.weights:
-        raise CaffeError(
-            "Give a snapshot to resume training or weights to finetune but not both."
-        )
+        raise CaffeError("Give a snapshot to resume training or weights to finetune but not both.")
     param = upgrades.read_solver(path)
     snapshot.resolve_prefix(param, path)
     param.train_state.level = flags.level

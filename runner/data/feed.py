@@ -77,9 +77,7 @@ class DataFeed:
         first, end = self._image, self._image + self._batch_size * self._stride
         with self._named():
             batch = self._records.take(first + self._rank, self._batch_size, self._stride)
-            draws = self._transform.draw(
-                self._seed, first + self._rank, batch.shapes, self._stride
-            )
+            draws = self._transform.draw(self._seed, first + self._rank, batch.shapes, self._stride)
             table = upload(self._transform.table(batch, draws), batch.values.device)
             fetched = [table] if self._uniform else self._gather(table, batch)
         self._image = end

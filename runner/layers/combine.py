@@ -70,7 +70,8 @@ class Eltwise(Layer, type="Eltwise"):
         if self.in_place:
             warn_in_place(
                 self.param,
-                "loses the gradient that comes from above" if self.product
+                "loses the gradient that comes from above"
+                if self.product
                 else f"loses its first bottom '{self.param.bottom[0]}'",
             )
         return super().setup(bottoms)

@@ -49,9 +49,7 @@ def max_pool(x, kernel, stride, pad, out, with_mask=False):
     """Caffe's MAX pooling; with_mask adds the winner's flat index h * width + w, as float."""
     ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
     if ceil_mode is not None:
-        found = F.max_pool2d(
-            x, kernel, stride, pad, ceil_mode=ceil_mode, return_indices=with_mask
-        )
+        found = F.max_pool2d(x, kernel, stride, pad, ceil_mode=ceil_mode, return_indices=with_mask)
         return [found[0], found[1].float()] if with_mask else [found]
     wide = _padded(x, kernel, stride, pad, out, -FLT_MAX)
     top, index = F.max_pool2d(wide, kernel, stride, return_indices=True)
@@ -128,8 +126,12 @@ class SPP(Layer, type="SPP"):
             kernel = tuple(math.ceil(n / bins) for n in x.shape[2:])
             pad = tuple((k * bins - n + 1) // 2 for k, n in zip(kernel, x.shape[2:], strict=True))
             pooling = caffe_pb.PoolingParameter(
-                kernel_h=kernel[0], kernel_w=kernel[1], stride_h=kernel[0], stride_w=kernel[1],
-                pad_h=pad[0], pad_w=pad[1],
+                kernel_h=kernel[0],
+                kernel_w=kernel[1],
+                stride_h=kernel[0],
+                stride_w=kernel[1],
+                pad_h=pad[0],
+                pad_w=pad[1],
             )
             geometry = graph.pool_geometry(pooling, x.shape)
             if p.pool == caffe_pb.SPPParameter.MAX:

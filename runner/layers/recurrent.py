@@ -105,4 +105,3 @@ class RNN(Recurrent, type="RNN"):
         recurrent, output, bias = blobs
         hidden = torch.tanh(F.linear(cont * states[0], recurrent) + x)
         return torch.tanh(F.linear(hidden, output, bias)), [hidden]
-

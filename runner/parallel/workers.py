@@ -165,9 +165,7 @@ class Workers(Alone):
         self._standing = (
             solver.iter, solver.net.state(), solver.test_state(), solver.losses.values.copy()
         )  # fmt: skip
-        solver.random.manual_seed(
-            zlib.crc32(f"{solver.seed} {self.rank} {solver.iter}".encode())
-        )
+        solver.random.manual_seed(zlib.crc32(f"{solver.seed} {self.rank} {solver.iter}".encode()))
 
     def reduce(self, gradients, request):
         """The mean of all workers' gradients, in place (parallel.cpp, on_gradients_ready).

@@ -256,9 +256,7 @@ class Solver:
             for value in values.reshape(-1).tolist():
                 text = f"    {kind} net output #{position}: {name} = {glog.number(value)}"
                 if weight:
-                    text += (
-                        f" (* {glog.number(weight)} = {glog.number(weight * value)} loss)"
-                    )
+                    text += f" (* {glog.number(weight)} = {glog.number(weight * value)} loss)"
                 glog.info(text, where)
                 position += 1
 

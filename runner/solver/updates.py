@@ -90,9 +90,7 @@ def check_solver(param):
             f"Momentum cannot be used with {param.type}. (momentum: {param.momentum:g})"
         )
     if param.type == "RMSProp" and not 0 <= param.rms_decay < 1:
-        raise CaffeError(
-            f"rms_decay should lie between 0 and 1. (rms_decay: {param.rms_decay:g})"
-        )
+        raise CaffeError(f"rms_decay should lie between 0 and 1. (rms_decay: {param.rms_decay:g})")
     if param.type == "Adam" and not (0 <= param.momentum < 1 and 0 <= param.momentum2 < 1):
         raise CaffeError(
             "momentum and momentum2 of Adam should lie between 0 and 1. "

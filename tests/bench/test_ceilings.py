@@ -9,8 +9,12 @@ from netgen.schema import caffe_pb
 
 
 def layer(macs, bottoms, tops, params=True):
-    return {"multiply_adds": macs, "bottoms": bottoms, "tops": tops,
-            "params": [{}] if params else []}
+    return {
+        "multiply_adds": macs,
+        "bottoms": bottoms,
+        "tops": tops,
+        "params": [{}] if params else [],
+    }
 
 
 def test_the_first_layer_needs_no_gradient_of_its_input():
@@ -19,10 +23,16 @@ def test_the_first_layer_needs_no_gradient_of_its_input():
 
 
 def test_branches_in_place_layers_and_what_learns_nothing():
-    layers = [layer(0, [], ["data"], False), layer(0, ["data"], ["data"], False),
-              layer(10, ["data"], ["a"]), layer(20, ["data"], ["b"]),  # two first layers
-              layer(0, ["a"], ["a"], False), layer(0, ["a", "b"], ["sum"], False),
-              layer(7, ["sum"], ["c"]), layer(1, ["data"], ["a"])]
+    layers = [
+        layer(0, [], ["data"], False),
+        layer(0, ["data"], ["data"], False),
+        layer(10, ["data"], ["a"]),
+        layer(20, ["data"], ["b"]),  # two first layers
+        layer(0, ["a"], ["a"], False),
+        layer(0, ["a", "b"], ["sum"], False),
+        layer(7, ["sum"], ["c"]),
+        layer(1, ["data"], ["a"]),
+    ]
     assert training_multiply_adds({"layers": layers}) == 2 * (10 + 20) + 3 * 7 + 2 * 1
 
 

@@ -7,8 +7,14 @@ from bench import equality, hand_written, subjects
 from netgen import nets
 from runner import glog
 
-PARAMETERS = {"allcnn-c": 1_369_738, "msplit1": 1_500_826, "msplit2": 1_555_498,
-              "lenet": 431_080, "cifar10_full": 89_578, "resnet20": 269_722}
+PARAMETERS = {
+    "allcnn-c": 1_369_738,
+    "msplit1": 1_500_826,
+    "msplit2": 1_555_498,
+    "lenet": 431_080,
+    "cifar10_full": 89_578,
+    "resnet20": 269_722,
+}
 WIDTH = 0.3
 
 
@@ -61,5 +67,8 @@ def test_loops_train_on_the_same_batches(name, folder):
         assert torch.allclose(images, mine, rtol=1e-5, atol=1e-4)
     before = [p.detach().clone() for p in loop.net.parameters()]
     loop.step(2)
-    assert not any(torch.equal(old, new) for old, new in
-                   zip(before, loop.net.parameters(), strict=True) if old.dim() > 1)
+    assert not any(
+        torch.equal(old, new)
+        for old, new in zip(before, loop.net.parameters(), strict=True)
+        if old.dim() > 1
+    )

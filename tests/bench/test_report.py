@@ -10,11 +10,18 @@ from bench.targets import targets
 
 def row(net, **seconds):
     names = {"hand": "by hand", "caffe": "C++ Caffe"}
-    return {"net": net, "batch": 100, "width": 1, "steps": 3, "training": 1e9, "forward": 3e8,
-            "differences": {"loss": 1e-7},
-            "product": [2 * 2048**3 / 100e9],
-            "parts": {"net": 0.096, "data": 0.002, "update": 0.001, "log": 0.0, "solver": 0.001},
-            "seconds": {names.get(name, name): value for name, value in seconds.items()}}
+    return {
+        "net": net,
+        "batch": 100,
+        "width": 1,
+        "steps": 3,
+        "training": 1e9,
+        "forward": 3e8,
+        "differences": {"loss": 1e-7},
+        "product": [2 * 2048**3 / 100e9],
+        "parts": {"net": 0.096, "data": 0.002, "update": 0.001, "log": 0.0, "solver": 0.001},
+        "seconds": {names.get(name, name): value for name, value in seconds.items()},
+    }
 
 
 def test_candidates_take_turns():
@@ -32,10 +39,13 @@ def test_ratios_are_taken_round_by_round():
     assert summary([3, 1, 2]) == {"median": 2, "min": 1, "max": 3, "n": 3}
 
 
-@pytest.mark.parametrize(("hand", "caffe", "words"), [
-    (0.1, 0.2, ["reached", "reached", "1.0 over"]),
-    (0.09, 0.09, ["50 % short", "7 % short", "1.0 over"]),
-])
+@pytest.mark.parametrize(
+    ("hand", "caffe", "words"),
+    [
+        (0.1, 0.2, ["reached", "reached", "1.0 over"]),
+        (0.09, 0.09, ["50 % short", "7 % short", "1.0 over"]),
+    ],
+)
 def test_targets_of_all_cnn(hand, caffe, words):
     found = targets({"training": [row("allcnn-c", ours=[0.1], hand=[hand], caffe=[caffe])]})
     assert [line[-1] for line in found] == words
@@ -43,8 +53,12 @@ def test_targets_of_all_cnn(hand, caffe, words):
 
 
 def test_targets_of_small_steps():
-    quick = {"training": [row("lenet", ours=[0.01], hand=[0.0081]),
-                          row("resnet20", ours=[0.01], hand=[0.005])]}
+    quick = {
+        "training": [
+            row("lenet", ours=[0.01], hand=[0.0081]),
+            row("resnet20", ours=[0.01], hand=[0.005]),
+        ]
+    }
     (line,) = targets(quick)  # a step under 50 ms has no target beside LeNet's
     assert line == ["lenet: 0.8 x the hand-written loop (by hand)", "0.81", "reached"]
 
@@ -55,12 +69,26 @@ def test_the_faster_hand_written_loop_counts():
 
 
 def test_page():
-    page = report({
-        "about": {"machine": {"device": "a processor", "cores": 2, "threads": 2, "system": "s",
-                              "commit": "c", "versions": {"torch": "2"}},
-                  "date": "2026-01-02", "minutes": 3.2, "load": 0.1, "quick": False},
-        "ceilings": {"gemm": {1024: [100.0]}, "copy": [10.0], "threads": 2},
-        "training": [row("allcnn-c", ours=[0.1, 0.1], hand=[0.2, 0.1])]})
+    page = report(
+        {
+            "about": {
+                "machine": {
+                    "device": "a processor",
+                    "cores": 2,
+                    "threads": 2,
+                    "system": "s",
+                    "commit": "c",
+                    "versions": {"torch": "2"},
+                },
+                "date": "2026-01-02",
+                "minutes": 3.2,
+                "load": 0.1,
+                "quick": False,
+            },
+            "ceilings": {"gemm": {1024: [100.0]}, "copy": [10.0], "threads": 2},
+            "training": [row("allcnn-c", ours=[0.1, 0.1], hand=[0.2, 0.1])],
+        }
+    )
     # 100 GFLOP/s and 1e9 multiply-adds an image: 50 images/s at best; 1000 are measured
     assert "| All-CNN-C | 1.50 (1.00 to 2.00) | - | - | 100 (100 to 100) | 2000 % | 50.0 |" in page
     assert "| All-CNN-C | 96.0 | 2.00 | 1.00 | 0 | 1.00 |" in page

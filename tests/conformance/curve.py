@@ -34,8 +34,11 @@ SHOWN = {
 
 def write_net(data, out, batch):
     """The net, with records taken as they are."""
-    net = nets.build("baseline", nets.NetOptions(
-        width=0.25, batch_size=batch, data=str(data), dropout=0, input_dropout=0), False)
+    net = nets.build(
+        "baseline",
+        nets.NetOptions(width=0.25, batch_size=batch, data=str(data), dropout=0, input_dropout=0),
+        False,
+    )
     for layer in net.layer:
         layer.ClearField("transform_param")
         if layer.type == "Data" and layer.include[0].phase == caffe_pb.TEST:
@@ -46,9 +49,19 @@ def write_net(data, out, batch):
 
 def write_solver(out, iterations, base_lr):
     """A solver that tells everything; max_iter 0 only writes the first weights."""
-    solver = solvers.build("baseline", solvers.SolverOptions(
-        max_iter=max(1, iterations), net="net.prototxt", prefix="curve", random_seed=1,
-        base_lr=base_lr, lr_policy="fixed", display=1, snapshot=0))
+    solver = solvers.build(
+        "baseline",
+        solvers.SolverOptions(
+            max_iter=max(1, iterations),
+            net="net.prototxt",
+            prefix="curve",
+            random_seed=1,
+            base_lr=base_lr,
+            lr_policy="fixed",
+            display=1,
+            snapshot=0,
+        ),
+    )
     solver.max_iter = iterations
     solver.test_interval, solver.test_iter[0] = 50, 20
     schema.write_text(solver, out / "solver.prototxt")

@@ -89,8 +89,10 @@ class Fuzzer:
 
     def summary(self):
         """The tally in words."""
-        counts = (f"{self.tally[key]} {key}" for key in
-                  ("tried", "refused", "chaotic", "overflow", "known", "found"))
+        counts = (
+            f"{self.tally[key]} {key}"
+            for key in ("tried", "refused", "chaotic", "overflow", "known", "found")
+        )
         return ", ".join(counts)
 
     def round(self, number):
@@ -100,8 +102,13 @@ class Fuzzer:
 
         @seed(number)
         @settings(
-            max_examples=ROUND, deadline=None, database=None, phases=phases,
-            suppress_health_check=quiet, report_multiple_bugs=False, print_blob=False,
+            max_examples=ROUND,
+            deadline=None,
+            database=None,
+            phases=phases,
+            suppress_health_check=quiet,
+            report_multiple_bugs=False,
+            print_blob=False,
         )
         @given(cases())
         def search(text):

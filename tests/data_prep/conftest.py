@@ -36,8 +36,12 @@ class Fabricated:
         folder.mkdir(parents=True)
         names = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]
         for name, (images, labels) in zip(names, self.batches, strict=True):
-            batch = {b"batch_label": name.encode(), b"labels": labels.tolist(), b"data": images,
-                     b"filenames": [b"some.png"] * len(images)}
+            batch = {
+                b"batch_label": name.encode(),
+                b"labels": labels.tolist(),
+                b"data": images,
+                b"filenames": [b"some.png"] * len(images),
+            }
             (folder / name).write_bytes(pickle.dumps(batch, protocol))
         meta = {b"label_names": [name.encode() for name in CIFAR10_NAMES], b"num_vis": 3072}
         (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol))

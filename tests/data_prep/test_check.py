@@ -29,13 +29,15 @@ def test_whole(copy):
     assert verify(copy) == []
 
 
-@pytest.mark.parametrize("name", [
-    f"{LMDB}/data.mdb", "cifar10_test_lmdb/data.mdb", "preprocessing.npz", "mean.binaryproto"])
+@pytest.mark.parametrize(
+    "name",
+    [f"{LMDB}/data.mdb", "cifar10_test_lmdb/data.mdb", "preprocessing.npz", "mean.binaryproto"],
+)
 def test_one_bit_anywhere(copy, name):
     size = (copy / name).stat().st_size
     for position in (0, size // 3, size - 1):
         flip(copy / name, position)
-        problem, = verify(copy)
+        (problem,) = verify(copy)
         assert problem.startswith(f"{copy / name}: SHA-256 ") and "the manifest says" in problem
         flip(copy / name, position)
     assert verify(copy) == []

@@ -11,20 +11,32 @@ from data_prep.dataset import CIFAR10_NAMES
 def test_all_four_forms_are_the_same_images(fabricated, tmp_path, pack_folder):
     python = fabricated.write_python(tmp_path / "a" / "cifar-10-batches-py")
     binary = fabricated.write_binary(tmp_path / "b" / "cifar-10-batches-bin")
-    sources = [python, python.parent, binary, binary.parent,
-               pack_folder(python, tmp_path / "cifar-10-python.tar.gz"),
-               pack_folder(binary, tmp_path / "some other name.tar.gz")]
+    sources = [
+        python,
+        python.parent,
+        binary,
+        binary.parent,
+        pack_folder(python, tmp_path / "cifar-10-python.tar.gz"),
+        pack_folder(binary, tmp_path / "some other name.tar.gz"),
+    ]
     expected = fabricated.dataset()
     for source in sources:
         found = read_cifar10(source)
         for (_, images, labels), (_, want_images, want_labels) in zip(
-                found.parts(), expected.parts(), strict=True):
+            found.parts(), expected.parts(), strict=True
+        ):
             assert np.array_equal(images, want_images) and np.array_equal(labels, want_labels)
         assert found.digest() == expected.digest()
         assert found.label_names == CIFAR10_NAMES
     forms = [read_cifar10(source).source for source in sources]
-    assert [facts["form"] for facts in forms] == ["python", "python", "binary", "binary",
-                                                  "python", "binary"]
+    assert [facts["form"] for facts in forms] == [
+        "python",
+        "python",
+        "binary",
+        "binary",
+        "python",
+        "binary",
+    ]
     assert forms[0]["name"] == "cifar-10-batches-py" and not forms[4]["official"]
 
 
@@ -105,7 +117,7 @@ def test_wrong_label_names(fabricated, tmp_path):
 def test_damaged_archives(python_folder, tmp_path, pack_folder):
     archive = pack_folder(python_folder, tmp_path / "cifar-10-python.tar.gz")
     whole = archive.read_bytes()
-    archive.write_bytes(whole[:len(whole) // 2])
+    archive.write_bytes(whole[: len(whole) // 2])
     refuse(archive, "cifar-10-python.tar.gz: not a whole tar archive")
     archive.write_bytes(whole[:40000] + bytes(100) + whole[40100:])
     refuse(archive, "cifar-10-python.tar.gz")

@@ -25,8 +25,14 @@ def environment(**more):
 
 
 def run(*arguments, **options):
-    return subprocess.run([*COMMAND, *map(str, arguments)], text=True, capture_output=True,
-                          env=environment(**OFFLINE), timeout=120, **options)
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        text=True,
+        capture_output=True,
+        env=environment(**OFFLINE),
+        timeout=120,
+        **options,
+    )
 
 
 def one_line(result, status, *words):
@@ -65,8 +71,11 @@ def test_synthetic(tmp_path):
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["dataset"] == "synthetic" and "not CIFAR-10" in manifest["source"]["note"]
     assert run("verify", tmp_path / "out").returncode == 0
-    one_line(run("cifar10", "--out", tmp_path / "out", "--limit", 40, "--no-zca"), 1,
-             "finished with dataset synthetic, asked for dataset cifar10; --force")
+    one_line(
+        run("cifar10", "--out", tmp_path / "out", "--limit", 40, "--no-zca"),
+        1,
+        "finished with dataset synthetic, asked for dataset cifar10; --force",
+    )
 
 
 def test_raw_goes_to_the_folder_that_its_nets_read(python_folder, tmp_path):
@@ -82,8 +91,13 @@ def test_raw_goes_to_the_folder_that_its_nets_read(python_folder, tmp_path):
 
 def test_offline_without_data(tmp_path):
     result = run("cifar10", cwd=tmp_path)
-    one_line(result, 3, "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-             "c58f30108f718f92721af3b95e74349a", "put it at data/cifar-10-python.tar.gz")
+    one_line(
+        result,
+        3,
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "c58f30108f718f92721af3b95e74349a",
+        "put it at data/cifar-10-python.tar.gz",
+    )
     assert not list((tmp_path / "data").iterdir())
 
 
@@ -117,11 +131,14 @@ def test_bad_input_is_one_line(arguments, word, capsys):
 
 
 def test_help_needs_nothing_heavy():
-    code = ("import sys\nfrom data_prep.cli import main\n"
-            "try: main(['cifar10', '--help'])\nexcept SystemExit: pass\n"
-            "print([m for m in ('numpy', 'lmdb', 'google.protobuf', 'tqdm') if m in sys.modules])")
-    result = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True,
-                            env=environment(), check=True)
+    code = (
+        "import sys\nfrom data_prep.cli import main\n"
+        "try: main(['cifar10', '--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('numpy', 'lmdb', 'google.protobuf', 'tqdm') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, env=environment(), check=True
+    )
     assert "--zca-bias" in result.stdout and result.stdout.endswith("\n[]\n")
 
 
@@ -135,8 +152,12 @@ def wide(new_cifar10, tmp_path_factory):
 @pytest.fixture
 def writing(wide, tmp_path):
     """(process, its folder): a build that has begun to write records."""
-    with subprocess.Popen([*COMMAND, *wide, "--out", str(tmp_path / "out")], text=True,
-                          stderr=subprocess.PIPE, env=environment()) as process:
+    with subprocess.Popen(
+        [*COMMAND, *wide, "--out", str(tmp_path / "out")],
+        text=True,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
         while not any(path.stat().st_size > 1 << 20 for path in tmp_path.rglob("data.mdb")):
             assert process.poll() is None
             time.sleep(0.005)
@@ -158,7 +179,7 @@ def test_killed_then_built_again(writing, python_folder):
     process, folder = writing
     process.kill()
     process.wait()
-    left, = folder.iterdir()
+    (left,) = folder.iterdir()
     assert left.name.startswith(".out.") and not (left / "manifest.json").exists()
     again = run("cifar10", "--source", python_folder, "--out", folder / "out", "--no-zca")
     assert again.returncode == 0 and [path.name for path in folder.iterdir()] == ["out"]
@@ -167,7 +188,11 @@ def test_killed_then_built_again(writing, python_folder):
 def test_out_of_disk(wide, tmp_path):
     """A limit on file size cuts the writes of LMDB short as a full disk does."""
     limit = 20 << 20
-    result = run(*wide, "--out", tmp_path / "out", preexec_fn=lambda: resource.setrlimit(
-        resource.RLIMIT_FSIZE, (limit, limit)))
+    result = run(
+        *wide,
+        "--out",
+        tmp_path / "out",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     one_line(result, 1, f"{tmp_path / 'out'}: mdb_txn_commit: ", " MiB free on its disk; nothing")
     assert not list(tmp_path.iterdir())

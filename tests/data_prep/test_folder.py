@@ -82,7 +82,7 @@ def test_what_a_living_process_builds_is_not(tmp_path):
 def test_two_at_once(tmp_path):
     """Who comes second finds the folder there; neither disturbs the other."""
     out = tmp_path / "out"
-    with (pytest.raises(DataError, match="left as it is"), new_folder(out) as slow):
+    with pytest.raises(DataError, match="left as it is"), new_folder(out) as slow:
         fill(out, "quick")
         (slow / "file").write_text("slow")
     assert contents(out) == {"file": "quick"} and [*tmp_path.iterdir()] == [out]

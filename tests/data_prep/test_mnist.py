@@ -27,8 +27,12 @@ def idx(values):
 @pytest.fixture
 def parts():
     random = np.random.RandomState(3)
-    return [random.randint(0, 256, (7, 28, 28)).astype(np.uint8), np.arange(7, dtype=np.uint8),
-            random.randint(0, 256, (4, 28, 28)).astype(np.uint8), np.uint8([9, 0, 9, 1])]
+    return [
+        random.randint(0, 256, (7, 28, 28)).astype(np.uint8),
+        np.arange(7, dtype=np.uint8),
+        random.randint(0, 256, (4, 28, 28)).astype(np.uint8),
+        np.uint8([9, 0, 9, 1]),
+    ]
 
 
 @pytest.fixture
@@ -52,8 +56,9 @@ def test_records_are_the_pixels_in_file_order(folder, parts, tmp_path):
         records = list(read_lmdb(out / f"mnist_{part}_lmdb"))
         assert [key for key, _ in records] == [b"%05d" % n for n in range(len(images))]
         for (_, value), image, label in zip(records, images, labels, strict=True):
-            expected = schema.caffe_pb.Datum(channels=1, height=28, width=28, label=label,
-                                             data=image.tobytes())
+            expected = schema.caffe_pb.Datum(
+                channels=1, height=28, width=28, label=label, data=image.tobytes()
+            )
             assert value == expected.SerializeToString()
     mean = schema.blob_to_array(schema.read_blob(out / "mean.binaryproto"))
     assert np.allclose(mean, parts[0].mean(axis=0), atol=1e-4)
@@ -61,9 +66,13 @@ def test_records_are_the_pixels_in_file_order(folder, parts, tmp_path):
 
 def test_command(folder, tmp_path):
     command = [sys.executable, "-m", "data_prep", "mnist"]
-    options = {"cwd": tmp_path, "text": True, "capture_output": True, "timeout": 60,
-               "env": {**os.environ, "PYTHONPATH": str(ROOT),
-                       "https_proxy": "http://127.0.0.1:9"}}
+    options = {
+        "cwd": tmp_path,
+        "text": True,
+        "capture_output": True,
+        "timeout": 60,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT), "https_proxy": "http://127.0.0.1:9"},
+    }
     made = subprocess.run([*command, "--source", str(folder)], **options)
     assert (made.returncode, made.stderr) == (0, "")
     assert made.stdout.startswith("data/mnist: 7 training and 4 test records of 1x28x28 from idx")
@@ -95,17 +104,20 @@ def test_only_what_is_missing_is_downloaded(folder, monkeypatch):
 IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte.gz"
 
 
-@pytest.mark.parametrize(("name", "content", "error"), [
-    (IMAGES, b"", "not an idx file of bytes in 3 dimensions"),
-    (IMAGES, idx(np.zeros(9, np.uint8)), "not an idx file of bytes in 3 dimensions"),
-    (IMAGES, idx(np.zeros((7, 28, 28), np.uint8))[:-1], "5487 values, its 7 items of 28x28"),
-    (IMAGES, idx(np.zeros((7, 28, 27), np.uint8)), "images of 28x27, expected 28x28"),
-    (IMAGES, idx(np.zeros((6, 28, 28), np.uint8)), None),
-    (LABELS, b"plain", "Not a gzipped file"),
-    (LABELS, gzip.compress(idx(np.uint8([1, 2, 3, 10]))), None),
-    (LABELS, gzip.compress(idx(np.zeros(99, np.uint8)))[:-12], "end-of-stream"),
-    (LABELS, None, "no t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz in it"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        (IMAGES, b"", "not an idx file of bytes in 3 dimensions"),
+        (IMAGES, idx(np.zeros(9, np.uint8)), "not an idx file of bytes in 3 dimensions"),
+        (IMAGES, idx(np.zeros((7, 28, 28), np.uint8))[:-1], "5487 values, its 7 items of 28x28"),
+        (IMAGES, idx(np.zeros((7, 28, 27), np.uint8)), "images of 28x27, expected 28x28"),
+        (IMAGES, idx(np.zeros((6, 28, 28), np.uint8)), None),
+        (LABELS, b"plain", "Not a gzipped file"),
+        (LABELS, gzip.compress(idx(np.uint8([1, 2, 3, 10]))), None),
+        (LABELS, gzip.compress(idx(np.zeros(99, np.uint8)))[:-12], "end-of-stream"),
+        (LABELS, None, "no t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz in it"),
+    ],
+)
 def test_damaged_files(folder, name, content, error):
     path = folder / name
     if content is None:

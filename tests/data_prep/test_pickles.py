@@ -39,17 +39,44 @@ def test_str_keys():
 
 def test_written_by_python_2():
     """Opcode by opcode what cPickle of Python 2 and NumPy 1 wrote: its str are bytes."""
+
     def short(text):
         return b"U" + bytes([len(text)]) + text
 
-    array = (b"cnumpy.core.multiarray\n_reconstruct\n" + b"cnumpy\nndarray\n" + b"K\x00\x85"
-             + short(b"b") + b"\x87R" + b"(K\x01" + b"K\x02M\x00\x0c\x86"
-             + b"cnumpy\ndtype\n" + short(b"u1") + b"K\x00K\x01\x87R"
-             + b"(K\x03" + short(b"|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-             + b"\x89" + b"T" + struct.pack("<i", IMAGES.size) + IMAGES.tobytes() + b"tb")
-    data = (b"\x80\x02}(" + short(b"batch_label") + short(b"x")
-            + short(b"labels") + b"](K\x03K\x09e" + short(b"data") + array
-            + short(b"filenames") + b"](" + short(b"a.png") + short(b"") + b"eu.")
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n"
+        + b"cnumpy\nndarray\n"
+        + b"K\x00\x85"
+        + short(b"b")
+        + b"\x87R"
+        + b"(K\x01"
+        + b"K\x02M\x00\x0c\x86"
+        + b"cnumpy\ndtype\n"
+        + short(b"u1")
+        + b"K\x00K\x01\x87R"
+        + b"(K\x03"
+        + short(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"\x89"
+        + b"T"
+        + struct.pack("<i", IMAGES.size)
+        + IMAGES.tobytes()
+        + b"tb"
+    )
+    data = (
+        b"\x80\x02}("
+        + short(b"batch_label")
+        + short(b"x")
+        + short(b"labels")
+        + b"](K\x03K\x09e"
+        + short(b"data")
+        + array
+        + short(b"filenames")
+        + b"]("
+        + short(b"a.png")
+        + short(b"")
+        + b"eu."
+    )
     check(read_batch(data, "data_batch_1"))
 
 

@@ -17,8 +17,9 @@ def records(folder, part="train"):
     for key, value in read_lmdb(folder / f"cifar10_{part}_lmdb"):
         datum = schema.caffe_pb.Datum.FromString(value)
         image = np.array(datum.float_data, np.float32)
-        out.append((key.decode(), image.reshape(datum.channels, datum.height, datum.width),
-                    datum.label))
+        out.append(
+            (key.decode(), image.reshape(datum.channels, datum.height, datum.width), datum.label)
+        )
     return out
 
 
@@ -32,8 +33,9 @@ def test_records_are_the_whitened_images_in_a_fixed_shuffle(finished, fabricated
     order = np.random.RandomState(0).permutation(30)
     assert not np.array_equal(order, np.arange(30))
     for part, images, labels in (
-            ("train", dataset.train_images[order], dataset.train_labels[order]),
-            ("test", dataset.test_images, dataset.test_labels)):
+        ("train", dataset.train_images[order], dataset.train_labels[order]),
+        ("test", dataset.test_images, dataset.test_labels),
+    ):
         found = records(finished, part)
         assert [key for key, _, _ in found] == [f"{n:05d}" for n in range(len(images))]
         assert [label for _, _, label in found] == labels.tolist()
@@ -80,29 +82,46 @@ def test_only_training_images_are_fitted(finished, fabricated, new_cifar10, tmp_
 def test_every_form_gives_the_same_bytes(fabricated, tmp_path, pack_folder):
     python = fabricated.write_python(tmp_path / "cifar-10-batches-py")
     binary = fabricated.write_binary(tmp_path / "cifar-10-batches-bin")
-    sources = [python, binary, pack_folder(python, tmp_path / "p.tar.gz"),
-               pack_folder(binary, tmp_path / "b.tar.gz")]
+    sources = [
+        python,
+        binary,
+        pack_folder(python, tmp_path / "p.tar.gz"),
+        pack_folder(binary, tmp_path / "b.tar.gz"),
+    ]
     made = []
     for number, source in enumerate(sources):
         out = tmp_path / str(number)
         manifest, _ = build("cifar10", lambda source=source: read_cifar10(source), PLAIN, out)
-        made.append({"files": manifest["files"], "records": records_digests(manifest),
-                     "images": manifest["source"]["images_sha256"]})
+        made.append(
+            {
+                "files": manifest["files"],
+                "records": records_digests(manifest),
+                "images": manifest["source"]["images_sha256"],
+            }
+        )
     assert made.count(made[0]) == 4
 
 
 def test_manifest(finished):
     manifest = json.loads((finished / "manifest.json").read_text())
     assert manifest["dataset"] == "cifar10" and manifest["source"]["form"] == "fabricated"
-    assert manifest["options"] == {"pad": 5, "scale": 55.0, "zca_bias": 0.1, "seed": 0,
-                                   "limit": None}
+    assert manifest["options"] == {
+        "pad": 5,
+        "scale": 55.0,
+        "zca_bias": 0.1,
+        "seed": 0,
+        "limit": None,
+    }
     train, test = manifest["databases"].values()
     assert (train["records"], test["records"]) == (30, 9) and train["shape"] == [3, 42, 42]
     labels = [label for _, _, label in records(finished)]
     assert train["records_of_label"] == np.bincount(labels, minlength=10).tolist()
     assert set(manifest["files"]) == {
-        "cifar10_train_lmdb/data.mdb", "cifar10_test_lmdb/data.mdb", "mean.binaryproto",
-        "preprocessing.npz"}
+        "cifar10_train_lmdb/data.mdb",
+        "cifar10_test_lmdb/data.mdb",
+        "mean.binaryproto",
+        "preprocessing.npz",
+    }
     assert {"numpy", "blas", "lmdb", "protobuf", "python"} == set(manifest["versions"])
     assert verify(finished) == []
 
@@ -120,8 +139,12 @@ def test_seed_pad_scale_and_limit(fabricated, tmp_path):
     with np.load(tmp_path / "out" / "preprocessing.npz") as data:
         assert "zca" not in data and data["train_order"].tolist() == [0, 1, 2, 3]
 
-    shuffles = {seed: build("cifar10", fabricated.dataset, replace(PLAIN, seed=seed),
-                            tmp_path / f"seed{seed}")[0] for seed in (0, 1, None)}
+    shuffles = {
+        seed: build(
+            "cifar10", fabricated.dataset, replace(PLAIN, seed=seed), tmp_path / f"seed{seed}"
+        )[0]
+        for seed in (0, 1, None)
+    }
     trains = {records_digests(manifest)[0] for manifest in shuffles.values()}
     tests = {records_digests(manifest)[1] for manifest in shuffles.values()}
     assert len(trains) == 3 and len(tests) == 1
@@ -184,15 +207,26 @@ def test_raw_records_are_bytes(fabricated, tmp_path, pad):
     order = np.random.RandomState(0).permutation(30)
     border = (0, 0), (0, 0), (pad, pad), (pad, pad)
     stored = np.pad(dataset.train_images[order].reshape(-1, 3, 32, 32), border)
-    for (_, value), image, label in zip(read_lmdb(out / "cifar10_train_lmdb"), stored,
-                                        dataset.train_labels[order], strict=True):
-        assert value == schema.caffe_pb.Datum(
-            channels=3, height=32 + 2 * pad, width=32 + 2 * pad, label=label,
-            data=image.tobytes()).SerializeToString()
+    for (_, value), image, label in zip(
+        read_lmdb(out / "cifar10_train_lmdb"), stored, dataset.train_labels[order], strict=True
+    ):
+        assert (
+            value
+            == schema.caffe_pb.Datum(
+                channels=3,
+                height=32 + 2 * pad,
+                width=32 + 2 * pad,
+                label=label,
+                data=image.tobytes(),
+            ).SerializeToString()
+        )
     mean = schema.blob_to_array(schema.read_blob(out / "mean.binaryproto"))[0]
     assert np.allclose(mean, stored.mean(axis=0), atol=1e-4)
-    assert set(manifest["files"]) == {"cifar10_train_lmdb/data.mdb", "cifar10_test_lmdb/data.mdb",
-                                      "mean.binaryproto"}
+    assert set(manifest["files"]) == {
+        "cifar10_train_lmdb/data.mdb",
+        "cifar10_test_lmdb/data.mdb",
+        "mean.binaryproto",
+    }
     assert verify(out) == []
     with pytest.raises(DataError, match="finished with scale None, zca_bias None, asked for"):
         build("cifar10", fabricated.dataset, Options(pad=pad), out)

@@ -28,8 +28,10 @@ def test_bytes_are_protobufs():
     assert list(encode_datums(images, labels)) == expected
 
 
-@given(st.tuples(st.integers(1, 4), st.integers(1, 150), st.integers(1, 20)),
-       st.lists(st.integers(-2**31, 2**31 - 1), max_size=3))
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 150), st.integers(1, 20)),
+    st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3),
+)
 def test_bytes_are_protobufs_for_every_shape_and_label(shape, labels):
     images = some_images(len(labels), *shape)
     expected = [by_protobuf(*pair) for pair in zip(images, labels, strict=True)]
@@ -48,7 +50,8 @@ def test_a_stock_parser_reads_the_values_back():
 def test_other_arrays_are_stored_as_float32():
     doubles = some_images(2, 3, 4, 4).astype(np.float64)
     assert list(encode_datums(doubles, [1, 2])) == list(
-        encode_datums(doubles.astype(np.float32), [1, 2]))
+        encode_datums(doubles.astype(np.float32), [1, 2])
+    )
 
 
 def test_as_many_labels_as_images():
@@ -63,24 +66,29 @@ def test_keys_and_order(tmp_path):
     assert count == 1234 and [value for _, value in records] == values
     assert records[0][0] == b"00000" and records[1233][0] == b"01233"
     assert all(a < b for (a, _), (b, _) in pairwise(records))
-    whole = hashlib.sha256(b"".join(
-        len(key).to_bytes(4, "little") + len(value).to_bytes(4, "little") + key + value
-        for key, value in records))
+    whole = hashlib.sha256(
+        b"".join(
+            len(key).to_bytes(4, "little") + len(value).to_bytes(4, "little") + key + value
+            for key, value in records
+        )
+    )
     assert digest == whole.hexdigest()
 
 
 def test_the_map_grows(tmp_path):
     values = [bytes([n]) * 20_000 for n in range(200)]
     one = write_lmdb(tmp_path / "one", [values], map_size=1 << 16)
-    two = write_lmdb(tmp_path / "two", [values[n:n + 7] for n in range(0, 200, 7)])
+    two = write_lmdb(tmp_path / "two", [values[n : n + 7] for n in range(0, 200, 7)])
     assert one == two
     assert [value for _, value in read_lmdb(tmp_path / "one")] == values
     assert (tmp_path / "one" / "data.mdb").stat().st_size < 6_000_000
 
 
 def test_the_digest_depends_on_the_order(tmp_path):
-    assert (write_lmdb(tmp_path / "a", [[b"1", b"2"]])[1]
-            != write_lmdb(tmp_path / "b", [[b"2", b"1"]])[1])
+    assert (
+        write_lmdb(tmp_path / "a", [[b"1", b"2"]])[1]
+        != write_lmdb(tmp_path / "b", [[b"2", b"1"]])[1]
+    )
 
 
 def test_limits(tmp_path):

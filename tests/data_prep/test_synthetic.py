@@ -30,9 +30,16 @@ def test_a_small_convolutional_net_learns_it_and_a_linear_classifier_does_not():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential(
-            nn.Conv2d(3, 16, 5, stride=2, padding=2), nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(32, 48, 3), nn.ReLU(),
-            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(48, 10))
+            nn.Conv2d(3, 16, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 48, 3),
+            nn.ReLU(),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+            nn.Linear(48, 10),
+        )
     x, y = torch.from_numpy(train).reshape(-1, 3, 32, 32), torch.from_numpy(labels).long()
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     for _ in range(5):

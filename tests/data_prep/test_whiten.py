@@ -38,8 +38,9 @@ def test_gcn_scale_and_images_without_contrast():
 
 def test_gcn_does_not_see_brightness_and_contrast():
     images = np.random.RandomState(0).rand(4, 3072)
-    assert np.allclose(global_contrast_normalize(images),
-                       global_contrast_normalize(images * 80 + 30), atol=1e-4)
+    assert np.allclose(
+        global_contrast_normalize(images), global_contrast_normalize(images * 80 + 30), atol=1e-4
+    )
 
 
 def test_gcn_refuses_other_shapes():

@@ -16,11 +16,12 @@ def same(net, text):
 
 def lenet(batch_size):
     n = NetSpec()
-    n.data, n.label = L.DummyData(shape=[{"dim": [batch_size, 1, 28, 28]},
-                                         {"dim": [batch_size, 1, 1, 1]}],
-                                  transform_param={"scale": 1 / 255}, ntop=2)
-    n.conv1 = L.Convolution(n.data, kernel_size=5, num_output=20,
-                            weight_filler={"type": "xavier"})
+    n.data, n.label = L.DummyData(
+        shape=[{"dim": [batch_size, 1, 28, 28]}, {"dim": [batch_size, 1, 1, 1]}],
+        transform_param={"scale": 1 / 255},
+        ntop=2,
+    )
+    n.conv1 = L.Convolution(n.data, kernel_size=5, num_output=20, weight_filler={"type": "xavier"})
     n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=2, pool=P.Pooling.MAX)
     n.ip1 = L.InnerProduct(n.pool1, num_output=500)
     n.relu1 = L.ReLU(n.ip1, in_place=True)
@@ -82,9 +83,12 @@ def test_only_needed_layers_in_the_order_of_need():
     L.ReLU(unused)
     n.b = L.ReLU(a)
     n.a = a
-    same(n.to_proto(), """
+    same(
+        n.to_proto(),
+        """
         layer { name: "given" type: "Input" top: "a" }
-        layer { name: "b" type: "ReLU" bottom: "a" top: "b" }""")
+        layer { name: "b" type: "ReLU" bottom: "a" top: "b" }""",
+    )
 
 
 def test_layers_without_tops():
@@ -92,37 +96,65 @@ def test_layers_without_tops():
     n.data, n.data2 = L.DummyData(shape={"dim": 3}, ntop=2)
     n.silence = L.Silence(n.data, ntop=0)
     n["silence2"] = L.Silence(n.data2, ntop=0)
-    same(n.to_proto(), """
+    same(
+        n.to_proto(),
+        """
         layer { name: "data" type: "DummyData" top: "data" top: "data2"
                 dummy_data_param { shape { dim: 3 } } }
         layer { name: "silence" type: "Silence" bottom: "data" }
-        layer { name: "silence2" type: "Silence" bottom: "data2" }""")
-    same(to_proto(L.Silence(L.Input(), ntop=0)), """
+        layer { name: "silence2" type: "Silence" bottom: "data2" }""",
+    )
+    same(
+        to_proto(L.Silence(L.Input(), ntop=0)),
+        """
         layer { name: "Input1" type: "Input" top: "Input1" }
-        layer { name: "Silence1" type: "Silence" bottom: "Input1" }""")
+        layer { name: "Silence1" type: "Silence" bottom: "Input1" }""",
+    )
 
 
 def test_keywords_go_where_the_schema_has_them():
-    layer = L.Convolution(
-        num_output=2, kernel_size=[3, 5], bias_term=False, weight_filler={"type": "msra"},
-        param=[{"lr_mult": 1}, {"lr_mult": 2, "name": "b"}], loss_weight=3,
-        include={"phase": caffe_pb.TEST, "stage": ["a", "b"]}, propagate_down=[True],
-        loss_param={"normalize": True}, convolution_param={"group": 2}).to_proto().layer[0]
-    assert layer == schema.parse_text("""
+    layer = (
+        L.Convolution(
+            num_output=2,
+            kernel_size=[3, 5],
+            bias_term=False,
+            weight_filler={"type": "msra"},
+            param=[{"lr_mult": 1}, {"lr_mult": 2, "name": "b"}],
+            loss_weight=3,
+            include={"phase": caffe_pb.TEST, "stage": ["a", "b"]},
+            propagate_down=[True],
+            loss_param={"normalize": True},
+            convolution_param={"group": 2},
+        )
+        .to_proto()
+        .layer[0]
+    )
+    assert layer == schema.parse_text(
+        """
         name: "Convolution1" type: "Convolution" top: "Convolution1" loss_weight: 3
         param { lr_mult: 1 } param { lr_mult: 2 name: "b" } propagate_down: true
         include { phase: TEST stage: "a" stage: "b" } loss_param { normalize: true }
         convolution_param { num_output: 2 kernel_size: 3 kernel_size: 5 bias_term: false group: 2
-                            weight_filler { type: "msra" } }""", caffe_pb.LayerParameter)
+                            weight_filler { type: "msra" } }""",
+        caffe_pb.LayerParameter,
+    )
 
 
-@pytest.mark.parametrize(("type_name", "keyword", "field"), [
-    ("LRN", {"local_size": 3}, "lrn_param"), ("ELU", {"alpha": 2}, "elu_param"),
-    ("PReLU", {"channel_shared": True}, "prelu_param"), ("SPP", {"pyramid_height": 2}, "spp_param"),
-    ("HDF5Data", {"source": "a"}, "hdf5_data_param"), ("ArgMax", {"top_k": 2}, "argmax_param"),
-    ("BatchNorm", {"eps": 1}, "batch_norm_param"), ("Python", {"module": "m"}, "python_param"),
-    ("MVN", {"eps": 1}, "mvn_param"), ("Input", {"shape": {"dim": 1}}, "input_param"),
-])
+@pytest.mark.parametrize(
+    ("type_name", "keyword", "field"),
+    [
+        ("LRN", {"local_size": 3}, "lrn_param"),
+        ("ELU", {"alpha": 2}, "elu_param"),
+        ("PReLU", {"channel_shared": True}, "prelu_param"),
+        ("SPP", {"pyramid_height": 2}, "spp_param"),
+        ("HDF5Data", {"source": "a"}, "hdf5_data_param"),
+        ("ArgMax", {"top_k": 2}, "argmax_param"),
+        ("BatchNorm", {"eps": 1}, "batch_norm_param"),
+        ("Python", {"module": "m"}, "python_param"),
+        ("MVN", {"eps": 1}, "mvn_param"),
+        ("Input", {"shape": {"dim": 1}}, "input_param"),
+    ],
+)
 def test_types_whose_parameters_are_spelt_differently(type_name, keyword, field):
     layer = getattr(L, type_name)(**keyword).to_proto().layer[0]
     assert layer.type == type_name and layer.HasField(field)
@@ -136,10 +168,13 @@ def test_assign_proto():
     assign_proto(layer, "param", {"lr_mult": 2})
     assign_proto(layer, "pooling_param", {"pool": P.Pooling.AVE, "kernel_size": 2})
     assign_proto(layer, "input_param", {"shape": [{"dim": (1, 2)}, {"dim": []}]})
-    assert layer == schema.parse_text("""
+    assert layer == schema.parse_text(
+        """
         name: "n" top: "one" top: "two" top: "three" param { lr_mult: 2 }
         pooling_param { pool: AVE kernel_size: 2 }
-        input_param { shape { dim: 1 dim: 2 } shape {} }""", caffe_pb.LayerParameter)
+        input_param { shape { dim: 1 dim: 2 } shape {} }""",
+        caffe_pb.LayerParameter,
+    )
 
 
 def test_input_that_is_not_a_top():
@@ -152,16 +187,31 @@ def test_input_that_is_not_a_top():
     L.Silence(*data, ntop=0)
 
 
-@pytest.mark.parametrize(("type_name", "keyword", "error", "words"), [
-    ("Convolution", {"num_outputs": 1}, AttributeError,
-     "Convolution has no parameter 'num_outputs'"),
-    ("Deconvolution", {"num_output": 1}, AttributeError,
-     "Deconvolution has no parameter 'num_output'"),
-    ("Convolution", {"weight_filler": {"tpye": "x"}}, AttributeError,
-     "FillerParameter has no field 'tpye'"),
-    ("Convolution", {"num_output": "ten"}, TypeError, "ConvolutionParameter.num_output: "),
-    ("Convolution", {"kernel_size": -1}, ValueError, "ConvolutionParameter.kernel_size: "),
-])
+@pytest.mark.parametrize(
+    ("type_name", "keyword", "error", "words"),
+    [
+        (
+            "Convolution",
+            {"num_outputs": 1},
+            AttributeError,
+            "Convolution has no parameter 'num_outputs'",
+        ),
+        (
+            "Deconvolution",
+            {"num_output": 1},
+            AttributeError,
+            "Deconvolution has no parameter 'num_output'",
+        ),
+        (
+            "Convolution",
+            {"weight_filler": {"tpye": "x"}},
+            AttributeError,
+            "FillerParameter has no field 'tpye'",
+        ),
+        ("Convolution", {"num_output": "ten"}, TypeError, "ConvolutionParameter.num_output: "),
+        ("Convolution", {"kernel_size": -1}, ValueError, "ConvolutionParameter.kernel_size: "),
+    ],
+)
 def test_wrong_parameters_are_named(type_name, keyword, error, words):
     with pytest.raises(error) as caught:
         getattr(L, type_name)(**keyword).to_proto()

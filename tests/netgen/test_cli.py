@@ -16,9 +16,13 @@ KNOWN = f"(known nets: {', '.join(nets.NETS)})"
 
 def netgen(*arguments, cwd=ROOT, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "netgen", *map(str, arguments)], cwd=cwd,
-                          env=environment, text=True,
-                          **({"capture_output": True} | options))
+    return subprocess.run(
+        [sys.executable, "-m", "netgen", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        **({"capture_output": True} | options),
+    )
 
 
 def test_net_to_stdout():
@@ -30,31 +34,79 @@ def test_net_to_stdout():
 
 
 def test_every_net_option():
-    result = netgen("--batch-size", 64, "allcnn-b", "--test-batch-size", 50, "--data", "a b",
-                    "--weight-filler", "xavier", "--input-dropout", 0, "--dropout", 0.1)
+    result = netgen(
+        "--batch-size",
+        64,
+        "allcnn-b",
+        "--test-batch-size",
+        50,
+        "--data",
+        "a b",
+        "--weight-filler",
+        "xavier",
+        "--input-dropout",
+        0,
+        "--dropout",
+        0.1,
+    )
     assert result.stderr == ""
     assert schema.parse_text(result.stdout, caffe_pb.NetParameter) == nets.build(
-        "allcnn-b", nets.NetOptions(64, 50, 1.0, "a b", "xavier", 0, 0.1))
+        "allcnn-b", nets.NetOptions(64, 50, 1.0, "a b", "xavier", 0, 0.1)
+    )
     assert result.stdout.splitlines()[0] == (
         "# python -m netgen allcnn-b --batch-size 64 --test-batch-size 50 --data 'a b' "
-        "--weight-filler xavier --input-dropout 0.0 --dropout 0.1")
+        "--weight-filler xavier --input-dropout 0.0 --dropout 0.1"
+    )
 
 
 def test_every_solver_option():
     result = netgen(
-        "solver", "allcnn-c", "--epochs", 7, "--batch-size", 50, "--train-size", 1000,
-        "--test-size", 200, "--test-batch-size", 20, "--base-lr", 0.02, "--momentum", 0.8,
-        "--weight-decay", 0, "--type", "Nesterov", "--test-interval", 10, "--display", 5,
-        "--snapshot", 20, "--net", "n.prototxt", "--prefix", "s/n", "--random-seed", 1)
+        "solver",
+        "allcnn-c",
+        "--epochs",
+        7,
+        "--batch-size",
+        50,
+        "--train-size",
+        1000,
+        "--test-size",
+        200,
+        "--test-batch-size",
+        20,
+        "--base-lr",
+        0.02,
+        "--momentum",
+        0.8,
+        "--weight-decay",
+        0,
+        "--type",
+        "Nesterov",
+        "--test-interval",
+        10,
+        "--display",
+        5,
+        "--snapshot",
+        20,
+        "--net",
+        "n.prototxt",
+        "--prefix",
+        "s/n",
+        "--random-seed",
+        1,
+    )
     assert result.stderr == ""
-    assert schema.parse_text(result.stdout, caffe_pb.SolverParameter) == schema.parse_text("""
+    assert schema.parse_text(result.stdout, caffe_pb.SolverParameter) == schema.parse_text(
+        """
         net: "n.prototxt" test_iter: 10 test_interval: 10 base_lr: 0.02 lr_policy: "multistep"
         gamma: 0.1 stepvalue: 80 stepvalue: 100 stepvalue: 120 max_iter: 140 momentum: 0.8
         weight_decay: 0 display: 5 snapshot: 20 snapshot_prefix: "s/n" random_seed: 1
-        type: "Nesterov" """, caffe_pb.SolverParameter)
+        type: "Nesterov" """,
+        caffe_pb.SolverParameter,
+    )
     result = netgen("solver", "baseline", "--max-iter", 70)
     assert schema.parse_text(result.stdout, caffe_pb.SolverParameter) == solvers.build(
-        "baseline", solvers.SolverOptions(max_iter=70))
+        "baseline", solvers.SolverOptions(max_iter=70)
+    )
 
 
 def test_output_file_makes_the_same_text(tmp_path):
@@ -64,29 +116,46 @@ def test_output_file_makes_the_same_text(tmp_path):
     assert os.listdir(tmp_path) == ["net.prototxt"]
 
 
-@pytest.mark.parametrize(("arguments", "error"), [
-    (["basline"], f"Unknown net: 'basline' {KNOWN}"),
-    (["sovler", "baseline", "--epochs", "3"], f"Unknown net: 'sovler' {KNOWN}"),
-    (["solver", "x"], f"Unknown net: 'x' {KNOWN}"),
-    (["baseline", "--width", "0"], "width must be above 0 and below 100, not 0.0"),
-    (["solver", "baseline", "--type", "Sgd"],
-     "Unknown solver type: Sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)"),
-    (["baseline", "-o", "no/where"], "no/where: cannot be written: No such file or directory"),
-    (["baseline", "--data", b"\xff"], "arguments must be UTF-8 text"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["basline"], f"Unknown net: 'basline' {KNOWN}"),
+        (["sovler", "baseline", "--epochs", "3"], f"Unknown net: 'sovler' {KNOWN}"),
+        (["solver", "x"], f"Unknown net: 'x' {KNOWN}"),
+        (["baseline", "--width", "0"], "width must be above 0 and below 100, not 0.0"),
+        (
+            ["solver", "baseline", "--type", "Sgd"],
+            "Unknown solver type: Sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)",
+        ),
+        (["baseline", "-o", "no/where"], "no/where: cannot be written: No such file or directory"),
+        (["baseline", "--data", b"\xff"], "arguments must be UTF-8 text"),
+    ],
+)
 def test_errors_are_one_line(arguments, error, tmp_path):
     command = [sys.executable, "-m", "netgen", *arguments]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"netgen: {error}\n")
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("arguments", [
-    [], ["baseline", "--wdith", "1"], ["baseline", "--width", "wide"], ["baseline", "twice"],
-    ["solver"], ["solver", "baseline", "--epochs", "1", "--max-iter", "1"],
-    ["generate", "now"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["baseline", "--wdith", "1"],
+        ["baseline", "--width", "wide"],
+        ["baseline", "twice"],
+        ["solver"],
+        ["solver", "baseline", "--epochs", "1", "--max-iter", "1"],
+        ["generate", "now"],
+    ],
+)
 def test_wrong_usage(arguments):
     result = netgen(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
@@ -131,7 +200,8 @@ def test_generate_and_check(tmp_path):
     (tmp_path / "solvers/baseline.prototxt").write_text("edited")
     result = netgen("generate", "--check", cwd=tmp_path)
     assert result.stderr == (
-        "netgen: stale: solvers/baseline.prototxt (run: python -m netgen generate)\n")
+        "netgen: stale: solvers/baseline.prototxt (run: python -m netgen generate)\n"
+    )
     assert netgen("generate", cwd=tmp_path).stderr == "wrote solvers/baseline.prototxt\n"
 
 
@@ -145,7 +215,9 @@ def test_a_reader_that_went_away_is_no_error():
 
 @pytest.mark.parametrize("arguments", [["baseline"], ["solver", "baseline"]])
 def test_a_net_is_written_without_heavy_imports(arguments):
-    code = (f"import sys; from netgen.cli import main; main({arguments}); "
-            "print({'torch', 'lmdb', 'matplotlib', 'numpy', 'netgen.graph'} & set(sys.modules))")
+    code = (
+        f"import sys; from netgen.cli import main; main({arguments}); "
+        "print({'torch', 'lmdb', 'matplotlib', 'numpy', 'netgen.graph'} & set(sys.modules))"
+    )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (result.stdout.splitlines()[-1], result.stderr) == ("set()", "")

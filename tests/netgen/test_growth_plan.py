@@ -27,9 +27,18 @@ def elsewhere(tmp_path, monkeypatch):
 
 def layer(name, tpm, entropy=1.0, **more):
     """A layer of a measurement; its kernels are not among what tables tell."""
-    return {"name": name, "num_output": len(tpm), "group": 1, "classifier": False,
-            "shared": False, "entropy": entropy, "histogram": [len(tpm)], "tpm": list(tpm),
-            "dead": [False] * len(tpm), **more}
+    return {
+        "name": name,
+        "num_output": len(tpm),
+        "group": 1,
+        "classifier": False,
+        "shared": False,
+        "entropy": entropy,
+        "histogram": [len(tpm)],
+        "tpm": list(tpm),
+        "dead": [False] * len(tpm),
+        **more,
+    }
 
 
 def measurement(*layers):
@@ -42,8 +51,14 @@ def table(name):
     for line in (TABLES / f"{name}.txt").read_text().splitlines()[1:]:
         row, _, entropy = line.rpartition(" ")
         name, outputs, *_ = ast.literal_eval(row)
-        layers.append(layer(name, [k / outputs for k in range(outputs)], float(entropy),
-                            classifier=name == "conv9"))
+        layers.append(
+            layer(
+                name,
+                [k / outputs for k in range(outputs)],
+                float(entropy),
+                classifier=name == "conv9",
+            )
+        )
     return measurement(*layers)
 
 
@@ -91,10 +106,15 @@ def test_other_factors_choose_otherwise(name, factor):
 def test_what_the_rule_leaves_out():
     kernels = [0.1, 0.9]
     kept = [layer("a", kernels), layer("b", kernels, 0.1)]
-    out = [layer("a_split2_residual_post", kernels, 9), layer("a_reorder", kernels, 9),
-           layer("a_split2_extension", kernels, 9), layer("c", kernels, 9, classifier=True),
-           layer("d", kernels, 9, shared=True), layer("e", kernels, 9, group=2),
-           layer("f", [0.5], 9)]
+    out = [
+        layer("a_split2_residual_post", kernels, 9),
+        layer("a_reorder", kernels, 9),
+        layer("a_split2_extension", kernels, 9),
+        layer("c", kernels, 9, classifier=True),
+        layer("d", kernels, 9, shared=True),
+        layer("e", kernels, 9, group=2),
+        layer("f", [0.5], 9),
+    ]
     assert growth.select(measurement(*kept, *out), 0) == kept
     assert growth.select(measurement(*kept), 1) == kept[:1]
     assert growth.select(measurement(*kept), 1 / 0.55) == kept[:1]  # at the threshold
@@ -103,13 +123,19 @@ def test_what_the_rule_leaves_out():
 
 
 def test_named_layers_need_no_entropy():
-    value = measurement(layer("a", [0.1, 0.9], 0.0), layer("b", [0.2, 0.1], 3),
-                        layer("c_reorder", [0.2, 0.3], 0.0, classifier=True))
+    value = measurement(
+        layer("a", [0.1, 0.9], 0.0),
+        layer("b", [0.2, 0.1], 3),
+        layer("c_reorder", [0.2, 0.3], 0.0, classifier=True),
+    )
     plan = growth.make_plan(value, layers=["c_reorder", "a"], kind="skip")
     assert [(p.layer, p.kind, p.fast, p.slow) for p in plan.layers] == [
-        ("a", "skip", (1,), (0,)), ("c_reorder", "skip", (1,), (0,))]
-    assert plan.layers[0].why == ("entropy 0 (mean 1), named; 1 fast, TPM 0.900 to 0.900; "
-                                  "1 slow, TPM 0.100 to 0.100")
+        ("a", "skip", (1,), (0,)),
+        ("c_reorder", "skip", (1,), (0,)),
+    ]
+    assert plan.layers[0].why == (
+        "entropy 0 (mean 1), named; 1 fast, TPM 0.900 to 0.900; 1 slow, TPM 0.100 to 0.100"
+    )
 
 
 # --- kernels ---
@@ -132,16 +158,22 @@ def test_inverse_is_the_other_way_round():
 
 def test_random_is_drawn_from_seed_and_layer():
     tpm = [k / 32 for k in range(32)]
-    draws = [partition(layer(name, tpm), "random", seed)
-             for name, seed in (("a", 0), ("a", 1), ("b", 0), ("a", 2))]
+    draws = [
+        partition(layer(name, tpm), "random", seed)
+        for name, seed in (("a", 0), ("a", 1), ("b", 0), ("a", 2))
+    ]
     assert len(set(draws)) == 4
     assert draws[0] == partition(layer("a", tpm[::-1]), "random", 0)
     assert draws[0][0] == (0, 1, 2, 5, 7, 9, 13, 15, 16, 17, 18, 23, 24, 25, 27, 30)
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.integers(1, 4),
-       st.sampled_from(["half", "value"]), st.data())
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=40),
+    st.integers(1, 4),
+    st.sampled_from(["half", "value"]),
+    st.data(),
+)
 def test_all_partitions_have_parts_of_the_same_sizes(tpm, group, cut, data):
     dead = data.draw(st.lists(st.booleans(), min_size=len(tpm), max_size=len(tpm)))
     tpm, dead = tpm * group, dead * group
@@ -163,8 +195,9 @@ def test_all_partitions_have_parts_of_the_same_sizes(tpm, group, cut, data):
     fast, slow = parts[0]
     rank = [(0 if d else t) for t, d in zip(tpm, dead, strict=True)]
     for g in range(group):
-        assert min(rank[c] for c in fast if c // size == g) >= \
-            max(rank[c] for c in slow if c // size == g)
+        assert min(rank[c] for c in fast if c // size == g) >= max(
+            rank[c] for c in slow if c // size == g
+        )
 
 
 def test_dead_kernels_are_slow():
@@ -207,17 +240,33 @@ def test_unknown_partition_or_cut(options):
 
 
 def test_plan_by_the_rule(capsys):
-    value = measurement(layer("a", [0.1, 0.9, 0.8, 0.2], 2.0, dead=[False, False, True, False]),
-                        layer("b", [0.5] * 3, 1.0))
+    value = measurement(
+        layer("a", [0.1, 0.9, 0.8, 0.2], 2.0, dead=[False, False, True, False]),
+        layer("b", [0.5] * 3, 1.0),
+    )
     status, out, err = run(capsys, write(value))
     assert (status, err) == (0, "")
     assert json.loads(out) == {
-        "layers": [{"layer": "a", "kind": "residual", "fast": [1, 3], "slow": [0, 2],
-                    "why": "entropy 2 >= 1.1 x mean 1.5; 2 fast, TPM 0.200 to 0.900; 2 slow, "
-                           "TPM 0.100 to 0.800; 1 dead, ranked as TPM 0"}],
-        "meta": {"net": "little", "window": [100, 500], "mean_entropy": 1.5, "factor": 1.1,
-                 "threshold": pytest.approx(1.65), "partition": "tpm", "cut": "half",
-                 "tpm": "t.json"},
+        "layers": [
+            {
+                "layer": "a",
+                "kind": "residual",
+                "fast": [1, 3],
+                "slow": [0, 2],
+                "why": "entropy 2 >= 1.1 x mean 1.5; 2 fast, TPM 0.200 to 0.900; 2 slow, "
+                "TPM 0.100 to 0.800; 1 dead, ranked as TPM 0",
+            }
+        ],
+        "meta": {
+            "net": "little",
+            "window": [100, 500],
+            "mean_entropy": 1.5,
+            "factor": 1.1,
+            "threshold": pytest.approx(1.65),
+            "partition": "tpm",
+            "cut": "half",
+            "tpm": "t.json",
+        },
     }
     assert '      "fast": [1, 3],\n' in out
     assert run(capsys, "t.json", "-o", "p.json") == (0, "", "")
@@ -227,25 +276,57 @@ def test_plan_by_the_rule(capsys):
 
 def test_every_option(capsys):
     value = measurement(layer("a", [0.1, 0.9, 0.8, 0.2]), layer("b", [0.5, 0.4, 0.4, 0.4]))
-    status, _, err = run(capsys, write(value), "--layers", "b,a", "--kind", "extension",
-                         "--partition", "random", "--seed", 5, "--cut", "value", "-o", "p.json")
+    status, _, err = run(
+        capsys,
+        write(value),
+        "--layers",
+        "b,a",
+        "--kind",
+        "extension",
+        "--partition",
+        "random",
+        "--seed",
+        5,
+        "--cut",
+        "value",
+        "-o",
+        "p.json",
+    )
     assert (status, err) == (0, "")
     plan = growth.read_plan("p.json")
     assert [(p.layer, p.kind, len(p.fast), len(p.slow)) for p in plan.layers] == [
-        ("a", "extension", 2, 2), ("b", "extension", 1, 3)]
-    assert plan == growth.Plan(growth.make_plan(value, layers=["a", "b"], kind="extension",
-                                                by="random", seed=5, cut="value").layers,
-                               plan.meta)
+        ("a", "extension", 2, 2),
+        ("b", "extension", 1, 3),
+    ]
+    assert plan == growth.Plan(
+        growth.make_plan(
+            value, layers=["a", "b"], kind="extension", by="random", seed=5, cut="value"
+        ).layers,
+        plan.meta,
+    )
     assert {key: plan.meta[key] for key in ("layers", "partition", "seed", "cut")} == {
-        "layers": ["b", "a"], "partition": "random", "seed": 5, "cut": "value"}
+        "layers": ["b", "a"],
+        "partition": "random",
+        "seed": 5,
+        "cut": "value",
+    }
     assert "factor" not in plan.meta
     run(capsys, "t.json", "--factor", 0, "--partition", "inverse", "-o", "p.json")
     assert [p.layer for p in growth.read_plan("p.json").layers] == ["a", "b"]
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--factor", "1", "--layers", "a"], ["--factor", "-1"], ["--factor", "nan"],
-    ["--layers", "a,,b"], ["--seed", "1"], ["--kind", "resnet"], ["--cut", "gap"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--factor", "1", "--layers", "a"],
+        ["--factor", "-1"],
+        ["--factor", "nan"],
+        ["--layers", "a,,b"],
+        ["--seed", "1"],
+        ["--kind", "resnet"],
+        ["--cut", "gap"],
+    ],
+)
 def test_refused_arguments(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         main(["plan", write(measurement(layer("a", [0.1, 0.9]))), *arguments])
@@ -257,20 +338,26 @@ def test_nothing_to_split(capsys):
     path = write(measurement(layer("a", [0.1, 0.9], 1.0), layer("b", [0.1, 0.9], 0.98)))
     assert error(capsys, path) == (
         "netgen: t.json: no layer to split: entropy 1.1 x mean 0.99 = 1.089 is wanted, the "
-        "highest is 1 ('a')\n")
+        "highest is 1 ('a')\n"
+    )
     path = write(measurement(layer("a", [0.1, 0.9], classifier=True)))
-    assert error(capsys, path) == ("netgen: t.json: no layer to split: all are glue, classifiers, "
-                                   "shared or of one output a group\n")
+    assert error(capsys, path) == (
+        "netgen: t.json: no layer to split: all are glue, classifiers, "
+        "shared or of one output a group\n"
+    )
 
 
 def test_layers_that_cannot_be_split(capsys):
     path = write(measurement(layer("a", [0.5]), layer("b", [0.5, 0.5])))
     assert error(capsys, path, "--layers", "c") == (
-        "netgen: t.json: layer 'c' was not measured (those are: a, b)\n")
+        "netgen: t.json: layer 'c' was not measured (those are: a, b)\n"
+    )
     assert error(capsys, path, "--layers", "a") == (
-        "netgen: t.json: layer 'a' cannot be split: one output\n")
+        "netgen: t.json: layer 'a' cannot be split: one output\n"
+    )
     assert error(capsys, path, "--layers", "b", "--cut", "value") == (
-        "netgen: t.json: layer 'b' cannot be cut by value: its kernels have equal TPM\n")
+        "netgen: t.json: layer 'b' cannot be cut by value: its kernels have equal TPM\n"
+    )
 
 
 def test_files_that_are_no_measurement(capsys):
@@ -290,8 +377,9 @@ def test_files_that_are_no_measurement(capsys):
     assert changed("entropy", "high") == "layer 'a': field 'entropy' must be a number, 0 or more"
     assert changed("entropy", float("nan")).endswith("'entropy' must be a number, 0 or more")
     assert changed("dead", [False]) == "layer 'a': field 'dead' has 1 values, not 2"
-    assert changed("tpm", [0.5, 1.5]) == ("layer 'a': field 'tpm' must be a list of numbers from "
-                                          "0 to 1")
+    assert changed("tpm", [0.5, 1.5]) == (
+        "layer 'a': field 'tpm' must be a list of numbers from 0 to 1"
+    )
     assert changed("group", 0) == "layer 'a': field 'group' must be a number of groups"
     assert changed("group", 3) == "layer 'a': 2 outputs are not a multiple of 3 groups"
     assert changed("classifier", 0) == "layer 'a': field 'classifier' must be true or false"
@@ -301,8 +389,13 @@ def test_files_that_are_no_measurement(capsys):
 
 def test_as_a_command():
     path = write(measurement(layer("a", [0.1, 0.9], 2), layer("b", [0.1, 0.9], 1)))
-    done = subprocess.run([sys.executable, "-m", "netgen", "plan", path], capture_output=True,
-                          text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "netgen", "plan", path],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["layers"][0]["fast"] == [1]
 
@@ -331,8 +424,15 @@ def test_what_is_written_is_read(tmp_path_factory, data):
     for name in names:
         channels = data.draw(st.permutations(range(data.draw(st.integers(2, 9)))))
         cut = data.draw(st.integers(1, len(channels) - 1))
-        layers.append(growth.LayerPlan(name, data.draw(st.sampled_from(growth.KINDS)),
-                                       tuple(channels[:cut]), tuple(channels[cut:]), "because"))
+        layers.append(
+            growth.LayerPlan(
+                name,
+                data.draw(st.sampled_from(growth.KINDS)),
+                tuple(channels[:cut]),
+                tuple(channels[cut:]),
+                "because",
+            )
+        )
         assert layers[-1].num_output == len(channels)
     plan = growth.Plan(tuple(layers), {"seed": 1, "deep": {"list": [[1], {}], "none": None}})
     path = tmp_path_factory.getbasetemp() / "p.json"
@@ -350,24 +450,31 @@ def test_json_text_is_json():
 def test_why_and_meta_may_be_left_out():
     Path("p.json").write_text(json.dumps({"layers": [CONV]}))
     assert growth.read_plan("p.json") == growth.Plan(
-        (growth.LayerPlan("conv1", "residual", (0, 2), (1,), ""),), {})
+        (growth.LayerPlan("conv1", "residual", (0, 2), (1,), ""),), {}
+    )
 
 
-@pytest.mark.parametrize(("change", "told"), [
-    ({"kind": "resnet"}, "field 'kind' is 'resnet', not residual, extension, skip"),
-    ({"kind": ["skip"]}, "field 'kind' is ['skip'], not residual, extension, skip"),
-    ({"fast": []}, "field 'fast' must be a list of output channels, not empty"),
-    ({"slow": 1}, "field 'slow' must be a list of output channels, not empty"),
-    ({"fast": [0, "2"]}, "field 'fast' holds '2', not an output channel"),
-    ({"fast": [0, True]}, "field 'fast' holds True, not an output channel"),
-    ({"fast": [0, 2.0]}, "field 'fast' holds 2.0, not an output channel"),
-    ({"slow": [-1]}, "field 'slow' holds -1, not an output channel"),
-    ({"fast": [0, 2, 0]}, "field 'fast' holds channel 0 twice"),
-    ({"slow": [1, 2]}, "channel 2 is in 'fast' and in 'slow'"),
-    ({"slow": [3]}, "channel 1 is neither in 'fast' nor in 'slow', which name 3 channels up to 3"),
-    ({"why": None}, "field 'why' must be text"),
-    ({"kernels": 3}, "unknown field 'kernels' (known: layer, kind, fast, slow, why)"),
-])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"kind": "resnet"}, "field 'kind' is 'resnet', not residual, extension, skip"),
+        ({"kind": ["skip"]}, "field 'kind' is ['skip'], not residual, extension, skip"),
+        ({"fast": []}, "field 'fast' must be a list of output channels, not empty"),
+        ({"slow": 1}, "field 'slow' must be a list of output channels, not empty"),
+        ({"fast": [0, "2"]}, "field 'fast' holds '2', not an output channel"),
+        ({"fast": [0, True]}, "field 'fast' holds True, not an output channel"),
+        ({"fast": [0, 2.0]}, "field 'fast' holds 2.0, not an output channel"),
+        ({"slow": [-1]}, "field 'slow' holds -1, not an output channel"),
+        ({"fast": [0, 2, 0]}, "field 'fast' holds channel 0 twice"),
+        ({"slow": [1, 2]}, "channel 2 is in 'fast' and in 'slow'"),
+        (
+            {"slow": [3]},
+            "channel 1 is neither in 'fast' nor in 'slow', which name 3 channels up to 3",
+        ),
+        ({"why": None}, "field 'why' must be text"),
+        ({"kernels": 3}, "unknown field 'kernels' (known: layer, kind, fast, slow, why)"),
+    ],
+)
 def test_malformed_layers(change, told):
     assert refused({"layers": [CONV | change]}) == f"layer 'conv1': {told}"
 

@@ -125,8 +125,10 @@ def test_random_walk_is_about_one_by_the_root_of_its_steps(steps):
 def test_order_of_steps_does_not_matter():
     rng = np.random.default_rng(0)
     start, steps = rng.standard_normal((5, 20)), rng.standard_normal((7, 5, 20))
-    one, other = (travel(np.concatenate([[start], start + np.cumsum(order, axis=0)]))
-                  for order in (steps, steps[rng.permutation(7)]))
+    one, other = (
+        travel(np.concatenate([[start], start + np.cumsum(order, axis=0)]))
+        for order in (steps, steps[rng.permutation(7)])
+    )
     for name in ("tpm", "displacement", "path_length", "cosine"):
         assert getattr(one, name) == pytest.approx(getattr(other, name))
 
@@ -151,8 +153,10 @@ def sgd(weights, gradient, rate, decay, count):
     weights, history = weights.copy(), np.zeros_like(weights)
     points = [weights.copy()]
     for i in range(count * 1000):
-        history = np.float32(rate) * (np.float32(decay) * weights + gradient(i)) \
+        history = (
+            np.float32(rate) * (np.float32(decay) * weights + gradient(i))
             + np.float32(0.9) * history
+        )
         weights = weights - history
         if i % 1000 == 999:
             points.append(weights)
@@ -208,12 +212,24 @@ def test_json(capsys):
     assert (value["iterations"], value["bins"]) == ([100, 200, 300, 400, 500], 4)
     assert (value["rate_drops"], value["warnings"]) == (None, [])
     one, two = value["layers"]
-    assert {key: one[key] for key in ("name", "num_output", "weights", "kernel", "group",
-                                      "classifier", "shared")} == {
-        "name": "conv1", "num_output": 4, "weights": 36, "kernel": [3, 3], "group": 2,
-        "classifier": False, "shared": False}
+    assert {
+        key: one[key]
+        for key in ("name", "num_output", "weights", "kernel", "group", "classifier", "shared")
+    } == {
+        "name": "conv1",
+        "num_output": 4,
+        "weights": 36,
+        "kernel": [3, 3],
+        "group": 2,
+        "classifier": False,
+        "shared": False,
+    }
     assert (two["name"], two["weights"], two["kernel"], two["classifier"]) == (
-        "conv2", 36, [1, 3], True)
+        "conv2",
+        36,
+        [1, 3],
+        True,
+    )
     points = np.array([weights(i)["conv2"] for i in range(1, 6)], float).reshape(5, 3, -1)
     path = np.linalg.norm(np.diff(points, axis=0), axis=2).sum(0)
     displacement = np.linalg.norm(points[-1] - points[0], axis=1)
@@ -227,7 +243,8 @@ def test_json(capsys):
     assert value["mean_entropy"] == pytest.approx((one["entropy"] + two["entropy"]) / 2)
     assert [ast.literal_eval(line.rsplit(" ", 1)[0]) for line in out.splitlines()[1:]] == [
         (layer["name"], layer["num_output"])
-        for layer in sorted(value["layers"], key=lambda layer: -layer["entropy"])]
+        for layer in sorted(value["layers"], key=lambda layer: -layer["entropy"])
+    ]
 
 
 def test_window_and_hdf5_give_the_same(capsys):
@@ -250,8 +267,10 @@ def test_memory_does_not_grow_with_the_snapshots():
 
     net = schema.parse_text(NET.replace("num_output: 4", "num_output: 4096"), caffe_pb.NetParameter)
     shapes = {"conv1": (4096, 1, 3, 3), "conv2": (3, 4096, 1, 3)}
-    paths = [snapshot(i, {name: np.full(shape, i) for name, shape in shapes.items()})
-             for i in range(1, 25)]
+    paths = [
+        snapshot(i, {name: np.full(shape, i) for name, shape in shapes.items()})
+        for i in range(1, 25)
+    ]
     peaks = []
     for count in (4, 24):
         tracemalloc.start()
@@ -274,9 +293,13 @@ def test_shared_and_fixed_layers(capsys):
     schema.write_text(net, "net.prototxt")
     value, _, err = measured(capsys, *snapshots())
     assert [(layer["name"], layer["shared"]) for layer in value["layers"]] == [
-        ("conv1", True), ("conv2", False)]
-    assert err == ("warning: left out, lr_mult 0: frozen\n"
-                   "warning: layer 'again' shares the weights of 'conv1' and is measured there\n")
+        ("conv1", True),
+        ("conv2", False),
+    ]
+    assert err == (
+        "warning: left out, lr_mult 0: frozen\n"
+        "warning: layer 'again' shares the weights of 'conv1' and is measured there\n"
+    )
 
 
 def test_classifier_without_a_loss_is_at_the_net_s_end(capsys):
@@ -288,8 +311,10 @@ def test_classifier_without_a_loss_is_at_the_net_s_end(capsys):
 
 def test_no_convolution_is_a_classifier_before_an_inner_product(capsys):
     text = NET.replace('bottom: "pool" bottom', 'bottom: "ip" bottom').replace(
-        'layer { name: "loss"', 'layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" '
-        'inner_product_param { num_output: 2 } }\nlayer { name: "loss"')
+        'layer { name: "loss"',
+        'layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" '
+        'inner_product_param { num_output: 2 } }\nlayer { name: "loss"',
+    )
     Path("net.prototxt").write_text(text)
     value, *_ = measured(capsys, *snapshots())
     assert [layer["classifier"] for layer in value["layers"]] == [False, False]
@@ -304,8 +329,10 @@ def test_few_and_unequally_spaced_snapshots(capsys):
     assert err == "warning: only 2 snapshots: a single step is always straight\n"
     value, _, err = measured(capsys, *paths[:3], paths[4])
     assert value["spacing"] is None
-    assert err == ("warning: the snapshots are not equally spaced (steps of 100 and 200 "
-                   "iterations): a longer step hides more of the way\n")
+    assert err == (
+        "warning: the snapshots are not equally spaced (steps of 100 and 200 "
+        "iterations): a longer step hides more of the way\n"
+    )
     _, _, err = run(capsys, *paths, "--window", 300, 650)
     assert err == "warning: the window 300 to 650 has snapshots only from 300 to 500\n"
     assert run(capsys, *paths, "--window", 250, 550)[2] == ""
@@ -315,22 +342,33 @@ SOLVER = 'net: "net.prototxt" base_lr: 0.1 gamma: 0.1 '
 MULTISTEP = SOLVER + 'lr_policy: "multistep" stepvalue: 100 stepvalue: 250 stepvalue: 400'
 
 
-@pytest.mark.parametrize(("solver", "drops", "told"), [
-    (SOLVER + 'lr_policy: "fixed"', [], ""),
-    (MULTISTEP, [[250, 250]], "the learning rate dropped inside the window (at 250)"),
-    (SOLVER + 'lr_policy: "step" stepsize: 50', [[s, s] for s in range(150, 400, 50)],
-     "the learning rate dropped inside the window (at 150, at 200, at 250, at 300 and ...)"),
-    (SOLVER + 'lr_policy: "step" stepsize: 0', [], ""),
-    (SOLVER + 'lr_policy: "poly" power: 1 max_iter: 400', None,
-     "lr_policy 'poly' changes the learning rate all the time"),
-])
+@pytest.mark.parametrize(
+    ("solver", "drops", "told"),
+    [
+        (SOLVER + 'lr_policy: "fixed"', [], ""),
+        (MULTISTEP, [[250, 250]], "the learning rate dropped inside the window (at 250)"),
+        (
+            SOLVER + 'lr_policy: "step" stepsize: 50',
+            [[s, s] for s in range(150, 400, 50)],
+            "the learning rate dropped inside the window (at 150, at 200, at 250, at 300 and ...)",
+        ),
+        (SOLVER + 'lr_policy: "step" stepsize: 0', [], ""),
+        (
+            SOLVER + 'lr_policy: "poly" power: 1 max_iter: 400',
+            None,
+            "lr_policy 'poly' changes the learning rate all the time",
+        ),
+    ],
+)
 def test_rate_drops_told_by_the_solver(capsys, solver, drops, told):
     """A drop at the window's first or last iteration is not inside: no update in it sees both."""
     Path("solver.prototxt").write_text(solver)
     value, _, err = measured(capsys, *snapshots(4, step=0), "--solver", "solver.prototxt")
     assert value["rate_drops"] == drops
-    assert err.removeprefix("warning: ").removesuffix(", which changes TPM by itself\n") \
-        .rstrip("\n") == told
+    assert (
+        err.removeprefix("warning: ").removesuffix(", which changes TPM by itself\n").rstrip("\n")
+        == told
+    )
 
 
 def test_rate_drops_told_by_solver_states(capsys):
@@ -340,8 +378,10 @@ def test_rate_drops_told_by_solver_states(capsys):
     paths = sorted(Path().glob("*.caffemodel"))
     value, _, err = measured(capsys, *paths)
     assert value["rate_drops"] == [[100, 199], [200, 399], [200, 399]]
-    assert err == ("warning: the learning rate dropped inside the window (from 100 to 199 or at "
-                   "its start, from 200 to 399 and from 200 to 399), which changes TPM by itself\n")
+    assert err == (
+        "warning: the learning rate dropped inside the window (from 100 to 199 or at "
+        "its start, from 200 to 399 and from 200 to 399), which changes TPM by itself\n"
+    )
     value, _, err = measured(capsys, *paths, "--window", 400, 500)
     assert value["rate_drops"] == []
 
@@ -370,8 +410,9 @@ def test_dead_kernels_are_told(capsys):
     value, _, err = measured(capsys, *paths)
     assert value["layers"][0]["dead"] == [False, True, False, True]
     assert value["layers"][0]["tpm"][1] == pytest.approx(1)
-    assert err == ("warning: layer 'conv1': 2 of 4 kernels are dead (only their decay moves "
-                   "them)\n")
+    assert err == (
+        "warning: layer 'conv1': 2 of 4 kernels are dead (only their decay moves them)\n"
+    )
 
 
 # --- the table ---
@@ -384,8 +425,14 @@ def test_table_is_printed_as_the_study_prints_it(name):
     for line in reversed(lines[1:]):
         row, _, entropy = line.rpartition(" ")
         layer, outputs, *count = ast.literal_eval(row)
-        layers.append({"name": layer, "num_output": outputs, "weights": (count or [1])[0],
-                       "entropy": float(entropy)})
+        layers.append(
+            {
+                "name": layer,
+                "num_output": outputs,
+                "weights": (count or [1])[0],
+                "entropy": float(entropy),
+            }
+        )
     mean = float(lines[0].split(" = ")[1])
     assert growth.mean_entropy({"layers": layers}) == pytest.approx(mean, rel=1e-11)
     assert growth.table({"layers": layers, "mean_entropy": mean}) == lines
@@ -394,14 +441,21 @@ def test_table_is_printed_as_the_study_prints_it(name):
 def test_round_numbers_keep_their_point():
     layers = [{"name": "a", "num_output": 1, "weights": 1, "entropy": 0.0}]
     assert growth.table({"layers": layers, "mean_entropy": 0.0}) == [
-        "Mean TPM ratio entropy = 0.0", "('a', 1) 0.0"]
+        "Mean TPM ratio entropy = 0.0",
+        "('a', 1) 0.0",
+    ]
 
 
 def test_as_a_command():
     paths = snapshots(3)
     command = [sys.executable, "-m", "netgen", "tpm", "net.prototxt", *paths, "--json", "t.json"]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     value = growth.read_tpm("t.json")
     assert done.stdout.splitlines() == growth.table(value)
@@ -413,20 +467,27 @@ def test_as_a_command():
 def test_errors_of_names_and_windows(capsys):
     paths = snapshots(3)
     assert "x.caffemodel: not a snapshot's name (..._iter_N.caffemodel or .h5)" in error(
-        capsys, *paths, "x.caffemodel")
-    assert "run_iter_100.caffemodel and ./run_iter_100.caffemodel are both of iteration 100" in \
-        error(capsys, paths[0], "./" + paths[0])
+        capsys, *paths, "x.caffemodel"
+    )
+    assert (
+        "run_iter_100.caffemodel and ./run_iter_100.caffemodel are both of iteration 100"
+        in error(capsys, paths[0], "./" + paths[0])
+    )
     assert error(capsys, *paths, "--window", 150, 250) == (
         "netgen: the window 150 to 250 holds 1 of 3 snapshots (iterations 100 to 300); "
-        "TPM needs at least 2\n")
+        "TPM needs at least 2\n"
+    )
     assert error(capsys, paths[0]) == (
-        "netgen: only one snapshot (iteration 100): TPM needs at least 2\n")
+        "netgen: only one snapshot (iteration 100): TPM needs at least 2\n"
+    )
     assert "--window 3 2: the end is before the start" in error(capsys, *paths, "--window", 3, 2)
     assert "--bins 1: a histogram takes at least 2" in error(capsys, *paths, "--bins", 1)
     assert error(capsys, *paths, "run_iter_400.caffemodel") == (
-        "netgen: File not found: run_iter_400.caffemodel\n")
+        "netgen: File not found: run_iter_400.caffemodel\n"
+    )
     assert error(capsys, "run_iter_1.caffemodel.h5", paths[0]) == (
-        "netgen: File not found: run_iter_1.caffemodel.h5\n")
+        "netgen: File not found: run_iter_1.caffemodel.h5\n"
+    )
     assert "nowhere/t.json: cannot be written" in error(capsys, *paths, "--json", "nowhere/t.json")
 
 
@@ -444,41 +505,51 @@ def test_errors_of_weights(capsys):
     where = "netgen: run_iter_400.caffemodel: "
     assert fourth(lambda arrays: arrays.pop("conv2")) == f"{where}no weights of layer 'conv2'\n"
     assert fourth(put("conv2", np.zeros((2, 4, 1, 3)))) == (
-        f"{where}layer 'conv2' has weights of shape 2 4 1 3 (24), the net's are 3 4 1 3 (36)\n")
+        f"{where}layer 'conv2' has weights of shape 2 4 1 3 (24), the net's are 3 4 1 3 (36)\n"
+    )
     assert fourth(put("conv2", np.zeros((3, 4, 3, 1)))) == (
-        f"{where}layer 'conv2' has weights of shape 3 4 3 1 (36), the net's are 3 4 1 3 (36)\n")
+        f"{where}layer 'conv2' has weights of shape 3 4 3 1 (36), the net's are 3 4 1 3 (36)\n"
+    )
     assert fourth(put("conv1", np.zeros((4, 2, 3, 3)))) == (
         f"{where}layer 'conv1' has weights of shape 4 2 3 3 (72), in the first snapshot they were "
-        "4 1 3 3 (36)\n")
+        "4 1 3 3 (36)\n"
+    )
     assert fourth(put("conv1", np.full((4, 1, 3, 3), np.nan))) == (
-        f"{where}layer 'conv1' has weights that are not finite numbers\n")
+        f"{where}layer 'conv1' has weights that are not finite numbers\n"
+    )
     Path("run_iter_400.caffemodel").write_bytes(b"\xff\xff")
     assert "run_iter_400.caffemodel: not a whole" in error(
-        capsys, *paths, "run_iter_400.caffemodel")
+        capsys, *paths, "run_iter_400.caffemodel"
+    )
     with h5py.File("run_iter_500.caffemodel.h5", "w") as file:
         file["data/conv1/0"] = weights(5)["conv1"]
     assert error(capsys, *paths, "run_iter_500.caffemodel.h5") == (
-        "netgen: run_iter_500.caffemodel.h5: no weights of layer 'conv2'\n")
+        "netgen: run_iter_500.caffemodel.h5: no weights of layer 'conv2'\n"
+    )
 
 
 def test_errors_of_nets(capsys):
     paths = snapshots(3)
     Path("net.prototxt").write_text('layer { name: "a" type: "ReLU" bottom: "b" top: "c" }')
     assert "net.prototxt: Unknown bottom blob 'b'" in error(capsys, *paths)
-    Path("net.prototxt").write_text(NET[:NET.index('layer { name: "conv1"')])
+    Path("net.prototxt").write_text(NET[: NET.index('layer { name: "conv1"')])
     assert error(capsys, *paths) == (
-        "netgen: net.prototxt: no convolution that learns: nothing to measure\n")
+        "netgen: net.prototxt: no convolution that learns: nothing to measure\n"
+    )
 
 
 def test_msplit1_has_the_rows_of_the_study():
     """Names, outputs and weights, measured on snapshots of the bundled net."""
     net = nets.build("msplit1", nets.NetOptions())
     train = graph.filter_net(net, caffe_pb.NetState(phase=caffe_pb.TRAIN))
-    shapes = {info.layer.name: info.shapes.params[0]
-              for info in graph.infer(train, caffe_pb.TRAIN, (3, 32, 32))
-              if info.layer.type == "Convolution"}
-    paths = [snapshot(i, {name: np.full(shape, i) for name, shape in shapes.items()})
-             for i in (1, 2, 3)]
+    shapes = {
+        info.layer.name: info.shapes.params[0]
+        for info in graph.infer(train, caffe_pb.TRAIN, (3, 32, 32))
+        if info.layer.type == "Convolution"
+    }
+    paths = [
+        snapshot(i, {name: np.full(shape, i) for name, shape in shapes.items()}) for i in (1, 2, 3)
+    ]
     value = growth.measure(net, paths)
     assert [layer["name"] for layer in value["layers"] if layer["classifier"]] == ["conv9"]
     rows = [line.rpartition(" ")[0] for line in growth.table(value)[1:]]

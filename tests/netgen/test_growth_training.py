@@ -49,18 +49,34 @@ def cifar(tmp_path_factory):
 
 def halves(net, kind="residual"):
     """The plan that splits every convolution of at least two outputs."""
-    counts = [(layer.name, layer.convolution_param.num_output) for layer in net.layer
-              if layer.type == "Convolution"]
-    return Plan(tuple(LayerPlan(name, kind, tuple(range(0, n, 2)), tuple(range(1, n, 2)))
-                      for name, n in counts if n > 1))
+    counts = [
+        (layer.name, layer.convolution_param.num_output)
+        for layer in net.layer
+        if layer.type == "Convolution"
+    ]
+    return Plan(
+        tuple(
+            LayerPlan(name, kind, tuple(range(0, n, 2)), tuple(range(1, n, 2)))
+            for name, n in counts
+            if n > 1
+        )
+    )
 
 
 def solver(net, folder, type_name="SGD", **fields):
     if type_name != "RMSProp":
         fields["momentum"] = 0.9
     param = caffe_pb.SolverParameter(
-        net_param=net, base_lr=0.001, lr_policy="fixed", max_iter=2, type=type_name,
-        random_seed=1, snapshot_prefix=str(folder / "s"), snapshot_after_train=False, **fields)
+        net_param=net,
+        base_lr=0.001,
+        lr_policy="fixed",
+        max_iter=2,
+        type=type_name,
+        random_seed=1,
+        snapshot_prefix=str(folder / "s"),
+        snapshot_after_train=False,
+        **fields,
+    )
     return Solver(param)
 
 
@@ -82,7 +98,8 @@ def test_every_bundled_net_trains_with_all_its_convolutions_split(name, cifar, t
     assert bool(after.isfinite().all())
     for name, (old, new) in {
         step.name: (training.net.parameters.split(before)[step.learnable[0]], step.blobs[0])
-        for step in training.net.steps if step.learnable
+        for step in training.net.steps
+        if step.learnable
     }.items():
         assert not torch.equal(old, new), name
 
@@ -122,8 +139,11 @@ def test_gradients_reach_every_new_blob(kind, init, cifar, tmp_path):
     training.step(2)
     fixed = {layer.name for layer in child.layer if layer.name.endswith("_skip")}
     assert bool(fixed) == (kind == "skip")
-    new = [blob for blob in training.net.parameters.learnable
-           if blob.layer.startswith("c_") and blob.layer not in fixed]
+    new = [
+        blob
+        for blob in training.net.parameters.learnable
+        if blob.layer.startswith("c_") and blob.layer not in fixed
+    ]
     assert len(new) == {"residual": 10, "extension": 8, "skip": 6}[kind]
     grads = training.net.parameters.split(training.net.parameters.grad)
     for blob, grad in zip(training.net.parameters.learnable, grads, strict=True):
@@ -139,8 +159,10 @@ def trained(net, folder, type_name):
     training = solver(net, folder, type_name)
     training.step(2)
     path = training.snapshot()
-    return (schema.read_caffemodel(path.replace("solverstate", "caffemodel")),
-            schema.read_solverstate(path))
+    return (
+        schema.read_caffemodel(path.replace("solverstate", "caffemodel")),
+        schema.read_solverstate(path),
+    )
 
 
 def by_blob(net, state):
@@ -152,8 +174,9 @@ def by_blob(net, state):
     return {name: arrays[i :: len(names)] for i, name in enumerate(names)}
 
 
-@pytest.mark.parametrize(("type_name", "kinds"), [("SGD", 1), ("RMSProp", 1), ("Adam", 2),
-                                                  ("AdaDelta", 2)])
+@pytest.mark.parametrize(
+    ("type_name", "kinds"), [("SGD", 1), ("RMSProp", 1), ("Adam", 2), ("AdaDelta", 2)]
+)
 def test_history_goes_where_the_weights_go(type_name, kinds, cifar, tmp_path):
     net = shared_net(cifar)
     weights, state = trained(shared_net(cifar), tmp_path, type_name)
@@ -172,18 +195,31 @@ def test_history_goes_where_the_weights_go(type_name, kinds, cifar, tmp_path):
             expected = rows[name][kind] if name in rows else np.zeros_like(array)
             np.testing.assert_array_equal(array, expected, err_msg=name)
     assert {name for name in new if name not in rows} == {
-        (f"c_{role}", i) for i in (0, 1)
-        for role in ("split2_residual_pre", "split2_residual_post", "reorder")}
+        (f"c_{role}", i)
+        for i in (0, 1)
+        for role in ("split2_residual_pre", "split2_residual_post", "reorder")
+    }
 
 
-@pytest.mark.parametrize(("change", "error"), [
-    (lambda state: state.history.pop(), "the solver state has 9 history blobs, the net 10 "
-     "learnable blobs: neither one nor two each"),
-    (lambda state: state.ClearField("history"), "the solver state has 0 history blobs, the net "
-     "10 learnable blobs: neither one nor two each"),
-    (lambda state: schema.array_to_blob(np.zeros(5), state.history[5]),
-     "layer 'c': the solver state has a history of 5 (5), the weights are 3 3 3 3 (81)"),
-])
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (
+            lambda state: state.history.pop(),
+            "the solver state has 9 history blobs, the net 10 "
+            "learnable blobs: neither one nor two each",
+        ),
+        (
+            lambda state: state.ClearField("history"),
+            "the solver state has 0 history blobs, the net "
+            "10 learnable blobs: neither one nor two each",
+        ),
+        (
+            lambda state: schema.array_to_blob(np.zeros(5), state.history[5]),
+            "layer 'c': the solver state has a history of 5 (5), the weights are 3 3 3 3 (81)",
+        ),
+    ],
+)
 def test_states_of_another_net(change, error, cifar, tmp_path):
     net = shared_net(cifar)
     weights, state = trained(shared_net(cifar), tmp_path, "SGD")
@@ -194,10 +230,20 @@ def test_states_of_another_net(change, error, cifar, tmp_path):
 
 
 def transfer(*arguments, cwd):
-    words = [sys.executable, "-m", "netgen", "transfer", "net.prototxt", "s_iter_2.caffemodel",
-             "--plan", "plan.json", *arguments]
-    return subprocess.run(words, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True)
+    words = [
+        sys.executable,
+        "-m",
+        "netgen",
+        "transfer",
+        "net.prototxt",
+        "s_iter_2.caffemodel",
+        "--plan",
+        "plan.json",
+        *arguments,
+    ]
+    return subprocess.run(
+        words, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
 
 
 def test_training_goes_on_from_a_transferred_state(cifar, tmp_path, monkeypatch):
@@ -205,8 +251,17 @@ def test_training_goes_on_from_a_transferred_state(cifar, tmp_path, monkeypatch)
     schema.write_text(net, tmp_path / "net.prototxt")
     (tmp_path / "plan.json").write_text(to_json(PLAN))
     trained(net, tmp_path, "SGD")
-    result = transfer("--init", "preserve", "--history", "s_iter_2.solverstate", "-o",
-                      "child.caffemodel", "--history-out", "child.solverstate", cwd=tmp_path)
+    result = transfer(
+        "--init",
+        "preserve",
+        "--history",
+        "s_iter_2.solverstate",
+        "-o",
+        "child.caffemodel",
+        "--history-out",
+        "child.solverstate",
+        cwd=tmp_path,
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     monkeypatch.chdir(tmp_path)
     net = schema.read_net("net.prototxt")
@@ -223,20 +278,27 @@ def test_training_goes_on_from_a_transferred_state(cifar, tmp_path, monkeypatch)
     child.step(1)
     before = Net(net_param_for(shared_net(cifar), caffe_pb.TRAIN), Context())
     load_weights(before, "s_iter_2.caffemodel")
-    step = {name: {s.name: s for s in side.steps}
-            for name, side in (("before", before), ("parent", parent.net), ("child", child.net))}
+    step = {
+        name: {s.name: s for s in side.steps}
+        for name, side in (("before", before), ("parent", parent.net), ("child", child.net))
+    }
     moved = step["parent"]["c"].blobs[0] - step["before"]["c"].blobs[0]
     new = step["child"]["c_split1"].blobs[0] - step["before"]["c"].blobs[0][[0, 2]]
     # momentum and gradient are the parent's, so that the kept kernels move as they did
     torch.testing.assert_close(new, moved[[0, 2]], rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.parametrize(("arguments", "error"), [
-    (("--history", "s.solverstate", "-o", "c"), "--history and --history-out go together"),
-    (("--history-out", "s.solverstate"), "--history and --history-out go together"),
-    (("--history", "s", "--history-out", "t"),
-     "--history needs -o: the solver state names the child's weights"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--history", "s.solverstate", "-o", "c"), "--history and --history-out go together"),
+        (("--history-out", "s.solverstate"), "--history and --history-out go together"),
+        (
+            ("--history", "s", "--history-out", "t"),
+            "--history needs -o: the solver state names the child's weights",
+        ),
+    ],
+)
 def test_history_flags(arguments, error, tmp_path):
     result = transfer(*arguments, cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", f"netgen: {error}\n")

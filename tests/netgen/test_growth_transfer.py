@@ -49,9 +49,11 @@ def input_layer(*shape):
 
 
 def conv(name, bottom, top, outputs=4, geometry="kernel_size: 3 pad: 1"):
-    return (f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{top}" '
-            f'convolution_param {{ num_output: {outputs} {geometry} '
-            'weight_filler { type: "msra" } bias_filler { type: "gaussian" std: 0.1 } } }')
+    return (
+        f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{top}" '
+        f"convolution_param {{ num_output: {outputs} {geometry} "
+        'weight_filler { type: "msra" } bias_filler { type: "gaussian" std: 0.1 } } }'
+    )
 
 
 def one_layer(outputs=4, channels=3, geometry="kernel_size: 3 pad: 1", after=""):
@@ -168,8 +170,13 @@ def test_noise_is_on_the_new_pointwise_weights_and_has_a_seed():
         return transfer_weights(net, weights, plan, Init(**init))
 
     default, exact = grown(), grown(noise=0)
-    for name in ("c_split1", "c_split2", "c_split2_residual_pre", "c_split2_residual_post",
-                 "c_reorder"):
+    for name in (
+        "c_split1",
+        "c_split2",
+        "c_split2_residual_pre",
+        "c_split2_residual_post",
+        "c_reorder",
+    ):
         (ours, bias), (theirs, _) = blobs(default, name), blobs(exact, name)
         noise = ours - theirs
         if name in ("c_split2_residual_post", "c_reorder"):
@@ -180,8 +187,9 @@ def test_noise_is_on_the_new_pointwise_weights_and_has_a_seed():
             assert not noise.any()
     assert grown() == default == grown(seed=0, noise=NOISE)
     assert grown(seed=1) != default
-    reorder = [blobs(grown(noise=s), "c_reorder")[0] - blobs(exact, "c_reorder")[0]
-               for s in (0.1, 0.2)]
+    reorder = [
+        blobs(grown(noise=s), "c_reorder")[0] - blobs(exact, "c_reorder")[0] for s in (0.1, 0.2)
+    ]
     np.testing.assert_allclose(2 * reorder[0], reorder[1], atol=1e-6)
 
 
@@ -196,7 +204,8 @@ def test_the_order_of_channels_and_layers_in_a_plan_changes_nothing():
 # --- function kept ---
 
 SUCCESSORS = (
-    "", 'layer {{ name: "{0}_r" type: "ReLU" bottom: "{0}" top: "{0}" }}',
+    "",
+    'layer {{ name: "{0}_r" type: "ReLU" bottom: "{0}" top: "{0}" }}',
     'layer {{ name: "{0}_t" type: "TanH" bottom: "{0}" top: "{0}_t" }}',
     'layer {{ name: "{0}_b" type: "BatchNorm" bottom: "{0}" top: "{0}" }}'
     'layer {{ name: "{0}_p" type: "PReLU" bottom: "{0}" top: "{0}" }}',
@@ -215,10 +224,16 @@ def nets(draw):
         kernel, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 2))
         pad = draw(st.integers(0, 1)) + dilation * (kernel - 1) // 2
         bias = "" if draw(st.booleans()) else "bias_term: false"
-        text.append(conv(
-            f"c{i}", blob, f"c{i}", outputs,
-            f"kernel_size: {kernel} pad: {pad} dilation: {dilation} group: {group} "
-            f"stride: {draw(st.integers(1, 2))} {bias}"))
+        text.append(
+            conv(
+                f"c{i}",
+                blob,
+                f"c{i}",
+                outputs,
+                f"kernel_size: {kernel} pad: {pad} dilation: {dilation} group: {group} "
+                f"stride: {draw(st.integers(1, 2))} {bias}",
+            )
+        )
         after = draw(st.sampled_from(SUCCESSORS)).format(f"c{i}")
         text.append(after)
         tops = parse(text[-1]).layer
@@ -244,16 +259,19 @@ def plans(draw, net):
             fast += [g * size + channel for channel in within]
         slow = draw(st.permutations(sorted(set(range(param.num_output)) - set(fast))))
         (k, *_), _, (p, *_), (d, *_) = graph.conv_geometry(param, 2)
-        can_skip = (info.bottoms[0][1] == param.num_output and k % 2 and 2 * p == d * (k - 1))
+        can_skip = info.bottoms[0][1] == param.num_output and k % 2 and 2 * p == d * (k - 1)
         kinds = ["residual", "extension"] + ["skip"] * can_skip
-        chosen.append(LayerPlan(info.layer.name, draw(st.sampled_from(kinds)), tuple(fast),
-                                tuple(slow)))
+        chosen.append(
+            LayerPlan(info.layer.name, draw(st.sampled_from(kinds)), tuple(fast), tuple(slow))
+        )
     return Plan(tuple(chosen))
 
 
 def parameters(net):
-    return {info.layer.name: sum(int(np.prod(shape)) for shape in info.shapes.params)
-            for info in graph.infer(net, caffe_pb.TEST)}
+    return {
+        info.layer.name: sum(int(np.prod(shape)) for shape in info.shapes.params)
+        for info in graph.infer(net, caffe_pb.TEST)
+    }
 
 
 def predicted(net, plan):
@@ -263,10 +281,15 @@ def predicted(net, plan):
         param = next(x for x in net.layer if x.name == step.layer).convolution_param
         n, slow, bias = param.num_output, len(step.slow), param.bias_term
         row = counts[step.layer] // n - bias
-        counts[step.layer] += n * n + bias * n + {
-            "residual": slow * row + bias * slow + slow * slow + bias * slow,
-            "extension": slow * slow + bias * slow,
-            "skip": slow * n}[step.kind]
+        counts[step.layer] += (
+            n * n
+            + bias * n
+            + {
+                "residual": slow * row + bias * slow + slow * slow + bias * slow,
+                "extension": slow * slow + bias * slow,
+                "skip": slow * n,
+            }[step.kind]
+        )
     return sum(counts.values())
 
 
@@ -294,9 +317,15 @@ def test_an_extension_without_noise_keeps_what_the_net_computes():
     assert 0 < difference(net, weights, child, transfer_weights(net, weights, plan)) < 0.2
 
 
-@pytest.mark.parametrize("geometry", [
-    "kernel_size: 3 pad: 1", "kernel_size: 3 pad: 2 dilation: 2 stride: 3", "kernel_size: 1",
-    "kernel_h: 5 kernel_w: 3 pad_h: 2 pad_w: 1 stride_h: 2 stride_w: 1 group: 2"])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        "kernel_size: 3 pad: 1",
+        "kernel_size: 3 pad: 2 dilation: 2 stride: 3",
+        "kernel_size: 1",
+        "kernel_h: 5 kernel_w: 3 pad_h: 2 pad_w: 1 stride_h: 2 stride_w: 1 group: 2",
+    ],
+)
 def test_a_skip_adds_the_bottom_and_preserve_takes_it_off_the_kernels(geometry):
     net = one_layer(6, channels=6, geometry=geometry)
     weights = drawn(net)
@@ -309,8 +338,7 @@ def test_a_skip_adds_the_bottom_and_preserve_takes_it_off_the_kernels(geometry):
     data = torch.randn(image, generator=torch.Generator().manual_seed(0)).numpy()
     stride = graph.conv_geometry(net.layer[1].convolution_param, 2).stride
     added = outputs(child, study)["c"] - outputs(net, weights)["c"]
-    np.testing.assert_allclose(
-        added[:, 2:4], data[:, 2:4, :: stride[0], :: stride[1]], atol=1e-5)
+    np.testing.assert_allclose(added[:, 2:4], data[:, 2:4, :: stride[0], :: stride[1]], atol=1e-5)
     assert not added[:, [0, 1, 4, 5]].any()
 
 
@@ -321,7 +349,8 @@ def test_a_batch_norm_of_statistics_is_copied_and_foreign_layers_are_not():
     new = transfer_weights(net, weights, plan_of(("c", "residual", (0, 1), (2, 3))), PRESERVE)
     assert next(x for x in new.layer if x.name == "b") == weights.layer[-2]
     assert [layer.name for layer in new.layer] == [
-        layer.name for layer in split_net(net, plan_of(("c", "residual", (0, 1), (2, 3)))).layer]
+        layer.name for layer in split_net(net, plan_of(("c", "residual", (0, 1), (2, 3)))).layer
+    ]
     assert blobs(new, "c_split1")[0].shape == (2, 3, 3, 3)
 
 
@@ -340,17 +369,33 @@ def test_blobs_of_older_files():
 # --- refusals ---
 
 
-@pytest.mark.parametrize(("net", "kind", "error"), [
-    (one_layer(after=conv("d", "c", "d")), "residual", "there are no weights of layer 'd'"),
-    (one_layer(6), "residual", "layer 'c' has 6 outputs in the net and blobs of shape "
-     "4 3 3 3 (108) and 4 (4) in the weights"),
-    (one_layer(geometry="kernel_size: 3 bias_term: false"), "residual",
-     "layer 'c' has 1 blobs in the net and 2 in the weights"),
-    (one_layer(geometry="kernel_size: 5"), "residual",
-     "layer 'c' has kernel 5 5 in the net and 3 3 in the weights"),
-    (one_layer(channels=4), "skip", "layer 'c' cannot have a skip: it has 4 outputs, and its "
-     "weights are for 3 channels"),
-])
+@pytest.mark.parametrize(
+    ("net", "kind", "error"),
+    [
+        (one_layer(after=conv("d", "c", "d")), "residual", "there are no weights of layer 'd'"),
+        (
+            one_layer(6),
+            "residual",
+            "layer 'c' has 6 outputs in the net and blobs of shape "
+            "4 3 3 3 (108) and 4 (4) in the weights",
+        ),
+        (
+            one_layer(geometry="kernel_size: 3 bias_term: false"),
+            "residual",
+            "layer 'c' has 1 blobs in the net and 2 in the weights",
+        ),
+        (
+            one_layer(geometry="kernel_size: 5"),
+            "residual",
+            "layer 'c' has kernel 5 5 in the net and 3 3 in the weights",
+        ),
+        (
+            one_layer(channels=4),
+            "skip",
+            "layer 'c' cannot have a skip: it has 4 outputs, and its weights are for 3 channels",
+        ),
+    ],
+)
 def test_weights_of_another_net(net, kind, error):
     name = "d" if "'d'" in error else "c"
     count = next(x for x in net.layer if x.name == name).convolution_param.num_output
@@ -360,13 +405,16 @@ def test_weights_of_another_net(net, kind, error):
     assert str(caught.value) == error
 
 
-@pytest.mark.parametrize(("options", "error"), [
-    ({"kind": "random"}, "Unknown init: 'random' (known: study, preserve)"),
-    ({"noise": -1}, "noise must be at least 0, not -1"),
-    ({"noise": float("nan")}, "noise must be at least 0, not nan"),
-    ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
-    ({"kind": "preserve", "noise": 0.1}, "init preserve has no noise (noise 0.1)"),
-])
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"kind": "random"}, "Unknown init: 'random' (known: study, preserve)"),
+        ({"noise": -1}, "noise must be at least 0, not -1"),
+        ({"noise": float("nan")}, "noise must be at least 0, not nan"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
+        ({"kind": "preserve", "noise": 0.1}, "init preserve has no noise (noise 0.1)"),
+    ],
+)
 def test_wrong_inits(options, error):
     with pytest.raises(CaffeError) as caught:
         Init(**options)
@@ -386,22 +434,39 @@ def files(tmp_path):
 
 
 def command(*arguments, cwd, **options):
-    words = [sys.executable, "-m", "netgen", "transfer", "net.prototxt", "net.caffemodel",
-             "--plan", "plan.json", *map(str, arguments)]
-    return subprocess.run(words, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          **({"capture_output": True} | options))
+    words = [
+        sys.executable,
+        "-m",
+        "netgen",
+        "transfer",
+        "net.prototxt",
+        "net.caffemodel",
+        "--plan",
+        "plan.json",
+        *map(str, arguments),
+    ]
+    return subprocess.run(
+        words,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **({"capture_output": True} | options),
+    )
 
 
 def test_command_writes_to_stdout_and_to_a_file(files):
     shown = command("--init", "study", "--noise", 0.02, "--seed", 3, cwd=files)
     assert (shown.returncode, shown.stderr) == (0, b"")
     expected = transfer_weights(
-        schema.read_net(files / "net.prototxt"), schema.read_caffemodel(files / "net.caffemodel"),
-        plan_of(("c", "residual", FAST, SLOW)), Init("study", 0.02, 3))
+        schema.read_net(files / "net.prototxt"),
+        schema.read_caffemodel(files / "net.caffemodel"),
+        plan_of(("c", "residual", FAST, SLOW)),
+        Init("study", 0.02, 3),
+    )
     assert caffe_pb.NetParameter.FromString(shown.stdout) == expected
     assert command("--init", "preserve", "-o", "child.caffemodel", cwd=files).stdout == b""
-    assert not blobs(schema.read_caffemodel(files / "child.caffemodel"),
-                     "c_split2_residual_post")[0].any()
+    assert not blobs(schema.read_caffemodel(files / "child.caffemodel"), "c_split2_residual_post")[
+        0
+    ].any()
 
 
 def test_a_terminal_gets_no_weights(files):
@@ -409,16 +474,21 @@ def test_a_terminal_gets_no_weights(files):
     result = command(cwd=files, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     os.close(reader)
-    assert (result.returncode, result.stderr) == (1, b"netgen: weights are binary and would garble "
-                                                     b"the terminal: give -o FILE, or > FILE\n")
+    assert (result.returncode, result.stderr) == (
+        1,
+        b"netgen: weights are binary and would garble the terminal: give -o FILE, or > FILE\n",
+    )
 
 
 def test_errors_name_the_file(files):
     schema.write_text(one_layer(5, geometry="kernel_size: 5"), files / "net.prototxt")
     result = command("-o", "child.caffemodel", cwd=files)
     assert (result.returncode, result.stderr) == (
-        1, b"netgen: net.caffemodel: layer 'c' has kernel 5 5 in the net and 3 3 in the weights\n")
+        1,
+        b"netgen: net.caffemodel: layer 'c' has kernel 5 5 in the net and 3 3 in the weights\n",
+    )
     schema.write_text(one_layer(6), files / "net.prototxt")
     assert command("-o", "child.caffemodel", cwd=files).stderr == (
-        b"netgen: net.prototxt: layer 'c' has 6 outputs, the plan names 5\n")
+        b"netgen: net.prototxt: layer 'c' has 6 outputs, the plan names 5\n"
+    )
     assert not (files / "child.caffemodel").exists()

@@ -22,8 +22,12 @@ def infos(name, phase=caffe_pb.TRAIN, deploy=False, **options):
 
 
 def learned(name, **options):
-    return sum(prod(shape) for info in infos(name, **options) if info.layer.type != "BatchNorm"
-               for shape in info.shapes.params)
+    return sum(
+        prod(shape)
+        for info in infos(name, **options)
+        if info.layer.type != "BatchNorm"
+        for shape in info.shapes.params
+    )
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -39,8 +43,11 @@ def test_resnet20_describes_its_statistics_too():
 
 
 def test_resnet20_is_six_n_plus_two_layers_of_the_papers_sizes():
-    tops = [info.shapes.tops[0] for info in infos("resnet20", batch_size=2)
-            if info.layer.type == "Convolution"]
+    tops = [
+        info.shapes.tops[0]
+        for info in infos("resnet20", batch_size=2)
+        if info.layer.type == "Convolution"
+    ]
     assert tops == [(2, 16, 32, 32)] * 7 + [(2, 32, 16, 16)] * 6 + [(2, 64, 8, 8)] * 6
 
 
@@ -50,9 +57,11 @@ def test_shortcuts_learn_nothing_and_join_two_halves():
     assert not any(info.shapes.params for info in short)
     assert layers["stage2_block1_shortcut"].shapes.tops == [(2, 32, 16, 16)]
     assert layers["stage3_block1_shortcut"].shapes.tops == [(2, 64, 8, 8)]
-    assert {name: list(info.layer.bottom) for name, info in layers.items()
-            if info.layer.type == "Eltwise"}["stage2_block2_sum"] == [
-                "stage2_block1_sum", "stage2_block2_conv2"]
+    assert {
+        name: list(info.layer.bottom)
+        for name, info in layers.items()
+        if info.layer.type == "Eltwise"
+    }["stage2_block2_sum"] == ["stage2_block1_sum", "stage2_block2_conv2"]
 
 
 @pytest.mark.parametrize("width", [0.03, 0.25, 0.7, 2])
@@ -64,53 +73,84 @@ def test_any_width_is_a_net(name, width):
 def test_lenet_trains_as_in_caffes_examples():
     train, test = (layer for layer in nets.build("lenet").layer if layer.type == "Data")
     assert (train.data_param.source, train.data_param.batch_size) == (
-        "data/mnist/mnist_train_lmdb", 64)
+        "data/mnist/mnist_train_lmdb",
+        64,
+    )
     assert (test.data_param.source, test.data_param.batch_size) == (
-        "data/mnist/mnist_test_lmdb", 100)
-    assert train.transform_param == test.transform_param == schema.parse_text(
-        "scale: 0.00390625", caffe_pb.TransformationParameter)
-    assert solvers.build("lenet") == schema.parse_text("""
+        "data/mnist/mnist_test_lmdb",
+        100,
+    )
+    assert (
+        train.transform_param
+        == test.transform_param
+        == schema.parse_text("scale: 0.00390625", caffe_pb.TransformationParameter)
+    )
+    assert solvers.build("lenet") == schema.parse_text(
+        """
         net: "prototxt/lenet.prototxt" test_iter: 100 test_interval: 500 base_lr: 0.01
         momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75
         display: 100 max_iter: 10000 snapshot: 5000 snapshot_prefix: "snapshots/lenet" type: "SGD"
-        """, caffe_pb.SolverParameter)
+        """,
+        caffe_pb.SolverParameter,
+    )
 
 
 def test_cifar10_full_trains_as_in_caffes_examples():
     layers = {layer.name: layer for layer in nets.build("cifar10_full").layer}
     assert layers["data"].transform_param == schema.parse_text(
-        'mean_file: "data/cifar10_raw/mean.binaryproto"', caffe_pb.TransformationParameter)
-    rates = {name: [(p.lr_mult, p.decay_mult) for p in layers[name].param]
-             for name in ("conv1", "conv2", "conv3", "ip1")}
-    assert rates == {"conv1": [(1, 1), (2, 1)], "conv2": [(1, 1), (2, 1)], "conv3": [],
-                     "ip1": [(1, 250), (2, 0)]}
-    assert solvers.build("cifar10_full") == schema.parse_text("""
+        'mean_file: "data/cifar10_raw/mean.binaryproto"', caffe_pb.TransformationParameter
+    )
+    rates = {
+        name: [(p.lr_mult, p.decay_mult) for p in layers[name].param]
+        for name in ("conv1", "conv2", "conv3", "ip1")
+    }
+    assert rates == {
+        "conv1": [(1, 1), (2, 1)],
+        "conv2": [(1, 1), (2, 1)],
+        "conv3": [],
+        "ip1": [(1, 250), (2, 0)],
+    }
+    assert solvers.build("cifar10_full") == schema.parse_text(
+        """
         net: "prototxt/cifar10_full.prototxt" test_iter: 100 test_interval: 1000 base_lr: 0.001
         momentum: 0.9 weight_decay: 0.004 lr_policy: "multistep" gamma: 0.1 stepvalue: 60000
         stepvalue: 65000 display: 200 max_iter: 70000 snapshot: 5000
         snapshot_prefix: "snapshots/cifar10_full" type: "SGD"
-        """, caffe_pb.SolverParameter)
+        """,
+        caffe_pb.SolverParameter,
+    )
 
 
 def test_resnet20_trains_as_in_the_paper():
     train, test = (layer for layer in nets.build("resnet20").layer if layer.type == "Data")
-    assert (train.data_param.batch_size, train.transform_param) == (128, schema.parse_text(
-        'crop_size: 32 mirror: true mean_file: "data/cifar10_raw_pad4/mean.binaryproto"',
-        caffe_pb.TransformationParameter))
+    assert (train.data_param.batch_size, train.transform_param) == (
+        128,
+        schema.parse_text(
+            'crop_size: 32 mirror: true mean_file: "data/cifar10_raw_pad4/mean.binaryproto"',
+            caffe_pb.TransformationParameter,
+        ),
+    )
     assert not test.transform_param.mirror
     solver = solvers.build("resnet20")
     assert (solver.max_iter, list(solver.stepvalue), solver.gamma) == (
-        64_000, [32_000, 48_000], pytest.approx(0.1))
+        64_000,
+        [32_000, 48_000],
+        pytest.approx(0.1),
+    )
     assert (solver.base_lr, solver.momentum, solver.weight_decay) == pytest.approx(
-        (0.1, 0.9, 0.0001))
+        (0.1, 0.9, 0.0001)
+    )
     assert not solver.test_initialization
 
 
-@pytest.mark.parametrize(("name", "options", "error"), [
-    ("lenet", {"dropout": 0.5}, "lenet has no option dropout"),
-    ("resnet20", {"input_dropout": 0.0}, "resnet20 has no option input dropout"),
-    ("cifar10_full", {"weight_filler": "msra"}, "cifar10_full has no option weight filler"),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "error"),
+    [
+        ("lenet", {"dropout": 0.5}, "lenet has no option dropout"),
+        ("resnet20", {"input_dropout": 0.0}, "resnet20 has no option input dropout"),
+        ("cifar10_full", {"weight_filler": "msra"}, "cifar10_full has no option weight filler"),
+    ],
+)
 def test_options_that_a_net_does_not_have(name, options, error):
     with pytest.raises(CaffeError) as caught:
         nets.build(name, nets.NetOptions(**options))

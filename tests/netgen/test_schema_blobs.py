@@ -11,8 +11,13 @@ from netgen.schema import caffe_pb
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4),
-                  elements=st.floats(width=32)))
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4),
+        elements=st.floats(width=32),
+    )
+)
 def test_round_trip(array):
     blob = schema.array_to_blob(array)
     assert list(blob.shape.dim) == list(array.shape)
@@ -24,8 +29,9 @@ def test_round_trip(array):
 
 def test_same_message_as_field_by_field():
     array = np.arange(300, dtype=np.float32).reshape(3, 100)  # a length of two varint bytes
-    by_hand = caffe_pb.BlobProto(shape={"dim": [3, 100]}, data=array.ravel().tolist(),
-                                 diff=(-array).ravel().tolist())
+    by_hand = caffe_pb.BlobProto(
+        shape={"dim": [3, 100]}, data=array.ravel().tolist(), diff=(-array).ravel().tolist()
+    )
     assert schema.array_to_blob(array, diff=-array) == by_hand
 
 
@@ -70,16 +76,20 @@ def test_data_that_older_files_did_not_pack():
 
 def test_unknown_fields_of_other_versions_do_no_harm():
     blob = caffe_pb.BlobProto.FromString(
-        schema.array_to_blob(np.ones(3)).SerializeToString() + b"\x52\x03abc")
+        schema.array_to_blob(np.ones(3)).SerializeToString() + b"\x52\x03abc"
+    )
     np.testing.assert_array_equal(schema.blob_to_array(blob), np.ones(3))
 
 
-@pytest.mark.parametrize(("shape", "values", "error"), [
-    ([2, 3], 5, r"a blob of shape 2 3 \(6\) holds 5 values"),
-    ([4], 0, r"a blob of shape 4 \(4\) holds 0 values"),
-    ([], 2, r"a blob of shape  \(1\) holds 2 values"),
-    ([-1, -2], 2, r"a blob of shape -1 -2 \(2\) holds 2 values"),
-])
+@pytest.mark.parametrize(
+    ("shape", "values", "error"),
+    [
+        ([2, 3], 5, r"a blob of shape 2 3 \(6\) holds 5 values"),
+        ([4], 0, r"a blob of shape 4 \(4\) holds 0 values"),
+        ([], 2, r"a blob of shape  \(1\) holds 2 values"),
+        ([-1, -2], 2, r"a blob of shape -1 -2 \(2\) holds 2 values"),
+    ],
+)
 def test_shape_and_values_must_agree(shape, values, error):
     blob = caffe_pb.BlobProto(data=[0] * values)
     blob.shape.dim.extend(shape)

@@ -11,8 +11,13 @@ import pytest
 from netgen import schema
 from netgen.schema import caffe_pb
 
-READERS = [schema.read_net, schema.read_solver, schema.read_caffemodel, schema.read_solverstate,
-           schema.read_blob]
+READERS = [
+    schema.read_net,
+    schema.read_solver,
+    schema.read_caffemodel,
+    schema.read_solverstate,
+    schema.read_blob,
+]
 
 
 def one_line(call, *args):
@@ -52,7 +57,8 @@ def test_errors_in_text_name_the_file(tmp_path):
     path = tmp_path / "solver.prototxt"
     path.write_text('net: "a"\nbase_rl: 1\n')
     assert one_line(schema.read_solver, path) == (
-        f'{path}:2:1: Message type "caffe.SolverParameter" has no field named "base_rl"')
+        f'{path}:2:1: Message type "caffe.SolverParameter" has no field named "base_rl"'
+    )
 
 
 def test_truncated_binary(tmp_path):
@@ -64,7 +70,8 @@ def test_truncated_binary(tmp_path):
     for size in range(4, len(data)):
         path.write_bytes(data[:size])
         assert one_line(schema.read_caffemodel, path) == (
-            f"{path}: not a whole caffe.NetParameter (truncated, or another kind of file)")
+            f"{path}: not a whole caffe.NetParameter (truncated, or another kind of file)"
+        )
 
 
 def test_text_in_place_of_binary(tmp_path):
@@ -93,9 +100,11 @@ def test_write_and_read_all_kinds(tmp_path):
 def test_write_errors_are_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
     net = caffe_pb.NetParameter(name="n")
-    for path, why in [(tmp_path / "no" / "n", "No such file or directory"),
-                      (tmp_path / "file" / "n", "Not a directory"),
-                      (tmp_path, "Is a directory")]:
+    for path, why in [
+        (tmp_path / "no" / "n", "No such file or directory"),
+        (tmp_path / "file" / "n", "Not a directory"),
+        (tmp_path, "Is a directory"),
+    ]:
         assert one_line(schema.write_text, net, path) == f"{path}: cannot be written: {why}"
     assert os.listdir(tmp_path) == ["file"]
 

@@ -15,23 +15,69 @@ from netgen.schema.caffe_pb import DESCRIPTOR_SET
 
 # Fields of each message, counted in the caffe.proto of BVLC 9b89154.
 FIELD_COUNTS = {
-    "AccuracyParameter": 3, "ArgMaxParameter": 3, "BatchNormParameter": 3, "BiasParameter": 3,
-    "BlobProto": 9, "BlobProtoVector": 1, "BlobShape": 1, "ClipParameter": 2,
-    "ConcatParameter": 2, "ContrastiveLossParameter": 2, "ConvolutionParameter": 18,
-    "CropParameter": 2, "DataParameter": 10, "Datum": 7, "DropoutParameter": 1,
-    "DummyDataParameter": 6, "ELUParameter": 1, "EltwiseParameter": 3, "EmbedParameter": 5,
-    "ExpParameter": 3, "FillerParameter": 8, "FlattenParameter": 2, "HDF5DataParameter": 3,
-    "HDF5OutputParameter": 1, "HingeLossParameter": 1, "ImageDataParameter": 12,
-    "InfogainLossParameter": 2, "InnerProductParameter": 6, "InputParameter": 1,
-    "LRNParameter": 6, "LayerParameter": 60, "LogParameter": 3, "LossParameter": 3,
-    "MVNParameter": 3, "MemoryDataParameter": 4, "NetParameter": 9, "NetState": 3,
-    "NetStateRule": 5, "PReLUParameter": 2, "ParamSpec": 4, "ParameterParameter": 1,
-    "PoolingParameter": 13, "PowerParameter": 3, "PythonParameter": 4, "ReLUParameter": 2,
-    "RecurrentParameter": 5, "ReductionParameter": 3, "ReshapeParameter": 3, "SPPParameter": 3,
-    "ScaleParameter": 5, "SigmoidParameter": 1, "SliceParameter": 3, "SoftmaxParameter": 2,
-    "SolverParameter": 42, "SolverState": 4, "SwishParameter": 1, "TanHParameter": 1,
-    "ThresholdParameter": 1, "TileParameter": 2, "TransformationParameter": 7,
-    "V0LayerParameter": 38, "V1LayerParameter": 43, "WindowDataParameter": 13,
+    "AccuracyParameter": 3,
+    "ArgMaxParameter": 3,
+    "BatchNormParameter": 3,
+    "BiasParameter": 3,
+    "BlobProto": 9,
+    "BlobProtoVector": 1,
+    "BlobShape": 1,
+    "ClipParameter": 2,
+    "ConcatParameter": 2,
+    "ContrastiveLossParameter": 2,
+    "ConvolutionParameter": 18,
+    "CropParameter": 2,
+    "DataParameter": 10,
+    "Datum": 7,
+    "DropoutParameter": 1,
+    "DummyDataParameter": 6,
+    "ELUParameter": 1,
+    "EltwiseParameter": 3,
+    "EmbedParameter": 5,
+    "ExpParameter": 3,
+    "FillerParameter": 8,
+    "FlattenParameter": 2,
+    "HDF5DataParameter": 3,
+    "HDF5OutputParameter": 1,
+    "HingeLossParameter": 1,
+    "ImageDataParameter": 12,
+    "InfogainLossParameter": 2,
+    "InnerProductParameter": 6,
+    "InputParameter": 1,
+    "LRNParameter": 6,
+    "LayerParameter": 60,
+    "LogParameter": 3,
+    "LossParameter": 3,
+    "MVNParameter": 3,
+    "MemoryDataParameter": 4,
+    "NetParameter": 9,
+    "NetState": 3,
+    "NetStateRule": 5,
+    "PReLUParameter": 2,
+    "ParamSpec": 4,
+    "ParameterParameter": 1,
+    "PoolingParameter": 13,
+    "PowerParameter": 3,
+    "PythonParameter": 4,
+    "ReLUParameter": 2,
+    "RecurrentParameter": 5,
+    "ReductionParameter": 3,
+    "ReshapeParameter": 3,
+    "SPPParameter": 3,
+    "ScaleParameter": 5,
+    "SigmoidParameter": 1,
+    "SliceParameter": 3,
+    "SoftmaxParameter": 2,
+    "SolverParameter": 42,
+    "SolverState": 4,
+    "SwishParameter": 1,
+    "TanHParameter": 1,
+    "ThresholdParameter": 1,
+    "TileParameter": 2,
+    "TransformationParameter": 7,
+    "V0LayerParameter": 38,
+    "V1LayerParameter": 43,
+    "WindowDataParameter": 13,
 }
 # SHA-256 over one line for each field and enum value, taken from the same caffe.proto.
 FACTS = "fb74d9f949393d916b56c1408bc6f5d09aba032ab7a6845fe8192a73faf8518a"
@@ -97,8 +143,10 @@ def test_names_numbers_types_and_defaults_are_caffes():
     for message in _file().message_type:
         for f in message.field:
             default = f.default_value if f.HasField("default_value") else "-"
-            lines.append(f"{message.name}.{f.name} {f.number} {f.label} {f.type} {f.type_name} "
-                         f"{default} {f.options.packed}")
+            lines.append(
+                f"{message.name}.{f.name} {f.number} {f.label} {f.type} {f.type_name} "
+                f"{default} {f.options.packed}"
+            )
         for enum in message.enum_type:
             lines += [f"{message.name}.{enum.name}.{v.name} {v.number}" for v in enum.value]
     for enum in _file().enum_type:

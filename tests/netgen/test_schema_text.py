@@ -56,8 +56,14 @@ def initialized(message):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.one_of(messages(caffe_pb.NetParameter), messages(caffe_pb.SolverParameter),
-                 messages(caffe_pb.Datum), messages(caffe_pb.BlobProto)).filter(initialized))
+@given(
+    st.one_of(
+        messages(caffe_pb.NetParameter),
+        messages(caffe_pb.SolverParameter),
+        messages(caffe_pb.Datum),
+        messages(caffe_pb.BlobProto),
+    ).filter(initialized)
+)
 def test_text_and_binary_round_trip(message):
     text = schema.to_text(message)
     assert schema.parse_text(text, type(message)) == message
@@ -66,12 +72,23 @@ def test_text_and_binary_round_trip(message):
 
 
 def test_text_is_what_caffe_prints():
-    net = caffe_pb.NetParameter(name='a "b"\n', layer=[{
-        "name": "ü", "type": "Convolution", "param": [{"lr_mult": 1, "decay_mult": 0.1}],
-        "propagate_down": [True, False], "include": [{"phase": caffe_pb.TRAIN}],
-        "convolution_param": {"kernel_size": [3, 3], "weight_filler": {"std": 1e-5}},
-        "batch_norm_param": {}}])
-    assert schema.to_text(net) == r'''name: "a \"b\"\n"
+    net = caffe_pb.NetParameter(
+        name='a "b"\n',
+        layer=[
+            {
+                "name": "ü",
+                "type": "Convolution",
+                "param": [{"lr_mult": 1, "decay_mult": 0.1}],
+                "propagate_down": [True, False],
+                "include": [{"phase": caffe_pb.TRAIN}],
+                "convolution_param": {"kernel_size": [3, 3], "weight_filler": {"std": 1e-5}},
+                "batch_norm_param": {},
+            }
+        ],
+    )
+    assert (
+        schema.to_text(net)
+        == r"""name: "a \"b\"\n"
 layer {
   name: "ü"
   type: "Convolution"
@@ -94,14 +111,27 @@ layer {
   batch_norm_param {
   }
 }
-'''
+"""
+    )
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0.05, "0.05"), (1e-8, "1e-08"), (1 / 3, "0.33333334"), (16777216, "16777216"),
-    (1e10, "1e+10"), (0.1 + 0.2, "0.3"), (-0.0, "-0"), (3.4028234663852886e38, "3.4028235e+38"),
-    (float("inf"), "inf"), (float("-inf"), "-inf"), (float("nan"), "nan"), (100000, "100000"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.05, "0.05"),
+        (1e-8, "1e-08"),
+        (1 / 3, "0.33333334"),
+        (16777216, "16777216"),
+        (1e10, "1e+10"),
+        (0.1 + 0.2, "0.3"),
+        (-0.0, "-0"),
+        (3.4028234663852886e38, "3.4028235e+38"),
+        (float("inf"), "inf"),
+        (float("-inf"), "-inf"),
+        (float("nan"), "nan"),
+        (100000, "100000"),
+    ],
+)
 def test_floats_are_as_short_as_can_be(value, text):
     assert schema.to_text(caffe_pb.SolverParameter(base_lr=value)) == f"base_lr: {text}\n"
 
@@ -114,16 +144,31 @@ def test_doubles_and_bytes():
 
 def test_only_float_spelling_differs_from_python_protobuf():
     solver = caffe_pb.SolverParameter(
-        net="n.prototxt", test_iter=[1, 2], base_lr=0.05, momentum=1, delta=1e-8,
-        train_state={"stage": ["a"]}, solver_mode=0, net_param={"layer": [{"loss_weight": [2]}]})
+        net="n.prototxt",
+        test_iter=[1, 2],
+        base_lr=0.05,
+        momentum=1,
+        delta=1e-8,
+        train_state={"stage": ["a"]},
+        solver_mode=0,
+        net_param={"layer": [{"loss_weight": [2]}]},
+    )
     theirs = re.sub(r"(: -?\d+)\.0$", r"\1", text_format.MessageToString(solver), flags=re.M)
     assert schema.to_text(solver) == theirs
 
 
-@pytest.mark.parametrize("text", [
-    "base_lr: 1.", "base_lr: 1f", "base_lr: 1  # rate",
-    "base_lr: 1;", "base_lr: 1,", "# first\nbase_lr: 1\n# last", "\r\nbase_lr: 1\r\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "base_lr: 1.",
+        "base_lr: 1f",
+        "base_lr: 1  # rate",
+        "base_lr: 1;",
+        "base_lr: 1,",
+        "# first\nbase_lr: 1\n# last",
+        "\r\nbase_lr: 1\r\n",
+    ],
+)
 def test_spellings_of_one(text):
     assert schema.parse_text(text, caffe_pb.SolverParameter).base_lr == 1
 
@@ -132,7 +177,8 @@ def test_spellings_of_messages_lists_strings_and_booleans():
     solver = schema.parse_text(
         "train_state: { level: 1 } test_state < level: 2 > stepvalue: [1, 0x2, 03]\n"
         "net: 'a' \"b\" 'c' debug_info: t snapshot_diff: 1 test_compute_loss: True solver_mode: 0",
-        caffe_pb.SolverParameter)
+        caffe_pb.SolverParameter,
+    )
     assert solver.train_state.level == 1 and solver.test_state[0].level == 2
     assert list(solver.stepvalue) == [1, 2, 3]
     assert solver.net == "abc"
@@ -140,22 +186,35 @@ def test_spellings_of_messages_lists_strings_and_booleans():
     assert solver.solver_mode == caffe_pb.SolverParameter.CPU
 
 
-@pytest.mark.parametrize(("text", "error"), [
-    ('layer {\n  convolution_param {\n    kernal_size: 3\n  }\n}',
-     '3:5: Message type "caffe.ConvolutionParameter" has no field named "kernal_size"'),
-    ("layer { name: 5 }", "1:15: name: Expected string but found: '5'"),
-    ("layer { pooling_param { pool: MEAN } }",
-     '1:31: pool: Enum type "caffe.PoolingParameter.PoolMethod" has no value named MEAN'),
-    ("layer {\n  convolution_param { num_output: -1 } }",
-     "2:35: num_output: Value out of range: -1"),
-    ("force_backward: maybe", '1:17: force_backward: Expected "true" or "false"'),
-    ('layer { name: "a"\n', '1:15: Expected "}"'),
-    ('name: "a" name: "b"',
-     '1:17: Message type "caffe.NetParameter" should not have multiple "name" fields'),
-    ("layer { clip_param { min: 1 } }",
-     " caffe.NetParameter lacks the required layer[0].clip_param.max"),
-    ("}", "1:1: Expected identifier or number, got }"),
-])
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "layer {\n  convolution_param {\n    kernal_size: 3\n  }\n}",
+            '3:5: Message type "caffe.ConvolutionParameter" has no field named "kernal_size"',
+        ),
+        ("layer { name: 5 }", "1:15: name: Expected string but found: '5'"),
+        (
+            "layer { pooling_param { pool: MEAN } }",
+            '1:31: pool: Enum type "caffe.PoolingParameter.PoolMethod" has no value named MEAN',
+        ),
+        (
+            "layer {\n  convolution_param { num_output: -1 } }",
+            "2:35: num_output: Value out of range: -1",
+        ),
+        ("force_backward: maybe", '1:17: force_backward: Expected "true" or "false"'),
+        ('layer { name: "a"\n', '1:15: Expected "}"'),
+        (
+            'name: "a" name: "b"',
+            '1:17: Message type "caffe.NetParameter" should not have multiple "name" fields',
+        ),
+        (
+            "layer { clip_param { min: 1 } }",
+            " caffe.NetParameter lacks the required layer[0].clip_param.max",
+        ),
+        ("}", "1:1: Expected identifier or number, got }"),
+    ],
+)
 def test_syntax_errors_name_the_place(text, error):
     with pytest.raises(schema.SchemaError) as caught:
         schema.parse_text(text, caffe_pb.NetParameter, "dir/net.prototxt")
@@ -169,7 +228,7 @@ def test_endless_nesting_is_an_error():
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(st.sampled_from('{}<>[]:;,"\'\\#\n -.0159exfnai_layerstop'), max_size=40))
+@given(st.text(st.sampled_from("{}<>[]:;,\"'\\#\n -.0159exfnai_layerstop"), max_size=40))
 def test_any_text_parses_or_gives_one_line(text):
     try:
         message = schema.parse_text("layer " + text, caffe_pb.NetParameter)

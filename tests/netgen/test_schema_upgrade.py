@@ -93,7 +93,9 @@ def test_v0_data_layers():
         layers { layer { name: "g" type: "concat" concat_dim: 2 } bottom: "a" bottom: "b" top: "g" }
         layers { layer { name: "l" type: "infogain_loss" source: "i" } bottom: "g" bottom: "d" }
     """)
-    same(net, """
+    same(
+        net,
+        """
         layer { name: "a" type: "Data" top: "a"
                 transform_param { scale: 0.5 mean_file: "m" crop_size: 24 mirror: true }
                 data_param { source: "db" batch_size: 4 rand_skip: 2 } }
@@ -110,7 +112,8 @@ def test_v0_data_layers():
                 concat_param { concat_dim: 2 } }
         layer { name: "l" type: "InfogainLoss" bottom: "g" bottom: "d"
                 infogain_loss_param { source: "i" } }
-    """)
+    """,
+    )
 
 
 V1 = """
@@ -133,7 +136,9 @@ layers { name: "loss" type: SOFTMAX_LOSS bottom: "ip" bottom: "label" top: "loss
 
 def test_v1_net():
     net, notes = upgraded(V1)
-    same(net, """
+    same(
+        net,
+        """
         name: "v1"
         layer { name: "data" type: "Data" top: "data" top: "label"
                 include { phase: TRAIN stage: "s" }
@@ -149,9 +154,12 @@ def test_v1_net():
                 relu_param { negative_slope: 0.1 } }
         layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss"
                 loss_weight: 2 loss_param { ignore_label: 9 } softmax_param { engine: CAFFE } }
-    """)
-    assert notes == ["upgraded from deprecated transformation parameters",
-                     "upgraded from deprecated V1LayerParameter"]
+    """,
+    )
+    assert notes == [
+        "upgraded from deprecated transformation parameters",
+        "upgraded from deprecated V1LayerParameter",
+    ]
     assert schema.upgrade_net(net) == []
 
 
@@ -161,12 +169,47 @@ def test_v1_types():
     net = caffe_pb.NetParameter(layers=layers)
     schema.upgrade_net(net)
     assert [layer.type for layer in net.layer] == [
-        "AbsVal", "Accuracy", "ArgMax", "BNLL", "Concat", "ContrastiveLoss", "Convolution", "Data",
-        "Deconvolution", "Dropout", "DummyData", "Eltwise", "EuclideanLoss", "Exp", "Flatten",
-        "HDF5Data", "HDF5Output", "HingeLoss", "Im2col", "ImageData", "InfogainLoss",
-        "InnerProduct", "LRN", "MemoryData", "MultinomialLogisticLoss", "MVN", "", "Pooling",
-        "Power", "ReLU", "Sigmoid", "SigmoidCrossEntropyLoss", "Silence", "Slice", "Softmax",
-        "SoftmaxWithLoss", "Split", "TanH", "Threshold", "WindowData"]
+        "AbsVal",
+        "Accuracy",
+        "ArgMax",
+        "BNLL",
+        "Concat",
+        "ContrastiveLoss",
+        "Convolution",
+        "Data",
+        "Deconvolution",
+        "Dropout",
+        "DummyData",
+        "Eltwise",
+        "EuclideanLoss",
+        "Exp",
+        "Flatten",
+        "HDF5Data",
+        "HDF5Output",
+        "HingeLoss",
+        "Im2col",
+        "ImageData",
+        "InfogainLoss",
+        "InnerProduct",
+        "LRN",
+        "MemoryData",
+        "MultinomialLogisticLoss",
+        "MVN",
+        "",
+        "Pooling",
+        "Power",
+        "ReLU",
+        "Sigmoid",
+        "SigmoidCrossEntropyLoss",
+        "Silence",
+        "Slice",
+        "Softmax",
+        "SoftmaxWithLoss",
+        "Split",
+        "TanH",
+        "Threshold",
+        "WindowData",
+    ]
 
 
 def test_every_v1_parameter_message_is_carried_over():
@@ -185,11 +228,14 @@ def test_input_fields():
         input: "a" input: "b" input_shape { dim: 1 dim: 2 } input_shape { dim: 3 }
         layer { name: "x" type: "ReLU" bottom: "a" top: "x" }
         layer { name: "y" type: "ReLU" bottom: "b" top: "y" }""")
-    same(net, """
+    same(
+        net,
+        """
         layer { name: "input" type: "Input" top: "a" top: "b"
                 input_param { shape { dim: 1 dim: 2 } shape { dim: 3 } } }
         layer { name: "x" type: "ReLU" bottom: "a" top: "x" }
-        layer { name: "y" type: "ReLU" bottom: "b" top: "y" }""")
+        layer { name: "y" type: "ReLU" bottom: "b" top: "y" }""",
+    )
     assert notes == ["upgraded from deprecated input fields"]
 
 
@@ -208,38 +254,60 @@ def test_batch_norm_with_three_params_is_frozen():
         layer { type: "BatchNorm" param { lr_mult: 1 name: "m" } param {} param { decay_mult: 3 } }
         layer { type: "BatchNorm" param { lr_mult: 1 } }
         layer { type: "Scale" param {} param {} param {} }""")
-    same(net, """
+    same(
+        net,
+        """
         layer { type: "BatchNorm" param { name: "m" lr_mult: 0 decay_mult: 0 }
                 param { lr_mult: 0 decay_mult: 0 } param { lr_mult: 0 decay_mult: 0 } }
         layer { type: "BatchNorm" param { lr_mult: 1 } }
-        layer { type: "Scale" param {} param {} param {} }""")
+        layer { type: "Scale" param {} param {} param {} }""",
+    )
     assert notes == ["upgraded batch norm layers using deprecated params"]
 
 
-@pytest.mark.parametrize(("text", "error"), [
-    ('layer { name: "a" } layers { name: "b" }',
-     "Refusing to upgrade inconsistent NetParameter input; the definition has both 'layer' (1) "
-     "and 'layers' (1) fields"),
-    ('layers { layer { name: "a" type: "relu" } } layers { name: "b" type: RELU }',
-     "Refusing to upgrade inconsistent NetParameter input; layer 'b' is not in the V0 format "
-     "of the others"),
-    ('layers { layer { name: "a" type: "conv3" } }', "Unknown layer name: conv3 (layer 'a')"),
-    ('layers { layer { name: "a" type: "conv" } bottom: "x" }',
-     "Unknown blob input x to layer a"),
-    ('input: "x" layers { layer { name: "p" type: "padding" pad: 1 } bottom: "x" top: "y" }'
-     'layers { layer { name: "a" type: "relu" } bottom: "y" top: "z" }',
-     "Padding layer input to non-convolutional / non-pooling layer type relu (layer 'a')"),
-    ('input: "x" layers { layer { name: "p" type: "padding" pad: 1 } bottom: "x" top: "y" }'
-     'layers { layer { name: "a" type: "conv" } bottom: "y" bottom: "x" top: "z" }',
-     "Conv Layer takes a single blob as input (layer 'a')"),
-    ('input: "x" layers { layer { name: "p" type: "padding" } bottom: "x" top: "y" top: "z" }'
-     'layers { layer { name: "a" type: "conv" } bottom: "y" top: "t" }',
-     "Padding Layer takes and produces a single blob (layer 'p')"),
-    ('input: "a" input: "b" input_dim: [1, 2, 3, 4]',
-     "2 input field(s) need 8 input_dim fields, not 4"),
-    ('input: "a" input: "b" input_shape { dim: 1 }',
-     "2 input field(s) but 1 input_shape field(s)"),
-])
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            'layer { name: "a" } layers { name: "b" }',
+            "Refusing to upgrade inconsistent NetParameter input; the definition has both 'layer' (1) "
+            "and 'layers' (1) fields",
+        ),
+        (
+            'layers { layer { name: "a" type: "relu" } } layers { name: "b" type: RELU }',
+            "Refusing to upgrade inconsistent NetParameter input; layer 'b' is not in the V0 format "
+            "of the others",
+        ),
+        ('layers { layer { name: "a" type: "conv3" } }', "Unknown layer name: conv3 (layer 'a')"),
+        (
+            'layers { layer { name: "a" type: "conv" } bottom: "x" }',
+            "Unknown blob input x to layer a",
+        ),
+        (
+            'input: "x" layers { layer { name: "p" type: "padding" pad: 1 } bottom: "x" top: "y" }'
+            'layers { layer { name: "a" type: "relu" } bottom: "y" top: "z" }',
+            "Padding layer input to non-convolutional / non-pooling layer type relu (layer 'a')",
+        ),
+        (
+            'input: "x" layers { layer { name: "p" type: "padding" pad: 1 } bottom: "x" top: "y" }'
+            'layers { layer { name: "a" type: "conv" } bottom: "y" bottom: "x" top: "z" }',
+            "Conv Layer takes a single blob as input (layer 'a')",
+        ),
+        (
+            'input: "x" layers { layer { name: "p" type: "padding" } bottom: "x" top: "y" top: "z" }'
+            'layers { layer { name: "a" type: "conv" } bottom: "y" top: "t" }',
+            "Padding Layer takes and produces a single blob (layer 'p')",
+        ),
+        (
+            'input: "a" input: "b" input_dim: [1, 2, 3, 4]',
+            "2 input field(s) need 8 input_dim fields, not 4",
+        ),
+        (
+            'input: "a" input: "b" input_shape { dim: 1 }',
+            "2 input field(s) but 1 input_shape field(s)",
+        ),
+    ],
+)
 def test_refused(text, error, tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_text(text)
@@ -248,9 +316,17 @@ def test_refused(text, error, tmp_path):
     assert str(caught.value) == f"{path}: {error}"
 
 
-@pytest.mark.parametrize(("enum", "name"), [
-    ("SGD", "SGD"), ("NESTEROV", "Nesterov"), ("ADAGRAD", "AdaGrad"), ("RMSPROP", "RMSProp"),
-    ("ADADELTA", "AdaDelta"), ("ADAM", "Adam")])
+@pytest.mark.parametrize(
+    ("enum", "name"),
+    [
+        ("SGD", "SGD"),
+        ("NESTEROV", "Nesterov"),
+        ("ADAGRAD", "AdaGrad"),
+        ("RMSPROP", "RMSProp"),
+        ("ADADELTA", "AdaDelta"),
+        ("ADAM", "Adam"),
+    ],
+)
 def test_solver_type(enum, name, tmp_path):
     path = tmp_path / "solver.prototxt"
     path.write_text(f"base_lr: 1 solver_type: {enum}")
@@ -269,7 +345,8 @@ def test_solver_with_both_types_is_refused(tmp_path):
 def test_nets_inside_a_solver_are_upgraded():
     solver = caffe_pb.SolverParameter(
         net_param={"layers": [{"name": "a", "type": 18}]},
-        test_net_param=[{"layer": [{"name": "b"}]}, {"layers": [{"name": "c", "type": 23}]}])
+        test_net_param=[{"layer": [{"name": "b"}]}, {"layers": [{"name": "c", "type": 23}]}],
+    )
     assert schema.upgrade_solver(solver) == ["upgraded from deprecated V1LayerParameter"] * 2
     assert solver.net_param.layer[0].type == "ReLU"
     assert [net.layer[0].type for net in solver.test_net_param] == ["", "TanH"]

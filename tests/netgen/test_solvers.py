@@ -9,39 +9,49 @@ from netgen.solvers import SolverOptions
 
 
 def test_baseline_is_the_papers_schedule_at_batch_128():
-    assert solvers.build("baseline") == schema.parse_text("""
+    assert solvers.build("baseline") == schema.parse_text(
+        """
         net: "prototxt/baseline.prototxt"
         test_iter: 100 test_interval: 500
         base_lr: 0.05 lr_policy: "multistep" gamma: 0.1
         stepvalue: 78125 stepvalue: 97656 stepvalue: 117188
         max_iter: 136719 momentum: 0.9 weight_decay: 0.001
         display: 100 snapshot: 1000 snapshot_prefix: "snapshots/baseline" type: "SGD"
-        """, caffe_pb.SolverParameter)
+        """,
+        caffe_pb.SolverParameter,
+    )
 
 
 def test_paths_follow_the_name():
     solver = solvers.build("allcnn-a")
     assert (solver.net, solver.snapshot_prefix) == (
-        "prototxt/allcnn_a.prototxt", "snapshots/allcnn_a")
+        "prototxt/allcnn_a.prototxt",
+        "snapshots/allcnn_a",
+    )
     solver = solvers.build("allcnn-a", SolverOptions(net="a.prototxt", prefix="out/a"))
     assert (solver.net, solver.snapshot_prefix) == ("a.prototxt", "out/a")
 
 
-@pytest.mark.parametrize(("options", "steps", "max_iter"), [
-    ({"epochs": 35}, [7813, 9766, 11719], 13672),
-    ({"batch_size": 64}, [156250, 195313, 234375], 273438),
-    ({"epochs": 3.5, "train_size": 10000, "batch_size": 100}, [200, 250, 300], 350),
-    ({"max_iter": 700}, [400, 500, 600], 700),
-    ({"max_iter": 136719}, [78125, 97656, 117188], 136719),
-    ({"max_iter": 1}, [1, 1, 1], 1),
-])
+@pytest.mark.parametrize(
+    ("options", "steps", "max_iter"),
+    [
+        ({"epochs": 35}, [7813, 9766, 11719], 13672),
+        ({"batch_size": 64}, [156250, 195313, 234375], 273438),
+        ({"epochs": 3.5, "train_size": 10000, "batch_size": 100}, [200, 250, 300], 350),
+        ({"max_iter": 700}, [400, 500, 600], 700),
+        ({"max_iter": 136719}, [78125, 97656, 117188], 136719),
+        ({"max_iter": 1}, [1, 1, 1], 1),
+    ],
+)
 def test_drops_keep_their_place_in_the_training(options, steps, max_iter):
     solver = solvers.build("baseline", SolverOptions(**options))
     assert (list(solver.stepvalue), solver.max_iter) == (steps, max_iter)
 
 
-@pytest.mark.parametrize(("size", "batch", "iterations"), [(10000, 100, 100), (10000, 128, 79),
-                                                           (1000, 50, 20), (10, 100, 1)])
+@pytest.mark.parametrize(
+    ("size", "batch", "iterations"),
+    [(10000, 100, 100), (10000, 128, 79), (1000, 50, 20), (10, 100, 1)],
+)
 def test_a_test_covers_the_test_set(size, batch, iterations):
     options = SolverOptions(test_size=size, test_batch_size=batch)
     assert list(solvers.build("baseline", options).test_iter) == [iterations]
@@ -64,30 +74,47 @@ def test_momentum_suits_the_type(type_name):
 
 
 def test_the_rest_of_the_options():
-    solver = solvers.build("baseline", SolverOptions(
-        base_lr=0.02, momentum=0.5, weight_decay=0, test_interval=7, display=0, snapshot=9,
-        random_seed=3))
+    solver = solvers.build(
+        "baseline",
+        SolverOptions(
+            base_lr=0.02,
+            momentum=0.5,
+            weight_decay=0,
+            test_interval=7,
+            display=0,
+            snapshot=9,
+            random_seed=3,
+        ),
+    )
     assert solver.base_lr == pytest.approx(0.02)
     assert (solver.momentum, solver.weight_decay, solver.test_interval) == (0.5, 0, 7)
     assert (solver.display, solver.snapshot, solver.random_seed) == (0, 9, 3)
 
 
-@pytest.mark.parametrize(("options", "error"), [
-    ({"type": "sgd"}, "Unknown solver type: sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, "
-                      "AdaDelta, Adam)"),
-    ({"type": "AdaGrad", "momentum": 0.9}, "Momentum cannot be used with AdaGrad."),
-    ({"lr_policy": "Poly"}, "lr policy Poly is not one of those offered here: multistep, inv, "
-                            "poly, fixed"),
-    ({"epochs": 0}, "epochs must be above 0, not 0"),
-    ({"epochs": float("inf")}, "epochs must be above 0, not inf"),
-    ({"epochs": 1e9}, "max_iter must be a whole number of at least 1, not 390625000000"),
-    ({"max_iter": 0}, "max iter must be a whole number of at least 1, not 0"),
-    ({"batch_size": 0}, "batch size must be a whole number of at least 1, not 0"),
-    ({"base_lr": -1}, "base lr must be above 0, not -1"),
-    ({"momentum": 1}, "momentum must be at least 0 and below 1, not 1"),
-    ({"snapshot": -1}, "snapshot must be a whole number of at least 0, not -1"),
-    ({"test_interval": 0}, "test interval must be a whole number of at least 1, not 0"),
-])
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (
+            {"type": "sgd"},
+            "Unknown solver type: sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, "
+            "AdaDelta, Adam)",
+        ),
+        ({"type": "AdaGrad", "momentum": 0.9}, "Momentum cannot be used with AdaGrad."),
+        (
+            {"lr_policy": "Poly"},
+            "lr policy Poly is not one of those offered here: multistep, inv, poly, fixed",
+        ),
+        ({"epochs": 0}, "epochs must be above 0, not 0"),
+        ({"epochs": float("inf")}, "epochs must be above 0, not inf"),
+        ({"epochs": 1e9}, "max_iter must be a whole number of at least 1, not 390625000000"),
+        ({"max_iter": 0}, "max iter must be a whole number of at least 1, not 0"),
+        ({"batch_size": 0}, "batch size must be a whole number of at least 1, not 0"),
+        ({"base_lr": -1}, "base lr must be above 0, not -1"),
+        ({"momentum": 1}, "momentum must be at least 0 and below 1, not 1"),
+        ({"snapshot": -1}, "snapshot must be a whole number of at least 0, not -1"),
+        ({"test_interval": 0}, "test interval must be a whole number of at least 1, not 0"),
+    ],
+)
 def test_wrong_options(options, error):
     with pytest.raises(CaffeError) as caught:
         solvers.build("baseline", SolverOptions(**options))
@@ -104,8 +131,12 @@ def test_policies():
 
 
 def test_options_win_over_the_nets_own():
-    solver = solvers.build("lenet", SolverOptions(
-        lr_policy="multistep", epochs=7, batch_size=100, base_lr=0.2, weight_decay=0, display=3))
+    solver = solvers.build(
+        "lenet",
+        SolverOptions(
+            lr_policy="multistep", epochs=7, batch_size=100, base_lr=0.2, weight_decay=0, display=3
+        ),
+    )
     assert (solver.max_iter, list(solver.stepvalue)) == (4200, [2400, 3000, 3600])
     assert (solver.base_lr, solver.weight_decay, solver.display) == (pytest.approx(0.2), 0, 3)
     half = solvers.build("resnet20", SolverOptions(max_iter=320))

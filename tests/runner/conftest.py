@@ -69,8 +69,9 @@ class OneLayer:
 
     def _double(self):
         xs = [torch.tensor(array, requires_grad=True) for array in self.arrays]
-        return xs, [torch.tensor(blob, dtype=torch.float64, requires_grad=True)
-                    for blob in self.blobs]
+        return xs, [
+            torch.tensor(blob, dtype=torch.float64, requires_grad=True) for blob in self.blobs
+        ]
 
     def gradients(self, *upstream):
         """Gradients of every bottom, then every blob; upstream: one array a top, or ones."""
@@ -80,8 +81,11 @@ class OneLayer:
         found = torch.autograd.grad(
             [top for top in tops if top.requires_grad],
             xs + blobs,
-            [torch.tensor(np.asarray(u, np.float64)).reshape(top.shape)
-             for u, top in zip(upstream, tops, strict=True) if top.requires_grad],
+            [
+                torch.tensor(np.asarray(u, np.float64)).reshape(top.shape)
+                for u, top in zip(upstream, tops, strict=True)
+                if top.requires_grad
+            ],
             allow_unused=True,
         )
         return [None if g is None else g.numpy() for g in found]
@@ -187,9 +191,7 @@ def write_lmdb(path, count, seed):
             label = i * 2 % 3
             image = random.integers(0, 100, (2, 8, 8)).astype(np.uint8)
             image[label % 2, label * 2 : label * 2 + 4] += 120
-            datum = caffe_pb.Datum(
-                channels=2, height=8, width=8, data=image.tobytes(), label=label
-            )
+            datum = caffe_pb.Datum(channels=2, height=8, width=8, data=image.tobytes(), label=label)
             txn.put(b"%05d" % i, datum.SerializeToString())
     env.close()
 

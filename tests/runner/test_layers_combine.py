@@ -14,8 +14,9 @@ def test_split_adds_the_gradients(one_layer):
     np.testing.assert_allclose(layer.gradients(A, B, C)[0], A + B + C)
 
 
-@pytest.mark.parametrize("param, axis", [("", 1), ("axis: 0", 0), ("axis: -1", 2),
-                                         ("concat_dim: 2", 2)])
+@pytest.mark.parametrize(
+    "param, axis", [("", 1), ("axis: 0", 0), ("axis: -1", 2), ("concat_dim: 2", 2)]
+)
 def test_concat(one_layer, param, axis):
     bottoms = [A, np.concatenate([B, C], axis), C]
     layer = one_layer(f'type: "Concat" concat_param {{ {param} }}', *bottoms)
@@ -90,7 +91,10 @@ def test_eltwise_in_place_has_lost_its_first_bottom(one_layer, capfd):
 def test_eltwise_product_in_place_has_overwritten_a_factor_and_the_gradient(one_layer, stable):
     layer = one_layer(
         f'type: "Eltwise" eltwise_param {{ operation: PROD stable_prod_grad: {stable} }}',
-        A, B, C, in_place=True,
+        A,
+        B,
+        C,
+        in_place=True,
     )
     (top,) = layer.forward()
     np.testing.assert_allclose(top, A * B * C, rtol=1e-5)
@@ -104,8 +108,13 @@ def test_eltwise_product_in_place_has_overwritten_a_factor_and_the_gradient(one_
 
 @pytest.mark.parametrize(
     "param, shape",
-    [("", (2, 12)), ("axis: 0", (24,)), ("axis: 0 end_axis: 1", (6, 4)), ("axis: -1", (2, 3, 4)),
-     ("axis: -2 end_axis: -1", (2, 12))],
+    [
+        ("", (2, 12)),
+        ("axis: 0", (24,)),
+        ("axis: 0 end_axis: 1", (6, 4)),
+        ("axis: -1", (2, 3, 4)),
+        ("axis: -2 end_axis: -1", (2, 12)),
+    ],
 )
 def test_flatten(one_layer, param, shape):
     layer = one_layer(f'type: "Flatten" flatten_param {{ {param} }}', A)
@@ -212,8 +221,7 @@ SCORES = np.array([[[1, 3], [3, 0]], [[5, 5], [-1, 5]]], dtype=float)
         # of equal values the last index comes first
         ("", [[[2]], [[3]]]),
         ("top_k: 2", [[[2, 1]], [[3, 1]]]),
-        ("top_k: 3 out_max_val: true",
-         [[[2, 1, 0], [3, 3, 1]], [[3, 1, 0], [5, 5, 5]]]),
+        ("top_k: 3 out_max_val: true", [[[2, 1, 0], [3, 3, 1]], [[3, 1, 0], [5, 5, 5]]]),
         ("axis: 1", [[[1, 0]], [[0, 1]]]),
         ("axis: -1 out_max_val: true", [[[3], [3]], [[5], [5]]]),
         ("axis: 0 top_k: 2", [[[1, 1], [0, 1]], [[0, 0], [1, 0]]]),
@@ -245,8 +253,12 @@ TWO = (np.zeros((2, 3)), np.zeros((2, 4)))
         ('type: "Concat"', (), 1, "Concat Layer takes at least 1 bottom"),
         ('type: "Slice"', (), 1, "Slice Layer takes 1 bottom"),
         ('type: "Crop"', (), 1, "Crop Layer takes 2 bottom"),
-        ('type: "Concat" concat_param { axis: 0 }', TWO, 1,
-         "All inputs must have the same shape, except at concat_axis"),
+        (
+            'type: "Concat" concat_param { axis: 0 }',
+            TWO,
+            1,
+            "All inputs must have the same shape, except at concat_axis",
+        ),
         ('type: "Concat" concat_param { axis: 2 }', TWO, 1, "axis 2 out of range for 2-D Blob"),
         ('type: "Slice" slice_param { slice_dim: 2 }', TWO[:1], 1, "slice_dim out of range"),
         ('type: "Slice"', TWO[:1], 2, "Number of top blobs .2. should evenly divide"),
@@ -254,8 +266,12 @@ TWO = (np.zeros((2, 3)), np.zeros((2, 4)))
         ('type: "Eltwise" eltwise_param { coeff: 1 }', TWO, 1, "takes one coefficient per bottom"),
         ('type: "Crop"', TWO, 1, "axis 2 out of range"),
         ('type: "Tile" tile_param { axis: 1 }', TWO[:1], 1, "Number of tiles must be specified"),
-        ('type: "Reshape" reshape_param { shape { dim: 5 dim: -1 } }', TWO[:1], 1,
-         r"bottom count \(6\) must be divisible"),
+        (
+            'type: "Reshape" reshape_param { shape { dim: 5 dim: -1 } }',
+            TWO[:1],
+            1,
+            r"bottom count \(6\) must be divisible",
+        ),
         ('type: "ArgMax" argmax_param { top_k: 4 }', TWO[:1], 1, "top_k must be less than"),
         ('type: "Filter"', TWO, 1, "Selector blob dimensions must be singletons"),
     ],

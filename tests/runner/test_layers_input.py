@@ -36,9 +36,11 @@ def test_dummy_data_is_zero_by_default(build):
 
 
 def test_dummy_data_of_the_older_fields(build):
-    first, second = tops(dummy(
-        build, "num: 2 num: 5 channels: 3 height: 4 width: 1 data_filler { value: 7 }", count=2
-    ))
+    first, second = tops(
+        dummy(
+            build, "num: 2 num: 5 channels: 3 height: 4 width: 1 data_filler { value: 7 }", count=2
+        )
+    )
     np.testing.assert_array_equal(first, np.full((2, 3, 4, 1), 7))
     np.testing.assert_array_equal(second, np.full((5, 3, 4, 1), 7))
 
@@ -46,7 +48,7 @@ def test_dummy_data_of_the_older_fields(build):
 def test_random_dummy_data_is_drawn_anew_and_constant_kept(build):
     net = dummy(
         build,
-        'shape { dim: 50 } data_filler { value: 0.5 } '
+        "shape { dim: 50 } data_filler { value: 0.5 } "
         'data_filler { type: "uniform" min: 1 max: 2 }',
         count=2,
     )
@@ -68,8 +70,10 @@ def test_random_dummy_data_follows_torchs_own_generator(build):
 @pytest.mark.parametrize(
     "param, words",
     [
-        ("shape { dim: 2 } data_filler { } data_filler { } data_filler { }",
-         "Number of data fillers must be 0, 1 or equal to the number of tops: 2"),
+        (
+            "shape { dim: 2 } data_filler { } data_filler { } data_filler { }",
+            "Number of data fillers must be 0, 1 or equal to the number of tops: 2",
+        ),
         ('shape { dim: 2 } data_filler { type: "normal" }', "Unknown filler name: normal"),
         ('shape { dim: 2 } data_filler { type: "bilinear" }', "Blob must be 4 dim"),
         ("", "Must specify 'shape' once, or once per top blob"),

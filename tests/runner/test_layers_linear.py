@@ -60,7 +60,10 @@ def deconv(x, weight, bias, stride, pad, dilation, group):
 def param(outputs, kernel, stride=(), pad=(), dilation=(), group=1, bias=True, extra=""):
     fields = [f"num_output: {outputs} group: {group} bias_term: {str(bias).lower()} {extra}"]
     for name, values in (
-        ("kernel_size", kernel), ("stride", stride), ("pad", pad), ("dilation", dilation)
+        ("kernel_size", kernel),
+        ("stride", stride),
+        ("pad", pad),
+        ("dilation", dilation),
     ):
         fields += [f"{name}: {value}" for value in values]
     return (
@@ -79,7 +82,10 @@ def geometries(draw):
         "size": pair(1, 6),
         "kernel": pair(1, 3),
         "how": {
-            "stride": pair(1, 3), "pad": pair(0, 2), "dilation": pair(1, 2), "group": group,
+            "stride": pair(1, 3),
+            "pad": pair(0, 2),
+            "dilation": pair(1, 2),
+            "group": group,
         },
     }
 
@@ -146,8 +152,10 @@ def test_axes_before_axis_are_batch_axes(one_layer, axis, batch):
     flat = x.reshape(-1, *x.shape[-3:])
     expected = conv(flat, *layer.blobs, (1, 1), (0, 0), (1, 1), 1)
     np.testing.assert_allclose(
-        layer.forward()[0], expected.reshape(*batch, *expected.shape[1:]),
-        rtol=1e-4, atol=1e-5,
+        layer.forward()[0],
+        expected.reshape(*batch, *expected.shape[1:]),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -172,7 +180,8 @@ def test_kernel_h_and_w(one_layer):
     x = RANDOM.normal(size=(1, 1, 6, 6))
     layer = one_layer(
         'type: "Convolution" convolution_param { num_output: 1 kernel_h: 3 kernel_w: 1 '
-        'stride_h: 2 stride_w: 3 pad_h: 0 pad_w: 1 weight_filler { type: "xavier" } }', x,
+        'stride_h: 2 stride_w: 3 pad_h: 0 pad_w: 1 weight_filler { type: "xavier" } }',
+        x,
     )
     np.testing.assert_allclose(
         layer.forward()[0], conv(x, *layer.blobs, (2, 3), (0, 1), (1, 1), 1), rtol=1e-5, atol=1e-6
@@ -192,8 +201,9 @@ def test_inner_product(one_layer, axis, transpose, bias):
     x = RANDOM.normal(size=(2, 3, 4))
     layer = one_layer(
         f'type: "InnerProduct" inner_product_param {{ num_output: 5 axis: {axis} '
-        f'transpose: {str(transpose).lower()} bias_term: {str(bias).lower()} '
-        'weight_filler { type: "gaussian" } bias_filler { type: "gaussian" } }', x,
+        f"transpose: {str(transpose).lower()} bias_term: {str(bias).lower()} "
+        'weight_filler { type: "gaussian" } bias_filler { type: "gaussian" } }',
+        x,
     )
     batch = x.shape[: axis % 3]
     weight = layer.blobs[0] if transpose else layer.blobs[0].T
@@ -255,10 +265,16 @@ def test_parameter_is_its_blob(one_layer):
 @pytest.mark.parametrize(
     "text, shape, words",
     [
-        ('type: "InnerProduct" inner_product_param { num_output: 2 axis: 3 }', (2, 3),
-         "layer 'l': axis 3 out of range for 2-D Blob"),
-        ('type: "Convolution" ' + param(3, [2], group=2), (1, 2, 4, 4),
-         "layer 'l': Number of output should be multiples of group"),
+        (
+            'type: "InnerProduct" inner_product_param { num_output: 2 axis: 3 }',
+            (2, 3),
+            "layer 'l': axis 3 out of range for 2-D Blob",
+        ),
+        (
+            'type: "Convolution" ' + param(3, [2], group=2),
+            (1, 2, 4, 4),
+            "layer 'l': Number of output should be multiples of group",
+        ),
         ('type: "Convolution" ' + param(3, [5]), (1, 2, 3, 3), "layer 'l': output would be empty"),
     ],
 )

@@ -80,7 +80,8 @@ def test_softmax_with_loss(one_layer, param, mode, ignore):
 def test_a_batch_that_is_ignored_as_a_whole(one_layer, param, mode):
     layer = one_layer(
         f'type: "SoftmaxWithLoss" loss_param {{ {param} ignore_label: 2 }}',
-        RANDOM.normal(size=(2, 3)), np.array([2, 2]),
+        RANDOM.normal(size=(2, 3)),
+        np.array([2, 2]),
     )
     assert layer.forward()[0] == 0 and not layer.gradients()[0].any()
 
@@ -95,9 +96,7 @@ def test_the_loss_is_cut_off_but_its_gradient_is_not(one_layer):
 def test_softmax_with_loss_along_another_axis(one_layer):
     x, labels = RANDOM.normal(size=(2, 3, 4)), RANDOM.integers(0, 4, size=(2, 3))
     layer = one_layer('type: "SoftmaxWithLoss" softmax_param { axis: -1 }', x, labels)
-    loss, gradient = softmax_loss(
-        x.reshape(6, 4, 1), labels.reshape(6, 1), "VALID"
-    )
+    loss, gradient = softmax_loss(x.reshape(6, 4, 1), labels.reshape(6, 1), "VALID")
     np.testing.assert_allclose(layer.forward()[0], loss, rtol=1e-5)
     np.testing.assert_allclose(layer.gradients()[0], gradient.reshape(x.shape), atol=1e-9)
 
@@ -124,8 +123,10 @@ def test_gradient_is_scaled_by_what_comes_from_above(one_layer):
 )
 def test_a_label_that_is_no_class(one_layer, text, label):
     layer = one_layer(f'type: "{text}"', np.ones((2, 3)), np.array([0, label]))
-    with pytest.raises(NetError, match=f"layer 'l': label {label} of blob 'bottom1' is outside "
-                       "the 3 classes of 'bottom0'"):
+    with pytest.raises(
+        NetError,
+        match=f"layer 'l': label {label} of blob 'bottom1' is outside the 3 classes of 'bottom0'",
+    ):
         layer.forward()
 
 
@@ -146,7 +147,9 @@ def test_infogain_loss(one_layer, tmp_path, param, mode, source):
         given, infogain = [], f'infogain_loss_param {{ source: "{tmp_path}/h.binaryproto" }}'
     layer = one_layer(
         f'type: "InfogainLoss" {infogain} loss_param {{ {param} ignore_label: 1 }}',
-        x, labels, *given,
+        x,
+        labels,
+        *given,
     )
     p, gradient, total = softmax(x), np.zeros(x.shape), 0
     for n, i in np.ndindex(3, 2):
@@ -161,8 +164,9 @@ def test_infogain_loss(one_layer, tmp_path, param, mode, source):
 
 def test_infogain_loss_along_its_own_axis_with_probabilities(one_layer):
     x, labels = RANDOM.normal(size=(2, 2, 3)), RANDOM.integers(0, 3, size=(2, 2))
-    layer = one_layer('type: "InfogainLoss" infogain_loss_param { axis: 2 }', x, labels, np.eye(3),
-                      tops=2)
+    layer = one_layer(
+        'type: "InfogainLoss" infogain_loss_param { axis: 2 }', x, labels, np.eye(3), tops=2
+    )
     loss, probabilities = layer.forward()  # with the unit matrix it is SoftmaxWithLoss
     same = one_layer('type: "SoftmaxWithLoss" softmax_param { axis: 2 }', x, labels, tops=2)
     np.testing.assert_allclose([loss], [same.forward()[0]], rtol=1e-6)
@@ -247,7 +251,10 @@ def test_contrastive_loss(one_layer, legacy, axes):
     margin = 1.5
     layer = one_layer(
         f'type: "ContrastiveLoss" contrastive_loss_param {{ margin: {margin} '
-        f"legacy_version: {str(legacy).lower()} }}", a, b.reshape(6, 3, *axes), similar,
+        f"legacy_version: {str(legacy).lower()} }}",
+        a,
+        b.reshape(6, 3, *axes),
+        similar,
     )
     total, gradient = 0, np.zeros(a.shape)
     for n, d in enumerate(a - b):
@@ -326,22 +333,42 @@ SCORES = np.zeros((2, 3))
 @pytest.mark.parametrize(
     "text, bottoms, words",
     [
-        ('type: "SoftmaxWithLoss"', (SCORES, np.zeros(3)),
-         "The data and label should have the same first dimension"),
-        ('type: "SoftmaxWithLoss"', (SCORES, np.zeros((2, 2))),
-         "Number of labels must match number of predictions"),
-        ('type: "Accuracy"', (SCORES, np.zeros(3)),
-         "Number of labels must match number of predictions"),
-        ('type: "Accuracy" accuracy_param { top_k: 4 }', (SCORES, np.zeros(2)),
-         "top_k must be less than or equal to the number of classes"),
-        ('type: "EuclideanLoss"', (SCORES, np.zeros((2, 2))),
-         "Inputs must have the same dimension"),
-        ('type: "SigmoidCrossEntropyLoss"', (SCORES, np.zeros((2, 2))),
-         "SIGMOID_CROSS_ENTROPY_LOSS layer inputs must have the same count"),
-        ('type: "InfogainLoss"', (SCORES, np.zeros(2)),
-         "Infogain matrix source must be specified"),
-        ('type: "InfogainLoss" loss_param { normalize: true }',
-         (SCORES, np.zeros(2), np.eye(3)), "normalize is deprecated"),
+        (
+            'type: "SoftmaxWithLoss"',
+            (SCORES, np.zeros(3)),
+            "The data and label should have the same first dimension",
+        ),
+        (
+            'type: "SoftmaxWithLoss"',
+            (SCORES, np.zeros((2, 2))),
+            "Number of labels must match number of predictions",
+        ),
+        (
+            'type: "Accuracy"',
+            (SCORES, np.zeros(3)),
+            "Number of labels must match number of predictions",
+        ),
+        (
+            'type: "Accuracy" accuracy_param { top_k: 4 }',
+            (SCORES, np.zeros(2)),
+            "top_k must be less than or equal to the number of classes",
+        ),
+        (
+            'type: "EuclideanLoss"',
+            (SCORES, np.zeros((2, 2))),
+            "Inputs must have the same dimension",
+        ),
+        (
+            'type: "SigmoidCrossEntropyLoss"',
+            (SCORES, np.zeros((2, 2))),
+            "SIGMOID_CROSS_ENTROPY_LOSS layer inputs must have the same count",
+        ),
+        ('type: "InfogainLoss"', (SCORES, np.zeros(2)), "Infogain matrix source must be specified"),
+        (
+            'type: "InfogainLoss" loss_param { normalize: true }',
+            (SCORES, np.zeros(2), np.eye(3)),
+            "normalize is deprecated",
+        ),
         ('type: "ContrastiveLoss"', (SCORES, np.zeros((2, 2)), np.zeros(2)), "differ in channels"),
         ('type: "SoftmaxWithLoss"', (SCORES,), "SoftmaxWithLoss Layer takes 2 bottom"),
     ],
@@ -355,5 +382,6 @@ def test_an_infogain_matrix_of_the_wrong_size(one_layer, tmp_path):
     path = tmp_path / "h.binaryproto"
     schema.write_binary(schema.array_to_blob(np.eye(4, dtype=np.float32)), path)
     with pytest.raises(NetError, match=f"layer 'l': H must be 3x3, {path} has 16 values"):
-        one_layer(f'type: "InfogainLoss" infogain_loss_param {{ source: "{path}" }}',
-                  SCORES, np.zeros(2))
+        one_layer(
+            f'type: "InfogainLoss" infogain_loss_param {{ source: "{path}" }}', SCORES, np.zeros(2)
+        )

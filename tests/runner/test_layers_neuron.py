@@ -100,8 +100,9 @@ def test_threshold_is_strict_and_has_no_gradient(one_layer, build):
 
 @pytest.mark.parametrize("ratio", [0.5, 0.2])
 def test_dropout_in_training(one_layer, ratio):
-    layer = one_layer(f'type: "Dropout" dropout_param {{ dropout_ratio: {ratio} }}',
-                      np.ones((50, 80)))
+    layer = one_layer(
+        f'type: "Dropout" dropout_param {{ dropout_ratio: {ratio} }}', np.ones((50, 80))
+    )
     (top,) = layer.forward()
     np.testing.assert_allclose(np.unique(top), [0, 1 / (1 - ratio)], rtol=1e-6)
     # 4000 draws: five standard deviations of the share kept
@@ -208,8 +209,15 @@ def test_in_place_gradient_is_what_caffe_computes(one_layer, capfd, text, backwa
 
 @pytest.mark.parametrize(
     "text",
-    ['type: "ReLU"', 'type: "Sigmoid"', 'type: "TanH"', 'type: "ELU"', 'type: "Swish"',
-     'type: "Exp" exp_param { base: 2 }', 'type: "ReLU" relu_param { negative_slope: 0.1 }'],
+    [
+        'type: "ReLU"',
+        'type: "Sigmoid"',
+        'type: "TanH"',
+        'type: "ELU"',
+        'type: "Swish"',
+        'type: "Exp" exp_param { base: 2 }',
+        'type: "ReLU" relu_param { negative_slope: 0.1 }',
+    ],
 )
 def test_in_place_makes_no_difference_to_the_others(one_layer, text):
     apart, in_place = one_layer(text, X), one_layer(text, X, in_place=True)

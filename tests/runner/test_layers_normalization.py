@@ -13,9 +13,7 @@ def tensor(array):
 
 
 def test_lrn_across_channels(one_layer):
-    layer = one_layer(
-        'type: "LRN" lrn_param { local_size: 3 alpha: 0.6 beta: 0.75 k: 2 }', X
-    )
+    layer = one_layer('type: "LRN" lrn_param { local_size: 3 alpha: 0.6 beta: 0.75 k: 2 }', X)
     expected = np.zeros(X.shape)
     for c in range(4):
         near = X[:, max(0, c - 1) : c + 2]
@@ -27,14 +25,13 @@ def test_lrn_across_channels(one_layer):
 def test_lrn_within_channels_ignores_k(one_layer):
     layer = one_layer(
         'type: "LRN" lrn_param { local_size: 3 alpha: 0.6 beta: 0.5 k: 9 '
-        "norm_region: WITHIN_CHANNEL }", X
+        "norm_region: WITHIN_CHANNEL }",
+        X,
     )
     expected = np.zeros(X.shape)
     for i, j in np.ndindex(*X.shape[2:]):
         near = X[:, :, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2]
-        expected[:, :, i, j] = (
-            X[:, :, i, j] * (1 + 0.6 / 9 * (near**2).sum((2, 3))) ** -0.5
-        )
+        expected[:, :, i, j] = X[:, :, i, j] * (1 + 0.6 / 9 * (near**2).sum((2, 3))) ** -0.5
     np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-5)
     layer.check_gradients()
 
@@ -133,7 +130,8 @@ def test_batch_norm_statistics_are_not_trained(build, one_layer):
 def test_mvn(one_layer, across, variance):
     layer = one_layer(
         f'type: "MVN" mvn_param {{ across_channels: {str(across).lower()} '
-        f"normalize_variance: {str(variance).lower()} }}", X
+        f"normalize_variance: {str(variance).lower()} }}",
+        X,
     )
     axes = (1, 2, 3) if across else (2, 3)
     expected = X - X.mean(axes, keepdims=True)
@@ -176,7 +174,8 @@ AXES = [  # param, shape of the blob, the same broadcast against X
 def test_scale(one_layer, param, shape, view):
     layer = one_layer(
         f'type: "Scale" scale_param {{ {param} filler {{ type: "gaussian" }} bias_term: true '
-        'bias_filler { type: "constant" value: 0.5 } }', X
+        'bias_filler { type: "constant" value: 0.5 } }',
+        X,
     )
     scale, bias = layer.blobs
     assert scale.shape == bias.shape == shape and (bias == 0.5).all()
@@ -186,9 +185,7 @@ def test_scale(one_layer, param, shape, view):
 
 @pytest.mark.parametrize("param, shape, view", AXES)
 def test_bias(one_layer, param, shape, view):
-    layer = one_layer(
-        f'type: "Bias" bias_param {{ {param} filler {{ type: "gaussian" }} }}', X
-    )
+    layer = one_layer(f'type: "Bias" bias_param {{ {param} filler {{ type: "gaussian" }} }}', X)
     (bias,) = layer.blobs
     assert bias.shape == shape
     np.testing.assert_allclose(layer.forward()[0], X + bias.reshape(view), rtol=1e-5, atol=1e-6)
@@ -203,8 +200,12 @@ def test_what_scale_and_bias_start_with(one_layer):
 
 @pytest.mark.parametrize(
     "axis, shape, view",
-    [(0, (3, 4), (3, 4, 1, 1)), (1, (4,), (1, 4, 1, 1)), (-2, (3, 2), (1, 1, 3, 2)),
-     (1, (), (1, 1, 1, 1))],
+    [
+        (0, (3, 4), (3, 4, 1, 1)),
+        (1, (4,), (1, 4, 1, 1)),
+        (-2, (3, 2), (1, 1, 3, 2)),
+        (1, (), (1, 1, 1, 1)),
+    ],
 )
 def test_second_bottom(one_layer, axis, shape, view):
     other = RANDOM.normal(size=shape)
@@ -237,8 +238,11 @@ def test_a_scalar_fits_a_bottom_of_one_axis(one_layer):
 @pytest.mark.parametrize(
     "text, bottoms, words",
     [
-        ('type: "Scale" scale_param { axis: 2 num_axes: 3 }', (X,),
-         "scale blob's shape extends past bottom"),
+        (
+            'type: "Scale" scale_param { axis: 2 num_axes: 3 }',
+            (X,),
+            "scale blob's shape extends past bottom",
+        ),
         ('type: "Scale"', (X, np.zeros(3)), "dimension mismatch between bottom"),
         ('type: "Bias" bias_param { axis: 4 }', (X,), "axis 4 out of range for 4-D Blob"),
         ('type: "Scale"', (), "Scale Layer takes at least 1 bottom"),
@@ -256,7 +260,8 @@ def test_prelu(one_layer, shared, shape):
     x = X if len(shape) == 4 else X[:, :, 0, 0]
     layer = one_layer(
         f'type: "PReLU" prelu_param {{ channel_shared: {str(shared).lower()} '
-        'filler { type: "uniform" } }', x
+        'filler { type: "uniform" } }',
+        x,
     )
     (slope,) = layer.blobs
     assert slope.shape == (() if shared else (4,))

@@ -72,8 +72,7 @@ def geometries(draw):
     assume(not any(pad) or all(p < k for p, k in zip(pad, kernel, strict=True)))
     floor = draw(st.booleans())
     out = tuple(
-        output_size(*axis, any(pad), floor)
-        for axis in zip(size, kernel, stride, pad, strict=True)
+        output_size(*axis, any(pad), floor) for axis in zip(size, kernel, stride, pad, strict=True)
     )
     assume(min(out) > 0)
     return size, (kernel, stride, pad, out), "round_mode: FLOOR" if floor else ""
@@ -146,9 +145,7 @@ def test_padding_counts_in_the_divisor_but_not_what_hangs_over_it(one_layer):
 @pytest.mark.parametrize("method, reference", [("MAX", np.max), ("AVE", np.mean)])
 def test_global(one_layer, method, reference):
     x = RANDOM.normal(size=(2, 3, 4, 5))
-    layer = one_layer(
-        f'type: "Pooling" pooling_param {{ pool: {method} global_pooling: true }}', x
-    )
+    layer = one_layer(f'type: "Pooling" pooling_param {{ pool: {method} global_pooling: true }}', x)
     np.testing.assert_allclose(
         layer.forward()[0], reference(x, axis=(2, 3), keepdims=True), rtol=1e-5, atol=1e-7
     )

@@ -85,7 +85,11 @@ def test_exposed_states_come_and_go_as_blobs_without_gradients(one_layer, kind, 
     states = list(RANDOM.normal(size=(count, 1, N, D)))
     layer = one_layer(
         f'type: "{kind}" {PARAM % "expose_hidden: true"}',
-        X, np.ones((T, N)), *static, *states, tops=1 + count,
+        X,
+        np.ones((T, N)),
+        *static,
+        *states,
+        tops=1 + count,
     )
     expected, *last = model(X, np.ones((T, N)), layer.blobs, *(s[0] for s in states), *static)
     for _ in range(2):  # nothing is kept from one to the next

@@ -23,7 +23,8 @@ NETS = {
     + """ layer { name: "p" type: "Parameter" top: "p" loss_weight: 0.5
             param { name: "w" share_mode: PERMISSIVE } parameter_param { shape { dim: 9 } } }""",
     "fixed": DATA
-    + IP % ("ip1", "x", "y", "param { lr_mult: 0 }", "") + REST % IP % ("ip2", "y", "z", "", ""),
+    + IP % ("ip1", "x", "y", "param { lr_mult: 0 }", "")
+    + REST % IP % ("ip2", "y", "z", "", ""),
 }
 
 
@@ -69,9 +70,7 @@ def test_every_layer_hands_its_gradient_to_the_one_below(build):
     np.testing.assert_allclose(run.diff["z"], dz, rtol=1e-4, atol=1e-6)
     # in place: the gradient of y is the one below the ReLU, and x gets its own too
     np.testing.assert_allclose(run.diff["y"], (dz @ w2) * (y > 0), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(
-        run.diff["x"], (dz @ w2) * (y > 0) @ w1, rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(run.diff["x"], (dz @ w2) * (y > 0) @ w1, rtol=1e-4, atol=1e-6)
 
 
 def test_a_layer_runs_on_the_data_and_gradients_that_are_there(build):

@@ -28,12 +28,16 @@ READ_THE_TOP = {
     'type: "Sigmoid"': (sigmoid, lambda x, y: 2 * y * (1 - y)),
     'type: "Softmax"': (softmax, lambda x, y: (2 - (2 * y).sum()) * y),
     'type: "Exp"': (np.exp, lambda x, y: 2 * y),
-    'type: "ELU"': (lambda x: np.where(x > 0, x, np.exp(x) - 1),
-                    lambda x, y: 2 * np.where(x > 0, 1, y + 1)),
+    'type: "ELU"': (
+        lambda x: np.where(x > 0, x, np.exp(x) - 1),
+        lambda x, y: 2 * np.where(x > 0, 1, y + 1),
+    ),
     'type: "Swish"': (lambda x: x * sigmoid(x), lambda x, y: 2 * (y + sigmoid(x) * (1 - y))),
     'type: "Power" power_param { power: 3 }': (lambda x: x**3, lambda x, y: 2 * 3 * y / x),
-    'type: "Power" power_param { power: 3 shift: 4 }':
-        (lambda x: (x + 4) ** 3, lambda x, y: 2 * 3 * y / (x + 4)),
+    'type: "Power" power_param { power: 3 shift: 4 }': (
+        lambda x: (x + 4) ** 3,
+        lambda x, y: 2 * 3 * y / (x + 4),
+    ),
 }
 #: those whose backward reads only the bottom
 READ_THE_BOTTOM = {
@@ -74,13 +78,17 @@ def test_what_a_layer_in_place_left_in_the_top_counts(made, capfd, text):
 
 
 def test_lrn_and_mvn_read_the_top_as_well(made):
-    lrn = made(' layer { name: "l" type: "LRN" bottom: "p" top: "t" '
-               "lrn_param { local_size: 1 alpha: 2 beta: 0.5 k: 3 } }" + DOUBLE + COST)
+    lrn = made(
+        ' layer { name: "l" type: "LRN" bottom: "p" top: "t" '
+        "lrn_param { local_size: 1 alpha: 2 beta: 0.5 k: 3 } }" + DOUBLE + COST
+    )
     scale = 3 + 2 * X**2
     expected = 2 * scale**-0.5 - 2 * 2 * 0.5 * X * 2 * (2 * X * scale**-0.5) / scale
     np.testing.assert_allclose(gradient(lrn), expected, rtol=1e-5)
-    mvn = made(' layer { name: "l" type: "MVN" bottom: "p" top: "t" '
-               "mvn_param { across_channels: true eps: 0 } }" + DOUBLE + COST)
+    mvn = made(
+        ' layer { name: "l" type: "MVN" bottom: "p" top: "t" '
+        "mvn_param { across_channels: true eps: 0 } }" + DOUBLE + COST
+    )
     y = (X - X.mean()) / X.std()
     np.testing.assert_allclose(
         gradient(mvn), (2 - 2 - 2 * y * (2 * 2 * y).mean()) / X.std(), atol=1e-6
@@ -88,20 +96,25 @@ def test_lrn_and_mvn_read_the_top_as_well(made):
 
 
 def test_an_unstable_product_divides_what_is_left_of_it(made):
-    net = made(' layer { name: "q" type: "Power" bottom: "p" top: "q" power_param { shift: 3 } }'
-               ' layer { name: "r" type: "Power" bottom: "p" top: "r" power_param { scale: 2 } }'
-               ' layer { name: "l" type: "Eltwise" bottom: "q" bottom: "r" top: "t" '
-               "eltwise_param { operation: PROD stable_prod_grad: false } }" + DOUBLE + COST)
+    net = made(
+        ' layer { name: "q" type: "Power" bottom: "p" top: "q" power_param { shift: 3 } }'
+        ' layer { name: "r" type: "Power" bottom: "p" top: "r" power_param { scale: 2 } }'
+        ' layer { name: "l" type: "Eltwise" bottom: "q" bottom: "r" top: "t" '
+        "eltwise_param { operation: PROD stable_prod_grad: false } }" + DOUBLE + COST
+    )
     y = 2 * (X + 3) * 2 * X
     np.testing.assert_allclose(gradient(net), 2 * (y / (X + 3) + 2 * y / (2 * X)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("below", ["BNLL", "ReLU"])
 def test_in_place_below_another_in_place(made, below):
-    net = made(f""" layer {{ name: "a" type: "Power" bottom: "p" top: "t" }}
+    net = made(
+        f""" layer {{ name: "a" type: "Power" bottom: "p" top: "t" }}
       layer {{ name: "l" type: "{below}" bottom: "t" top: "t" relu_param {{ negative_slope: 0.1 }}
       }} layer {{ name: "minus" type: "Scale" bottom: "t" top: "t" param {{ lr_mult: 0 }}
-      scale_param {{ filler {{ value: -2 }} }} }}""" + COST)
+      scale_param {{ filler {{ value: -2 }} }} }}"""
+        + COST
+    )
     if below == "BNLL":
         expected = -2 * sigmoid(-2 * np.log(1 + np.exp(X)))
     else:
@@ -129,9 +142,12 @@ MAKERS = {
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_flatten_lends_only_what_is_its_bottoms_own(made, capfd, maker):
-    net = made(f""" layer {{ name: "a" type: "Power" bottom: "p" top: "a" }}
+    net = made(
+        f""" layer {{ name: "a" type: "Power" bottom: "p" top: "a" }}
       layer {{ name: "m" bottom: "a" top: "m" {maker} }}
-      layer {{ name: "f" type: "Flatten" bottom: "m" top: "t" }}""" + COST)
+      layer {{ name: "f" type: "Flatten" bottom: "m" top: "t" }}"""
+        + COST
+    )
     kind = schema.parse_text(maker, caffe_pb.LayerParameter).type
     told = f"layer 'f': Flatten behind {kind} ends the gradient" in capfd.readouterr().err
     assert told == MAKERS[maker]

@@ -46,7 +46,8 @@ def gradients(net):
     net.forward_backward()
     return {
         step.name: [net.parameters.blobs[i].grad.numpy().copy() for i in step.learnable]
-        for step in net.steps if step.learnable
+        for step in net.steps
+        if step.learnable
     }
 
 
@@ -126,8 +127,11 @@ def test_layers_in_place(fed):
               scale_param { filler { value: 3 } } }"""
     net = fed(ip("ip1", "x", "y") + chain + LOSS % "y")
     apart = fed(
-        ip("ip1", "x", "y") + chain.replace('top: "y"', 'top: "y1"', 1)
-        .replace('bottom: "y" top: "y"\n', 'bottom: "y1" top: "y2"\n') + LOSS % "y2"
+        ip("ip1", "x", "y")
+        + chain.replace('top: "y"', 'top: "y1"', 1).replace(
+            'bottom: "y" top: "y"\n', 'bottom: "y1" top: "y2"\n'
+        )
+        + LOSS % "y2"
     )
     assert net.blob_shapes.keys() == {"x", "t", "y", "l"}
     assert net.forward()[0] == apart.forward()[0]
@@ -138,8 +142,11 @@ def test_layers_in_place(fed):
 
 def test_a_blob_with_several_consumers_is_split(fed):
     net = fed(
-        ip("ip1", "x", "y") + ip("a", "y", "ya") + ip("b", "y", "yb")
-        + ' layer { name: "sum" type: "Eltwise" bottom: "ya" bottom: "yb" top: "z" }' + LOSS % "z"
+        ip("ip1", "x", "y")
+        + ip("a", "y", "ya")
+        + ip("b", "y", "yb")
+        + ' layer { name: "sum" type: "Eltwise" bottom: "ya" bottom: "yb" top: "z" }'
+        + LOSS % "z"
     )
     names = [step.name for step in net.steps]
     assert names == ["data", "ip1", "y_ip1_0_split", "a", "b", "sum", "loss"]
@@ -175,7 +182,8 @@ def test_permissive_sharing_gives_one_memory_in_two_shapes(fed, passes):
         + ip("ip2", "y", "z", share % "share_mode: PERMISSIVE", inner="transpose: true")
         + ' layer { name: "flat" type: "Parameter" top: "p" param { name: "w" '
         "share_mode: PERMISSIVE } parameter_param { shape { dim: 9 } } loss_weight: 0.25 }"
-        + LOSS % "z"
+        + LOSS
+        % "z"
     )
     (w, b) = blobs(net, "ip1")
     np.testing.assert_array_equal(blobs(net, "flat")[0], w.reshape(9))
@@ -227,18 +235,25 @@ def test_force_backward_reaches_the_data_and_blobs_that_do_not_learn(fed):
 
 
 def test_labels_that_depend_on_what_learns_are_refused_where_they_would_get_gradients(fed):
-    text = ip("ip1", "x", "y") + """
+    text = (
+        ip("ip1", "x", "y")
+        + """
       layer { name: "max" type: "Slice" bottom: "y" top: "label" top: "rest"
               slice_param { slice_point: 1 } }
       layer { name: "loss" type: "SoftmaxWithLoss" bottom: "rest" bottom: "label" top: "l" }"""
+    )
     with pytest.raises(
         NetError,
         match=r"layer 'loss': SoftmaxWithLoss Layer cannot backpropagate to bottom 1 \('label'\)",
     ):
         fed(text)
     fed(text, phase="TEST")
-    fed(text.replace('type: "SoftmaxWithLoss"',
-                     'type: "SoftmaxWithLoss" propagate_down: true propagate_down: false'))
+    fed(
+        text.replace(
+            'type: "SoftmaxWithLoss"',
+            'type: "SoftmaxWithLoss" propagate_down: true propagate_down: false',
+        )
+    )
 
 
 # --- states, and weights of another net ---
@@ -283,19 +298,25 @@ def test_batch_norm_tests_with_the_statistics_of_training(fed):
     test.share_weights_from(train)
     train.forward()
     np.testing.assert_allclose(
-        test.forward()[1]["y"], (X - X.mean(0)) / np.sqrt(X.var(0, ddof=1) + 1e-5),
-        rtol=1e-4, atol=1e-5,
+        test.forward()[1]["y"],
+        (X - X.mean(0)) / np.sqrt(X.var(0, ddof=1) + 1e-5),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
 @pytest.mark.parametrize(
     "other, words",
     [
-        (ip("ip1", "x", "y", inner="bias_term: false"),
-         "Incompatible number of blobs for layer ip1"),
-        (ip("ip1", "x", "y", inner="axis: 0"),
-         "Cannot share param 0 weights from layer 'ip1'; shape mismatch.  Source param shape is "
-         "3 12 (36); target param shape is 3 3 (9)"),
+        (
+            ip("ip1", "x", "y", inner="bias_term: false"),
+            "Incompatible number of blobs for layer ip1",
+        ),
+        (
+            ip("ip1", "x", "y", inner="axis: 0"),
+            "Cannot share param 0 weights from layer 'ip1'; shape mismatch.  Source param shape is "
+            "3 12 (36); target param shape is 3 3 (9)",
+        ),
     ],
 )
 def test_weights_that_cannot_be_shared(fed, other, words):
@@ -320,26 +341,44 @@ SHARED = ip("ip1", "x", "y", 'param { name: "w" lr_mult: 2 }')
     [
         (ip("a", "nowhere", "y"), "Unknown bottom blob 'nowhere' (layer 'a', bottom index 0)"),
         (ip("a", "x", "y") + ip("b", "x", "y"), "Top blob 'y' produced by multiple sources."),
-        (' layer { name: "s" type: "Slice" bottom: "t" top: "y" top: "y" }',
-         "Top blob 'y' produced by multiple sources."),
+        (
+            ' layer { name: "s" type: "Slice" bottom: "t" top: "y" top: "y" }',
+            "Top blob 'y' produced by multiple sources.",
+        ),
         (' layer { name: "q" type: "Quux" bottom: "x" top: "y" }', "Unknown layer type: Quux"),
-        (ip("a", "x", "y", "param { } param { } param { }"),
-         "Too many params specified for layer a"),
-        (ip("a", "x", "y", "propagate_down: true propagate_down: true"),
-         "propagate_down param must be specified either 0 or bottom_size times"),
-        (ip("a", "x", "y", "loss_weight: 1 loss_weight: 1"),
-         "loss_weight must be unspecified or specified once per top blob."),
-        (ip("a", "x", "y", "include { phase: TRAIN } exclude { phase: TEST }"),
-         "Specify either include rules or exclude rules; not both."),
-        (' layer { name: "a" type: "AbsVal" bottom: "x" top: "x" }',
-         "AbsVal Layer does not allow in-place computation."),
-        (SHARED + ip("ip2", "x", "z", 'param { name: "w" }', inner="axis: 0"),
-         "Cannot share param 'w' owned by layer 'ip1' with layer 'ip2'; shape mismatch.  Owner "
-         "layer param shape is 3 3 (9); sharing layer expects shape 3 12 (36)"),
-        (SHARED + ip("ip2", "x", "z", 'param { name: "w" lr_mult: 1 }'),
-         "Shared param 'w' has mismatched lr_mult."),
-        (SHARED + ip("ip2", "x", "z", 'param { name: "w" share_mode: PERMISSIVE }', "axis: 0"),
-         "count mismatch.  Owner layer param shape is 3 3 (9); sharing layer shape is 3 12 (36)"),
+        (
+            ip("a", "x", "y", "param { } param { } param { }"),
+            "Too many params specified for layer a",
+        ),
+        (
+            ip("a", "x", "y", "propagate_down: true propagate_down: true"),
+            "propagate_down param must be specified either 0 or bottom_size times",
+        ),
+        (
+            ip("a", "x", "y", "loss_weight: 1 loss_weight: 1"),
+            "loss_weight must be unspecified or specified once per top blob.",
+        ),
+        (
+            ip("a", "x", "y", "include { phase: TRAIN } exclude { phase: TEST }"),
+            "Specify either include rules or exclude rules; not both.",
+        ),
+        (
+            ' layer { name: "a" type: "AbsVal" bottom: "x" top: "x" }',
+            "AbsVal Layer does not allow in-place computation.",
+        ),
+        (
+            SHARED + ip("ip2", "x", "z", 'param { name: "w" }', inner="axis: 0"),
+            "Cannot share param 'w' owned by layer 'ip1' with layer 'ip2'; shape mismatch.  Owner "
+            "layer param shape is 3 3 (9); sharing layer expects shape 3 12 (36)",
+        ),
+        (
+            SHARED + ip("ip2", "x", "z", 'param { name: "w" lr_mult: 1 }'),
+            "Shared param 'w' has mismatched lr_mult.",
+        ),
+        (
+            SHARED + ip("ip2", "x", "z", 'param { name: "w" share_mode: PERMISSIVE }', "axis: 0"),
+            "count mismatch.  Owner layer param shape is 3 3 (9); sharing layer shape is 3 12 (36)",
+        ),
     ],
 )
 def test_what_caffe_refuses(fed, text, message):
@@ -357,9 +396,7 @@ def test_the_log_is_caffes(fed, capfd):
         + ' layer { name: "n" type: "ReLU" bottom: "y" top: "y" exclude { phase: TEST } }'
         + LOSS % "y"
     )
-    lines = [
-        line.split("] ", 1)[1] for line in capfd.readouterr().err.splitlines() if "] " in line
-    ]
+    lines = [line.split("] ", 1)[1] for line in capfd.readouterr().err.splitlines() if "] " in line]
     expected = """\
 Creating layer ip1
 Creating Layer ip1

@@ -22,7 +22,9 @@ from runner.place import Place, place
 PYTHON = sys.executable
 MODULE = [PYTHON, "-m", "runner"]
 DROPOUT = 'layer { name: "drop" type: "Dropout" bottom: "conv" top: "conv" }\n'
-NOISE = DROPOUT + """
+NOISE = (
+    DROPOUT
+    + """
 layer { name: "noise" type: "DummyData" top: "noise" dummy_data_param {
   shape { dim: 4 dim: 4 dim: 4 dim: 4 } data_filler { type: "gaussian" std: 0.2 } }
   include { phase: TRAIN } }
@@ -30,6 +32,7 @@ layer { name: "sum" type: "Eltwise" bottom: "conv" bottom: "noise" top: "noisy"
   include { phase: TRAIN } }
 layer { name: "use" type: "Silence" bottom: "noisy" include { phase: TRAIN } }
 """
+)
 
 
 class Run:

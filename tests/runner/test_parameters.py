@@ -28,9 +28,7 @@ def test_every_blob_is_a_view_of_one_buffer_of_values_and_one_of_gradients():
     assert [tuple(blob.shape) for blob in parameters.blobs] == [(2, 3), (), (4,)]
     assert parameters.data.numel() == parameters.grad.numel() == 11
     parameters.data.copy_(torch.arange(11.0))
-    np.testing.assert_array_equal(
-        parameters.blobs[0].detach(), np.arange(6).reshape(2, 3)
-    )
+    np.testing.assert_array_equal(parameters.blobs[0].detach(), np.arange(6).reshape(2, 3))
     assert parameters.blobs[1].item() == 6
     (3 * parameters.blobs[2]).sum().backward()
     parameters.blobs[2].sum().backward()
@@ -89,11 +87,19 @@ def test_a_name_shares_the_blob_of_who_had_it_first():
 @pytest.mark.parametrize(
     "shape, mode, message",
     [
-        ((3, 2), "", "Cannot share param 'w' owned by layer 'a' with layer 'b'; shape mismatch.  "
-         "Owner layer param shape is 2 3 (6); sharing layer expects shape 3 2 (6)"),
+        (
+            (3, 2),
+            "",
+            "Cannot share param 'w' owned by layer 'a' with layer 'b'; shape mismatch.  "
+            "Owner layer param shape is 2 3 (6); sharing layer expects shape 3 2 (6)",
+        ),
         ((3, 2), "share_mode: STRICT", "shape mismatch"),
-        ((7,), "share_mode: PERMISSIVE", "Cannot share param 'w' owned by layer 'a' with layer "
-         "'b'; count mismatch.  Owner layer param shape is 2 3 (6); sharing layer shape is 7 (7)"),
+        (
+            (7,),
+            "share_mode: PERMISSIVE",
+            "Cannot share param 'w' owned by layer 'a' with layer "
+            "'b'; count mismatch.  Owner layer param shape is 2 3 (6); sharing layer shape is 7 (7)",
+        ),
     ],
 )
 def test_shapes_that_cannot_be_shared(shape, mode, message):

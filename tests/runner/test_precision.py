@@ -90,9 +90,7 @@ def test_training_and_testing_in_bf16(caffe, write_solver):
 def test_tf32_is_refused_on_a_cpu(caffe, write_solver):
     result = caffe("train", "-solver", write_solver(), "-precision", "tf32")
     assert result.status == 1
-    assert result.messages[-1] == (
-        "-precision tf32 is for CUDA devices; a CPU has fp32 and bf16"
-    )
+    assert result.messages[-1] == ("-precision tf32 is for CUDA devices; a CPU has fp32 and bf16")
 
 
 def test_an_unknown_precision(caffe, write_solver):

@@ -97,7 +97,9 @@ def test_propagate_down_cuts(build):
 def test_propagate_down_cuts_one_way_of_two(build):
     found = wired(
         build,
-        DATA + ip("ip1", "x", "y") + ip("a", "y", "ya", "propagate_down: false")
+        DATA
+        + ip("ip1", "x", "y")
+        + ip("a", "y", "ya", "propagate_down: false")
         + ip("b", "y", "yb")
         + ' layer { name: "sum" type: "Eltwise" bottom: "ya" bottom: "yb" top: "z" }'
         + LOSS % "z",
@@ -112,10 +114,16 @@ def test_propagate_down_forces(build):
 
 
 def test_force_backward_reaches_everything_but_labels(build):
-    found = wired(build, "force_backward: true" + DATA + ip("ip1", "x", "y", FIXED) + """
+    found = wired(
+        build,
+        "force_backward: true"
+        + DATA
+        + ip("ip1", "x", "y", FIXED)
+        + """
       layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }
       layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "label" top: "l" }
-      layer { name: "silence" type: "Silence" bottom: "t" }""")
+      layer { name: "silence" type: "Silence" bottom: "t" }""",
+    )
     assert all(needs for needs, _, _ in found.values())
     assert found["ip1"] == (True, "T", "TT")
     assert found["loss"][1] == "TF" and found["silence"][1] == "T"
@@ -123,8 +131,13 @@ def test_force_backward_reaches_everything_but_labels(build):
 
 def test_batch_norm_statistics_let_backward_start_but_get_none(build):
     # as Caffe has it: the missing ParamSpecs count as learning, the statistics do not learn
-    found = wired(build, DATA + """
-      layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" }""" + LOSS % "y")
+    found = wired(
+        build,
+        DATA
+        + """
+      layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" }"""
+        + LOSS % "y",
+    )
     assert found["bn"] == (True, "F", "FFF") and found["loss"][0]
 
 
@@ -132,7 +145,9 @@ def test_batch_norm_statistics_let_backward_start_but_get_none(build):
 def test_in_place(build, type_):
     found = wired(
         build,
-        DATA + ip("ip1", "x", "y")
-        + f' layer {{ name: "n" type: "{type_}" bottom: "y" top: "y" }}' + LOSS % "y",
+        DATA
+        + ip("ip1", "x", "y")
+        + f' layer {{ name: "n" type: "{type_}" bottom: "y" top: "y" }}'
+        + LOSS % "y",
     )
     assert found["n"][:2] == (True, "T") and found["ip1"][0]

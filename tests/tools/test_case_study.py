@@ -11,8 +11,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALLEST = ("--scale", "tiny", "--width", "0.04", "--batch-size", "4", "--iterations", "6", "3",
-            "--layers", "conv2")
+SMALLEST = (
+    "--scale",
+    "tiny",
+    "--width",
+    "0.04",
+    "--batch-size",
+    "4",
+    "--iterations",
+    "6",
+    "3",
+    "--layers",
+    "conv2",
+)
 
 
 @pytest.fixture
@@ -21,8 +32,12 @@ def study(tmp_path, records):
 
     def run(*options, name="case_study"):
         done = subprocess.run(
-            [sys.executable, str(ROOT / f"tools/{name}.py"), *map(str, options)], cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+            [sys.executable, str(ROOT / f"tools/{name}.py"), *map(str, options)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
         return done.returncode, done.stdout, done.stderr
 
     return run
@@ -36,8 +51,15 @@ def test_from_data_to_report_and_on(study, tmp_path):
     assert status == 0, err
     stages = re.findall(r"^\[(\d+)/8\] (\w+)$", out, re.M)
     assert [name for _, name in stages] == [
-        "seed1_baseline_net", "seed1_baseline_train", "seed1_round1_tpm", "seed1_round1_tpm_plan",
-        "seed1_round1_tpm_net", "seed1_round1_tpm_transfer", "seed1_round1_tpm_train", "report"]
+        "seed1_baseline_net",
+        "seed1_baseline_train",
+        "seed1_round1_tpm",
+        "seed1_round1_tpm_plan",
+        "seed1_round1_tpm_net",
+        "seed1_round1_tpm_transfer",
+        "seed1_round1_tpm_train",
+        "report",
+    ]
     here = tmp_path / "o/seed1"
     weights = [path.name for path in (here / "baseline").glob("*.caffemodel")]
     assert sorted(weights) == [f"snapshot_iter_{i}.caffemodel" for i in range(1, 7)]
@@ -55,7 +77,9 @@ def test_from_data_to_report_and_on(study, tmp_path):
     assert study("--out", "o", "--list") == (0, "", "")
     status, out, err = study("--out", "o", "--arms", "restart", "--list")
     assert (status, re.findall("^# (.*)", out, re.M)) == (
-        0, ["seed1_round1_restart_train", "report"])
+        0,
+        ["seed1_round1_restart_train", "report"],
+    )
     os.utime(here / "baseline/net.prototxt")  # carried to another machine: all times are new,
     status, out, err = study("--out", "o", "--arms", "none")
     assert status == 0, err  # but trainings know by content that they are complete
@@ -66,36 +90,49 @@ def test_from_data_to_report_and_on(study, tmp_path):
 def test_errors_are_one_line(study, tmp_path):
     for options, wanted in (
         ((), "--scale begins a study, --out names one that goes on (--help tells more)"),
-        (("--scale", "tiny", "--data", "none"), "none/cifar10_train_lmdb: No such file or "
-         "directory; `python -m data_prep cifar10 --out none` makes it"),
+        (
+            ("--scale", "tiny", "--data", "none"),
+            "none/cifar10_train_lmdb: No such file or "
+            "directory; `python -m data_prep cifar10 --out none` makes it",
+        ),
         (("--out", "o"), "o/study.json is not there, so --scale must be one of tiny, small, full"),
-        (("--out", "o", "--jobs", 2, "--minutes", 3), "--minutes does not go with --jobs "
-         "(--help tells more)"),
+        (
+            ("--out", "o", "--jobs", 2, "--minutes", 3),
+            "--minutes does not go with --jobs (--help tells more)",
+        ),
     ):
         assert study(*options) == (1, "", f"case_study: {wanted}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_stage_that_fails_tells_its_command(study, tmp_path):
-    status, out, err = study(*SMALLEST, "--data", "data", "--out", "o", "--kind", "residual",
-                             "--width", "1000")
+    status, out, err = study(
+        *SMALLEST, "--data", "data", "--out", "o", "--kind", "residual", "--width", "1000"
+    )
     assert status == 1
     assert err.splitlines() == [
         "netgen: width must be above 0 and below 100, not 1000.0",
         "case_study: stage seed1_baseline_net: exit status 1 of `python -m netgen baseline "
         "--width 1000.0 --batch-size 4 --test-batch-size 10 --data data --input-dropout 0 "
-        "--dropout 0 -o o/seed1/baseline/net.prototxt`"]
+        "--dropout 0 -o o/seed1/baseline/net.prototxt`",
+    ]
 
 
 def test_the_workflow_engine_finds_the_same_stages(study, tmp_path):
     study(*SMALLEST, "--data", "data", "--out", "o", "--arms", "wider", "--list")
-    code = ("import sys; sys.path[:0] = sys.argv[1:3]\n"
-            "from study_plan import stages; from study_settings import read_settings\n"
-            "found = stages(read_settings('o'), 'o')\n"
-            "print(*(stage.shell() for stage in found), sep='\\n')\n"
-            "print({'torch', 'numpy', 'lmdb', 'google', 'matplotlib'} & set(sys.modules))")
-    done = subprocess.run([sys.executable, "-c", code, str(ROOT / "tools"), str(ROOT)],
-                          cwd=tmp_path, capture_output=True, text=True)
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from study_plan import stages; from study_settings import read_settings\n"
+        "found = stages(read_settings('o'), 'o')\n"
+        "print(*(stage.shell() for stage in found), sep='\\n')\n"
+        "print({'torch', 'numpy', 'lmdb', 'google', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "tools"), str(ROOT)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     *lines, heavy = done.stdout.splitlines()
     assert (done.stderr, heavy) == ("", "set()")
     status, out, _ = study("--out", "o", "--list")

@@ -28,20 +28,35 @@ def drawn(net, phase=caffe_pb.TEST, input_shape=None):
 
 def test_a_split_is_drawn_with_its_roles():
     nodes, edges = drawn(schema.read_net(ROOT / "prototxt/msplit1.prototxt"))
-    assert nodes["conv1_split2_residual_pre"] == (["48 3x3 + ReLU", "48x32x32"],
-                                                  "Convolution: beside the slow part")
-    assert nodes["conv3"] == (["96 3x3 /2 + ReLU + Dropout", "96x16x16"],
-                              "Convolution: convolution")
+    assert nodes["conv1_split2_residual_pre"] == (
+        ["48 3x3 + ReLU", "48x32x32"],
+        "Convolution: beside the slow part",
+    )
+    assert nodes["conv3"] == (
+        ["96 3x3 /2 + ReLU + Dropout", "96x16x16"],
+        "Convolution: convolution",
+    )
     assert nodes["pool"][0] == ["Pooling", "10x1x1"]
     assert nodes["loss"][0] == ["SoftmaxWithLoss", "scalar"]
-    roles = {name.removeprefix("conv8_"): tip.partition(": ")[2] for name, (_, tip)
-             in nodes.items() if name.startswith("conv8_")}
+    roles = {
+        name.removeprefix("conv8_"): tip.partition(": ")[2]
+        for name, (_, tip) in nodes.items()
+        if name.startswith("conv8_")
+    }
     assert roles == {
-        "split1": "fast part", "split2": "slow part", "split2_residual_pre": "beside the slow part",
-        "split2_residual_post": "glue of a split", "split2_sum": "glue of a split",
-        "concat": "glue of a split", "reorder": "glue of a split"}
-    assert {b for a, b in edges if a == "conv7"} == {"conv8_split1", "conv8_split2",
-                                                     "conv8_split2_residual_pre"}
+        "split1": "fast part",
+        "split2": "slow part",
+        "split2_residual_pre": "beside the slow part",
+        "split2_residual_post": "glue of a split",
+        "split2_sum": "glue of a split",
+        "concat": "glue of a split",
+        "reorder": "glue of a split",
+    }
+    assert {b for a, b in edges if a == "conv7"} == {
+        "conv8_split1",
+        "conv8_split2",
+        "conv8_split2_residual_pre",
+    }
     assert {("data", "loss"), ("pool", "accuracy"), ("conv8_split2_sum", "conv8_concat")} <= edges
     assert not any("relu" in name or "drop" in name for name in nodes)
 
@@ -57,9 +72,12 @@ def test_all_bundled_nets_and_phases_can_be_drawn():
 
 
 def test_any_text_in_names_is_quoted():
-    net = schema.parse_text(r"""name: "a \"b\" \\ c" layer { name: "in\"put\\" type: "Input"
+    net = schema.parse_text(
+        r"""name: "a \"b\" \\ c" layer { name: "in\"put\\" type: "Input"
         top: "x" input_param { shape { dim: 2 dim: 6 } } }
-        layer { name: "s" type: "Slice" bottom: "x" top: "y" top: "z" }""", caffe_pb.NetParameter)
+        layer { name: "s" type: "Slice" bottom: "x" top: "y" top: "z" }""",
+        caffe_pb.NetParameter,
+    )
     text = to_dot(net)
     assert text.startswith('digraph "a \\"b\\" \\\\ c" {\n')
     assert 'label="in\\"put\\\\\\nInput\\n6"' in text

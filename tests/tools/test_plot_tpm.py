@@ -15,17 +15,33 @@ from netgen import growth
 
 
 def layer(name, tpm, entropy, **more):
-    return {"name": name, "num_output": len(tpm), "group": 1, "classifier": False,
-            "shared": False, "entropy": entropy, "dead": [False] * len(tpm), "tpm": tpm,
-            "histogram": np.histogram(tpm, 10, (0, 1))[0].tolist(), **more}
+    return {
+        "name": name,
+        "num_output": len(tpm),
+        "group": 1,
+        "classifier": False,
+        "shared": False,
+        "entropy": entropy,
+        "dead": [False] * len(tpm),
+        "tpm": tpm,
+        "histogram": np.histogram(tpm, 10, (0, 1))[0].tolist(),
+        **more,
+    }
 
 
 @pytest.fixture
 def measured(tmp_path):
     """conv1: 4 kernels, 2 of them fast, in 3 bins; conv2 is the classifier, with a dead kernel."""
-    value = {"net": "little", "window": [1000, 2000], "bins": 10, "rate_drops": [[1500, 1500]],
-             "layers": [layer("conv1", [0.15, 0.35, 0.95, 0.37], 1.04),
-                        layer("conv2", [0.05, 1.0], 0.69, classifier=True, dead=[False, True])]}
+    value = {
+        "net": "little",
+        "window": [1000, 2000],
+        "bins": 10,
+        "rate_drops": [[1500, 1500]],
+        "layers": [
+            layer("conv1", [0.15, 0.35, 0.95, 0.37], 1.04),
+            layer("conv2", [0.05, 1.0], 0.69, classifier=True, dead=[False, True]),
+        ],
+    }
     (tmp_path / "t.json").write_text(json.dumps(value))
     return value
 
@@ -38,23 +54,34 @@ def drawn(measured, picks=(), **options):
 
 
 def bars(axes, color):
-    return [(bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height())
-            for bar in axes.patches if same_color(bar.get_facecolor(), color) and bar.get_height()]
+    return [
+        (bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height())
+        for bar in axes.patches
+        if same_color(bar.get_facecolor(), color) and bar.get_height()
+    ]
 
 
 def test_histograms_stand_on_their_rows(measured):
     pick = growth.LayerPlan("conv1", "residual", (2, 3), (0, 1))
     _, left, right = drawn(measured, [pick], mean=0.865, threshold=0.95)
     unit = ROW / 2  # the highest bar of conv1 holds two kernels: one fast on top of one slow
-    assert bars(left, SLOW) == [pytest.approx((0.1, -unit, 0.1, unit)),
-                                pytest.approx((0.3, -unit, 0.1, unit))]
-    assert bars(left, FAST) == [pytest.approx((0.3, -2 * unit, 0.1, unit)),
-                                pytest.approx((0.9, -unit, 0.1, unit))]
-    assert bars(left, REST) == [pytest.approx((0.0, 1 - ROW, 0.1, ROW)),
-                                pytest.approx((0.9, 1 - ROW, 0.1, ROW))]
+    assert bars(left, SLOW) == [
+        pytest.approx((0.1, -unit, 0.1, unit)),
+        pytest.approx((0.3, -unit, 0.1, unit)),
+    ]
+    assert bars(left, FAST) == [
+        pytest.approx((0.3, -2 * unit, 0.1, unit)),
+        pytest.approx((0.9, -unit, 0.1, unit)),
+    ]
+    assert bars(left, REST) == [
+        pytest.approx((0.0, 1 - ROW, 0.1, ROW)),
+        pytest.approx((0.9, 1 - ROW, 0.1, ROW)),
+    ]
     assert [bar.get_width() for bar in right.patches] == [1.04, 0.69]
-    assert [same_color(bar.get_facecolor(), color)
-            for bar, color in zip(right.patches, (PICK, REST), strict=True)] == [True, True]
+    assert [
+        same_color(bar.get_facecolor(), color)
+        for bar, color in zip(right.patches, (PICK, REST), strict=True)
+    ] == [True, True]
     low, high = left.get_ylim()[::-1]
     assert low < -ROW
     assert high > 1
@@ -68,10 +95,16 @@ def test_labels_lines_and_legend(measured):
     assert [label.get_fontweight() for label in labels] == ["bold", "normal"]
     assert [text.get_text() for text in right.texts] == ["1.04", "0.69"]
     assert [line.get_xdata()[0] for line in right.lines] == [0.865, 0.95]
-    assert figure.get_suptitle() == ("little: TPM from iteration 1,000 to 2,000, with a drop of "
-                                     "the learning rate inside")
+    assert figure.get_suptitle() == (
+        "little: TPM from iteration 1,000 to 2,000, with a drop of the learning rate inside"
+    )
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "fast", "slow", "not split", "mean 0.865", "threshold 0.95"]
+        "fast",
+        "slow",
+        "not split",
+        "mean 0.865",
+        "threshold 0.95",
+    ]
 
 
 def test_without_picks_and_threshold(measured):
@@ -81,8 +114,10 @@ def test_without_picks_and_threshold(measured):
     assert len(bars(left, REST)) == 5
     assert len(right.lines) == 1
     assert figure.get_suptitle().endswith("2,000")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["not split",
-                                                                         "mean 0.865"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "not split",
+        "mean 0.865",
+    ]
 
 
 def test_all_entropies_zero(measured):
@@ -93,8 +128,12 @@ def test_all_entropies_zero(measured):
 
 
 def test_rows_of_a_large_net_do_not_touch():
-    value = {"net": "", "window": [0, 1], "bins": 10,
-             "layers": [layer(f"conv{i}_split2_residual_post", [0.5], 0.1) for i in range(40)]}
+    value = {
+        "net": "",
+        "window": [0, 1],
+        "bins": 10,
+        "layers": [layer(f"conv{i}_split2_residual_post", [0.5], 0.1) for i in range(40)],
+    }
     figure, left, _ = drawn(value, mean=0.1)
     boxes = [label.get_window_extent() for label in left.get_yticklabels()]
     assert all(above.y0 > below.y1 for above, below in zip(boxes, boxes[1:], strict=False))
@@ -116,8 +155,13 @@ def test_command_draws_the_rule_s_choice_or_a_plan(tool, tmp_path, measured):
     assert run("t.json", "--plan", "p.json", "-o", "q.svg") == (0, "Wrote q.svg\n", "")
     text = (tmp_path / "q.svg").read_text()
     assert text.startswith("<?xml")
-    assert {path.name for path in tmp_path.iterdir()} == {"t.json", "t.png", "p.json", "p.png",
-                                                          "q.svg"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "t.json",
+        "t.png",
+        "p.json",
+        "p.png",
+        "q.svg",
+    }
 
 
 def test_command_draws_a_measurement_with_nothing_to_split(tool, tmp_path, measured):
@@ -136,9 +180,15 @@ def test_errors_are_one_line(tool, tmp_path, measured):
         return run("t.json", "--plan", "p.json")
 
     assert plan("conv3", (0,), (1,)) == (
-        1, "", "plot_tpm: p.json: layer 'conv3' is not in t.json\n")
+        1,
+        "",
+        "plot_tpm: p.json: layer 'conv3' is not in t.json\n",
+    )
     assert plan("conv1", (0,), (1,)) == (
-        1, "", "plot_tpm: p.json: layer 'conv1' has 2 outputs, in t.json 4\n")
+        1,
+        "",
+        "plot_tpm: p.json: layer 'conv1' has 2 outputs, in t.json 4\n",
+    )
     assert run("none.json") == (1, "", "plot_tpm: File not found: none.json\n")
     status, out, err = run("t.json", "-o", "t.docx")
     assert (status, out) == (1, "")

@@ -48,9 +48,17 @@ def test_full_is_the_study():
     assert window(FULL, 136_719) == (1000, list(range(115_000, 130_001, 1000)))
     stage = training_stages(FULL)["seed2_baseline_train"]
     solver = render.render([*map(str, stage.commands[0].words[3:-2])])
-    for line in ("stepvalue: 78125", "stepvalue: 97656", "stepvalue: 117188", "base_lr: 0.05",
-                 "test_interval: 500", "snapshot: 1000", "max_iter: 136719", "random_seed: 2",
-                 "test_iter: 100"):
+    for line in (
+        "stepvalue: 78125",
+        "stepvalue: 97656",
+        "stepvalue: 117188",
+        "base_lr: 0.05",
+        "test_interval: 500",
+        "snapshot: 1000",
+        "max_iter: 136719",
+        "random_seed: 2",
+        "test_iter: 100",
+    ):
         assert line in solver.splitlines()
     net = next(s for s in stages(FULL, "o") if s.name == "seed1_baseline_net").commands[0].words
     assert "--dropout" not in net
@@ -68,17 +76,27 @@ def test_controls_differ_from_the_split_in_one_thing_each():
     assert tuple(arms) == ("tpm", *CONTROLS)
     assert all(arm.parent == base for arm in arms.values())
     assert {name: arm.iterations for name, arm in arms.items()} == dict.fromkeys(arms, 30) | {
-        "scratch": 120, "wider": 120}
+        "scratch": 120,
+        "wider": 120,
+    }
     own = ("tpm", "inverse", "random1", "random2", "random3")
     assert {name: arm.start for name, arm in arms.items()} == {
-        name: f"o/seed1/round1/{name}/start.caffemodel" for name in own} | {
-        "continue": base.weights, "restart": base.weights, "fresh": None, "scratch": None,
-        "wider": None}
+        name: f"o/seed1/round1/{name}/start.caffemodel" for name in own
+    } | {
+        "continue": base.weights,
+        "restart": base.weights,
+        "fresh": None,
+        "scratch": None,
+        "wider": None,
+    }
     assert arms["fresh"].net == arms["scratch"].net == arms["tpm"].net
     assert arms["continue"].net == arms["restart"].net == base.net
     made = training_stages(SCALES["small"])
-    seeds = {flag(stage, "--random-seed") for name, stage in made.items()
-             if name.startswith("seed3_round1")}
+    seeds = {
+        flag(stage, "--random-seed")
+        for name, stage in made.items()
+        if name.startswith("seed3_round1")
+    }
     assert seeds == {"1003"}
     assert flag(made["seed1_round1_continue_train"], "--base-lr") == "2e-05"
     assert flag(made["seed1_round1_continue_train"], "--lr-policy") == "fixed"
@@ -92,8 +110,9 @@ def test_draws_differ_between_seeds_rounds_and_one_another():
 
 
 def test_rounds_build_on_each_other_and_have_controls_as_asked():
-    settings = replace(SCALES["small"], rounds=2, control_rounds=2,
-                       layers=(("conv1", "conv2"), ("conv1_split2",)))
+    settings = replace(
+        SCALES["small"], rounds=2, control_rounds=2, layers=(("conv1", "conv2"), ("conv1_split2",))
+    )
     second = by_arm(settings, 2)
     assert second["restart"].net == second["tpm"].parent.net == "o/seed1/round1/tpm/net.prototxt"
     assert second["wider"].iterations == 2400 + 2 * 800
@@ -125,8 +144,11 @@ def test_a_begun_study_keeps_what_it_was_begun_with(tmp_path, records):
     assert (tmp_path / "o/study.json").stat().st_mtime_ns == before
     grown = settle(out, {"arms": ("wider",), "seeds": 4, "note": "n"})
     assert (grown.arms, grown.seeds, read_settings(out)) == (("wider",), 4, grown)
-    with pytest.raises(CaffeError, match=r"o/study.json: this study was begun with width 0.125, "
-                                         r"not 0.5; choose another --out$"):
+    with pytest.raises(
+        CaffeError,
+        match=r"o/study.json: this study was begun with width 0.125, "
+        r"not 0.5; choose another --out$",
+    ):
         settle(out, {"width": 0.5})
 
 
@@ -139,8 +161,11 @@ def test_settings_are_refused(tmp_path, records):
         settle(str(tmp_path), {"scale": "tiny", "data": str(records), "seeds": 0})
     with pytest.raises(CaffeError, match="^iterations must be at least 1, not -2$"):
         replace(SCALES["tiny"], iterations=(5, -2))
-    with pytest.raises(CaffeError, match=r"nodata/cifar10_train_lmdb: .*; `python -m data_prep "
-                                         r"cifar10 --out .*nodata` makes it$"):
+    with pytest.raises(
+        CaffeError,
+        match=r"nodata/cifar10_train_lmdb: .*; `python -m data_prep "
+        r"cifar10 --out .*nodata` makes it$",
+    ):
         settle(str(tmp_path), {"scale": "tiny", "data": str(tmp_path / "nodata")})
     assert not (tmp_path / "study.json").exists()
     for text in ("[", "{}", '{"scale": 1, "colour": 2}', "3"):

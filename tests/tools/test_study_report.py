@@ -27,9 +27,18 @@ ACCURACIES = {  # arm: (at iteration 0, best, final) of each seed
     "wider": [(0.1, 0.7, 0.7), (0.1, 0.7, 0.7)],
 }
 DOT = 'digraph "net" { "conv1" -> "relu1 & <b>" }\n'
-RUN = {"command": ["caffe", "train"], "from": 0, "to": 30, "seconds": 61.0, "device": "Test 9000",
-       "cores": 4, "threads": 2, "system": "Linux", "commit": "abc1234",
-       "versions": {"python": "3.11", "torch": "2.13"}}
+RUN = {
+    "command": ["caffe", "train"],
+    "from": 0,
+    "to": 30,
+    "seconds": 61.0,
+    "device": "Test 9000",
+    "cores": 4,
+    "threads": 2,
+    "system": "Linux",
+    "commit": "abc1234",
+    "versions": {"python": "3.11", "torch": "2.13"},
+}
 
 
 def pretend(out, settings, writer, skip=()):
@@ -61,8 +70,14 @@ def pretend(out, settings, writer, skip=()):
 
 @pytest.fixture
 def settings():
-    return replace(SCALES["small"], seeds=2, train_size=50_000, test_size=10_000, note="<a> & b",
-                   arms=("random1", "random2", "restart", "wider"))
+    return replace(
+        SCALES["small"],
+        seeds=2,
+        train_size=50_000,
+        test_size=10_000,
+        note="<a> & b",
+        arms=("random1", "random2", "restart", "wider"),
+    )
 
 
 @pytest.fixture
@@ -82,22 +97,52 @@ def test_tables_have_means_deviations_and_paired_differences(study):
     text = (study / "report.md").read_text()
     found = rows(text)
     assert found["**baseline**"] == [
-        "parent of round 1", "2", "52.00", "51.00 ± 1.41", "49.00 ± 1.41", "1,010 to 1,020",
-        "2.5", "-", "-", "2,400", "9 s"]
+        "parent of round 1",
+        "2",
+        "52.00",
+        "51.00 ± 1.41",
+        "49.00 ± 1.41",
+        "1,010 to 1,020",
+        "2.5",
+        "-",
+        "-",
+        "2,400",
+        "9 s",
+    ]
     assert found["**round 1 tpm**"][1:9] == [
-        "2", "62.00", "61.00 ± 1.41", "60.00 ± 2.83", "1,010 to 1,020", "2.5", "49.00", "41.00"]
+        "2",
+        "62.00",
+        "61.00 ± 1.41",
+        "60.00 ± 2.83",
+        "1,010 to 1,020",
+        "2.5",
+        "49.00",
+        "41.00",
+    ]
     assert found["**round 1 random**"][1:5] == ["4", "60.00", "55.00 ± 5.77", "55.00 ± 5.77"]
     assert found["**round 1 wider**"][7:9] == ["-", "-"]  # it was not split from anything
     assert found["round 1"] == ["2", "+10.00 ± 0.00", "+11.00 ± 1.41", "+1.16"]
     assert found["round 1: tpm - random"] == ["2", "+6.00 ± 1.41", "+5.00 ± 2.83"]
     assert found["round 1: tpm - restart"] == ["2", "+5.00 ± 0.00", "+5.00 ± 2.83"]
     assert found["round 1: tpm - wider"] == ["2", "-9.00 ± 1.41", "-10.00 ± 2.83"]
-    assert found["Test 9000"] == ["4", "2", "Linux", "python 3.11, torch 2.13", "abc1234",
-                                  "12 min 12 s"]
+    assert found["Test 9000"] == [
+        "4",
+        "2",
+        "Linux",
+        "python 3.11, torch 2.13",
+        "abc1234",
+        "12 min 12 s",
+    ]
     assert found["width"] == ["0.125", "1"]
-    for said in ("**Scale `small`**", "**Note**: &lt;a&gt; &amp; b", "- a drop inside",
-                 "- `conv1`: entropy 1.2 >= 1.1 x mean 1", "at most 0.25 of the largest",
-                 "seed 2 splits conv1", "uncertain by 0.46 points"):
+    for said in (
+        "**Scale `small`**",
+        "**Note**: &lt;a&gt; &amp; b",
+        "- a drop inside",
+        "- `conv1`: entropy 1.2 >= 1.1 x mean 1",
+        "at most 0.25 of the largest",
+        "seed 2 splits conv1",
+        "uncertain by 0.46 points",
+    ):
         assert said in text
     assert "Unfinished" not in text and "Nothing learnt" not in text
 
@@ -116,8 +161,7 @@ def test_page_needs_no_other_file(study, monkeypatch):
     page = (study / "report.html").read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(sources) == 6  # final, two seeds' curves, TPM, the net before and after
-    pictures = [re.fullmatch(r"data:image/(png|svg\+xml);base64,(.+)", s).groups()
-                for s in sources]
+    pictures = [re.fullmatch(r"data:image/(png|svg\+xml);base64,(.+)", s).groups() for s in sources]
     assert [kind for kind, _ in pictures] == ["png"] * 4 + ["svg+xml"] * 2
     curves = matplotlib.image.imread(io.BytesIO(base64.b64decode(pictures[1][1])))
     assert curves.shape[1] > 1000
@@ -134,8 +178,9 @@ def test_without_graphviz_the_text_stands_for_the_picture(study, monkeypatch):
     study_report.main([str(study)])
     text, page = (study / "report.md").read_text(), (study / "report.html").read_text()
     assert text.count("No drawings, as Graphviz is not installed: `pip install pygraphviz`") == 1
-    assert page.count(DOT.strip().replace("&", "&amp;").replace("<", "&lt;").replace(
-        ">", "&gt;")) == 2
+    assert (
+        page.count(DOT.strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")) == 2
+    )
 
 
 def test_an_unfinished_study_is_reported_as_far_as_it_is(tmp_path, settings, writer):
@@ -151,8 +196,10 @@ def test_trainings_that_learnt_nothing_are_named(tmp_path, settings, writer, mon
     monkeypatch.setitem(ACCURACIES, "random2", [(0.4, 0.4, 0.1), (0.4, 0.4, 0.11)])
     pretend(tmp_path / "o", settings, writer)
     study_report.main([str(tmp_path / "o")])
-    assert ("\n**Nothing learnt** (final accuracy under 12 %): round 1 random (2 of 4), round 1 "
-            "wider (1 of 2).\n") in (tmp_path / "o/report.md").read_text()
+    assert (
+        "\n**Nothing learnt** (final accuracy under 12 %): round 1 random (2 of 4), round 1 "
+        "wider (1 of 2).\n"
+    ) in (tmp_path / "o/report.md").read_text()
 
 
 def test_groups_pool_the_draws_and_pair_by_seed(study, settings):
@@ -166,11 +213,15 @@ def test_groups_pool_the_draws_and_pair_by_seed(study, settings):
 
 def test_errors_are_one_line(tmp_path, study, settings, tool, writer):
     assert tool("study_report", tmp_path)[::2] == (
-        1, f"study_report: {tmp_path}/study.json: there is no study here\n")
+        1,
+        f"study_report: {tmp_path}/study.json: there is no study here\n",
+    )
     pretend(tmp_path / "p", settings, writer, skip=ACCURACIES)
     status, _, err = tool("study_report", tmp_path / "p")
-    assert (status, err) == (1, f"study_report: {tmp_path}/p: no training is complete, so there "
-                                "is nothing to report\n")
+    assert (status, err) == (
+        1,
+        f"study_report: {tmp_path}/p: no training is complete, so there is nothing to report\n",
+    )
     (study / "seed1/baseline/train.log").write_text("nothing\n")
     status, _, err = tool("study_report", study)
     assert (status, err.count("\n")) == (1, 1)

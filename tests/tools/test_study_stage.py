@@ -30,8 +30,11 @@ def write(name, age):
 
 
 def chain():
-    return [Stage("one", (PRINT,), ("a",), ("b",)), Stage("two", (PRINT,), ("b",), ("c", "d")),
-            Stage("other", (PRINT,), (), ("e",))]
+    return [
+        Stage("one", (PRINT,), ("a",), ("b",)),
+        Stage("two", (PRINT,), ("b",), ("c", "d")),
+        Stage("other", (PRINT,), (), ("e",)),
+    ]
 
 
 def names(stages):
@@ -59,8 +62,11 @@ def test_output_to_a_file_is_there_whole_or_not_at_all(here):
     assert (here / "made.txt").read_text() == "made\n"
     assert (here / "new").is_dir()
     half = python("import sys; print('half', flush=True); sys.exit(3)", "half.txt")
-    with pytest.raises(CaffeError, match=r"^stage s: exit status 3 of `python -c 'import sys; .*' "
-                                         r"> half.txt`$"):
+    with pytest.raises(
+        CaffeError,
+        match=r"^stage s: exit status 3 of `python -c 'import sys; .*' "
+        r"> half.txt`$",
+    ):
         run_stage(Stage("s", (half, PRINT), (), ("half.txt",)))
     assert sorted(path.name for path in here.iterdir()) == ["made.txt", "new"]
 
@@ -80,9 +86,12 @@ def test_flags_go_to_trainings_alone(here):
 
 
 def test_deadline_interrupts_a_training(here):
-    wait = python("import signal, sys, time\n"
-                  "signal.signal(signal.SIGINT, lambda *_: sys.exit(print('caught')))\n"
-                  "time.sleep(30)", None)
+    wait = python(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(print('caught')))\n"
+        "time.sleep(30)",
+        None,
+    )
     clock = time.monotonic()
     with pytest.raises(Stopped):
         run_stage(Stage("s", (wait,), (), (), trains=True), (), clock + 1)

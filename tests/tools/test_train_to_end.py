@@ -44,8 +44,13 @@ def record(here, name="train.json"):
 
 def test_complete_untouched_changed_and_on_from_a_state(here, capsys):
     assert main([*ARGUMENTS, "--keep", "20-30"]) == 0
-    assert snapshots(here) == ["20.caffemodel", "30.caffemodel", "35.caffemodel",
-                               "35.solverstate", "35.solverstate.resume"]
+    assert snapshots(here) == [
+        "20.caffemodel",
+        "30.caffemodel",
+        "35.caffemodel",
+        "35.solverstate",
+        "35.solverstate.resume",
+    ]
     (run,) = record(here)["runs"]
     assert run["command"] == ["caffe", "train", "-solver", "solver.prototxt"]
     assert (run["from"], run["to"]) == (0, 35)
@@ -75,8 +80,12 @@ def test_complete_untouched_changed_and_on_from_a_state(here, capsys):
 
 def test_a_signal_stops_with_a_snapshot_and_the_same_command_goes_on(here):
     (here / "solver.prototxt").write_text(SOLVER % 100_000_000)
-    process = subprocess.Popen([sys.executable, str(TOOL), *ARGUMENTS], stderr=subprocess.PIPE,
-                               stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(TOOL), *ARGUMENTS],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     log = here / "train.log"
     while process.poll() is None and not (log.exists() and "Iteration 20 " in log.read_text()):
         time.sleep(0.05)
@@ -87,14 +96,16 @@ def test_a_signal_stops_with_a_snapshot_and_the_same_command_goes_on(here):
     stopped = run["to"]
     assert stopped >= 20
     assert err.splitlines()[-1] == (
-        f"solver.prototxt: stopped at iteration {stopped}; the same command goes on")
+        f"solver.prototxt: stopped at iteration {stopped}; the same command goes on"
+    )
     assert not (here / "train.json").exists()
     assert f"{stopped}.solverstate" in snapshots(here)
 
     begun = record(here, "train.begun.json")
     (here / "solver.prototxt").write_text(SOLVER % (stopped + 5))
     begun["inputs"]["solver"] = subprocess.run(
-        ["sha256sum", "solver.prototxt"], capture_output=True, text=True).stdout.split()[0]
+        ["sha256sum", "solver.prototxt"], capture_output=True, text=True
+    ).stdout.split()[0]
     (here / "train.begun.json").write_text(json.dumps(begun))
     assert main(ARGUMENTS) == 0
     runs = record(here)["runs"]
@@ -113,9 +124,14 @@ def test_errors_are_one_line(here, tool):
     (here / "train.begun.json").unlink()
     (here / "s_iter_3.solverstate").write_text("whose?")
     status, out, err = tool("train_to_end", *ARGUMENTS, cwd=here)
-    assert (status, err) == (1, "train_to_end: s_iter_3.solverstate is there, but not "
-                                "train.begun.json, which tells of what it is: move one of them\n")
+    assert (status, err) == (
+        1,
+        "train_to_end: s_iter_3.solverstate is there, but not "
+        "train.begun.json, which tells of what it is: move one of them\n",
+    )
     (here / "solver.prototxt").write_text('net: "net.prototxt" max_iter: 3')
     status, out, err = tool("train_to_end", *ARGUMENTS, cwd=here)
     assert (status, err) == (
-        1, "train_to_end: solver.prototxt: needs the fields net and snapshot_prefix\n")
+        1,
+        "train_to_end: solver.prototxt: needs the fields net and snapshot_prefix\n",
+    )

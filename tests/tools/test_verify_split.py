@@ -36,8 +36,9 @@ def folder(tmp_path_factory):
     env.close()
     options = nets.NetOptions(width=0.05, test_batch_size=3, data=str(folder))
     net = nets.build("baseline", options)
-    plan = Plan(tuple(LayerPlan(name, "residual", (0, 3), (1, 2, 4))
-                      for name in ("conv1", "conv2")))
+    plan = Plan(
+        tuple(LayerPlan(name, "residual", (0, 3), (1, 2, 4)) for name in ("conv1", "conv2"))
+    )
     deploy = nets.build("baseline", options, deploy=True)
     context = Context(fillers=torch.Generator().manual_seed(1))
     weights = net_to_proto(Net(net_param_for(deploy, caffe_pb.TEST), context))
@@ -58,8 +59,12 @@ def verify(folder, capsys, monkeypatch):
     monkeypatch.setattr(glog.log, "minimum", "EF")
 
     def run(name="parent", init="preserve", *arguments):
-        files = [f"{name}.prototxt", "parent.caffemodel", f"{name}_child.prototxt",
-                 f"{init}.caffemodel"]
+        files = [
+            f"{name}.prototxt",
+            "parent.caffemodel",
+            f"{name}_child.prototxt",
+            f"{init}.caffemodel",
+        ]
         assert verify_split.main([*files, *map(str, arguments)]) == 0
         return capsys.readouterr().out.splitlines()
 
@@ -81,8 +86,9 @@ def test_numbers(verify):
     added = (3 * 27 + 3) + (9 + 3) + (25 + 5) + (3 * 45 + 3) + (9 + 3) + (25 + 5)
     assert result["child"]["parameters"] - result["parent"]["parameters"] == added
     products = 32 * 32 * (3 * 27 + 9 + 25 + 3 * 45 + 9 + 25)
-    assert (result["child"]["multiply_adds_per_image"]
-            - result["parent"]["multiply_adds_per_image"]) == products
+    assert (
+        result["child"]["multiply_adds_per_image"] - result["parent"]["multiply_adds_per_image"]
+    ) == products
     for kind, images in (("random", 3), ("real", IMAGES)):
         assert result[kind]["images"] == images
         assert 1e-3 < result[kind]["difference"] < 10
@@ -123,23 +129,41 @@ def test_a_missing_lmdb_is_told(folder, verify):
 
 
 def test_a_difference_above_the_tolerance_is_status_1(folder, tool):
-    status, out, err = tool("verify_split", "parent.prototxt", "parent.caffemodel",
-                            "parent_child.prototxt", "study.caffemodel", "--tolerance", 1e-5,
-                            "--iterations", 1, cwd=folder)
+    status, out, err = tool(
+        "verify_split",
+        "parent.prototxt",
+        "parent.caffemodel",
+        "parent_child.prototxt",
+        "study.caffemodel",
+        "--tolerance",
+        1e-5,
+        "--iterations",
+        1,
+        cwd=folder,
+    )
     assert status == 1
     assert "random input" in out
     assert err.startswith("verify_split: the scores differ by ")
     assert err.endswith(" of the largest, more than the tolerance of 1e-05\n")
 
 
-@pytest.mark.parametrize(("files", "error"), [
-    (("parent.prototxt", "parent.caffemodel", "parent_child.prototxt", "parent.caffemodel"),
-     "parent.caffemodel: has no weights, or NaN, for conv1_split1, conv1_split2, "),
-    (("parent.prototxt", "parent.caffemodel", "deploy.prototxt", "parent.caffemodel"),
-     "parent.prototxt and deploy.prototxt have different inputs: "),
-    (("no.prototxt", "parent.caffemodel", "parent.prototxt", "parent.caffemodel"),
-     "File not found: no.prototxt"),
-])
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        (
+            ("parent.prototxt", "parent.caffemodel", "parent_child.prototxt", "parent.caffemodel"),
+            "parent.caffemodel: has no weights, or NaN, for conv1_split1, conv1_split2, ",
+        ),
+        (
+            ("parent.prototxt", "parent.caffemodel", "deploy.prototxt", "parent.caffemodel"),
+            "parent.prototxt and deploy.prototxt have different inputs: ",
+        ),
+        (
+            ("no.prototxt", "parent.caffemodel", "parent.prototxt", "parent.caffemodel"),
+            "File not found: no.prototxt",
+        ),
+    ],
+)
 @pytest.mark.usefixtures("verify")
 def test_errors_are_one_line(files, error):
     with pytest.raises(CaffeError) as caught:
@@ -148,10 +172,13 @@ def test_errors_are_one_line(files, error):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("arguments", "error"), [
-    (["a", "b", "c"], "the following arguments are required: CHILD.caffemodel"),
-    (["a", "b", "c", "d", "--iterations", "0"], "--iterations 0: at least one is needed"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["a", "b", "c"], "the following arguments are required: CHILD.caffemodel"),
+        (["a", "b", "c", "d", "--iterations", "0"], "--iterations 0: at least one is needed"),
+    ],
+)
 def test_wrong_usage(arguments, error, capsys):
     with pytest.raises(SystemExit) as caught:
         verify_split.main(arguments)

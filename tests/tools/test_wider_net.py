@@ -37,8 +37,10 @@ def test_its_own_width_is_found_again(width):
 def test_errors_are_one_line(tmp_path, tool):
     net = ROOT / "prototxt/baseline.prototxt"
     status, _, err = tool("wider_net", net, "-o", tmp_path / "w")
-    assert (status, err) == (1, "wider_net: which net is to be widened comes after `--` "
-                                "(--help tells more)\n")
+    assert (status, err) == (
+        1,
+        "wider_net: which net is to be widened comes after `--` (--help tells more)\n",
+    )
     status, _, err = tool("wider_net", net, "-o", tmp_path / "w", "--", "resnet")
     assert (status, err.count("\n")) == (1, 1)
     assert "Unknown net" in err

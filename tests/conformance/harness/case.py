@@ -57,8 +57,12 @@ class Case:
         if self.start:
             solver = schema.parse_text(self.texts["solver.prototxt"], caffe_pb.SolverParameter)
             write_start(
-                folder, self.start, random, self.values and self.values(random),
-                self.statistics, solver.train_state,
+                folder,
+                self.start,
+                random,
+                self.values and self.values(random),
+                self.statistics,
+                solver.train_state,
             )
 
     def run(self, engines, folder):

@@ -1,23 +1,23 @@
 """Reads cases/*.runs: whole runs in the notation of notation.py.
 
-    [*]                                      lines for every case that follows
-    [clip_gradients_zero]
-    @small                                   lines of cases/blocks.txt
-    conv Convolution data > conv | {n: 4}    a layer; =text and @data as in notation.py
-    solver clip_gradients: 0                 a field of the solver; "solver momentum" drops it
-    first max_iter: 10                       the same of a solver that runs before this one,
-                                             which then resumes from iteration 10
-    records data 12 3x9x9 floats ints:5      LMDB: name, count, shape, kind, kind of the labels
-    blob mean.binaryproto 1x3x9x9 unit       BlobProto: shape, kind, maybe legacy or double
-    start statistics                         BatchNorm starts with statistics
-    start nothing                            no weights to start from: the fillers'
-    compare status                           only whether the run was refused counts
-    differs WHY                              here it is accepted where a C++ Caffe refuses, or
-                                             the other way round, and stays so
-    call test -model net.prototxt            instead of `caffe train`; several are made in turn
-    seed 2                                   other random numbers
-    == second.prototxt                       what follows is another net; `== init` is the net
-                                             whose weights the case starts from
+[*]                                      lines for every case that follows
+[clip_gradients_zero]
+@small                                   lines of cases/blocks.txt
+conv Convolution data > conv | {n: 4}    a layer; =text and @data as in notation.py
+solver clip_gradients: 0                 a field of the solver; "solver momentum" drops it
+first max_iter: 10                       the same of a solver that runs before this one,
+                                         which then resumes from iteration 10
+records data 12 3x9x9 floats ints:5      LMDB: name, count, shape, kind, kind of the labels
+blob mean.binaryproto 1x3x9x9 unit       BlobProto: shape, kind, maybe legacy or double
+start statistics                         BatchNorm starts with statistics
+start nothing                            no weights to start from: the fillers'
+compare status                           only whether the run was refused counts
+differs WHY                              here it is accepted where a C++ Caffe refuses, or
+                                         the other way round, and stays so
+call test -model net.prototxt            instead of `caffe train`; several are made in turn
+seed 2                                   other random numbers
+== second.prototxt                       what follows is another net; `== init` is the net
+                                         whose weights the case starts from
 """
 
 from pathlib import Path
@@ -28,9 +28,18 @@ from harness.notation import net_text
 HERE = Path(__file__).parent.parent / "cases"
 
 SOLVER = {
-    "net": '"net.prototxt"', "base_lr": "0.02", "momentum": "0.9", "weight_decay": "0.002",
-    "lr_policy": '"fixed"', "test_iter": "2", "test_interval": "10", "display": "1",
-    "max_iter": "20", "snapshot": "20", "snapshot_prefix": '"snap"', "solver_mode": "CPU",
+    "net": '"net.prototxt"',
+    "base_lr": "0.02",
+    "momentum": "0.9",
+    "weight_decay": "0.002",
+    "lr_policy": '"fixed"',
+    "test_iter": "2",
+    "test_interval": "10",
+    "display": "1",
+    "max_iter": "20",
+    "snapshot": "20",
+    "snapshot_prefix": '"snap"',
+    "solver_mode": "CPU",
 }
 RECORDS = (12, "3x9x9", "floats", "ints:5")
 
@@ -66,8 +75,9 @@ def _override(settings, changes):
 
 
 def _changes(settings):
-    pairs = [setting.partition(":" if ":" in setting.split("{")[0] else " ")[::2]
-             for setting in settings]
+    pairs = [
+        setting.partition(":" if ":" in setting.split("{")[0] else " ")[::2] for setting in settings
+    ]
     return [(field.strip(), value.strip() or None) for field, value in pairs]
 
 

@@ -44,16 +44,21 @@ def first_files(case, engine):
             raise RuntimeError(f"{case.name}: {log[-500:]}")
         return {
             path.name: path.read_bytes()
-            for path in sorted(Path(folder).glob(f"{STEM}.*")) if path.suffix != ".resume"
+            for path in sorted(Path(folder).glob(f"{STEM}.*"))
+            if path.suffix != ".resume"
         }
 
 
 def write_first_files(found):
     """Write frozen/snapshots.npz. found: {case name: {file name: bytes}}."""
-    np.savez_compressed(HERE / "snapshots.npz", **{
-        f"{case}/{name}": np.frombuffer(content, np.uint8)
-        for case, files in found.items() for name, content in files.items()
-    })
+    np.savez_compressed(
+        HERE / "snapshots.npz",
+        **{
+            f"{case}/{name}": np.frombuffer(content, np.uint8)
+            for case, files in found.items()
+            for name, content in files.items()
+        },
+    )
 
 
 def read_first_files():

@@ -54,8 +54,13 @@ class Command:
         """As Embedded.call; a death by signal is a negative status, as subprocess has it."""
         try:
             done = subprocess.run(
-                [self.path, *words], cwd=folder, env=self.environment, timeout=self.PATIENCE,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                [self.path, *words],
+                cwd=folder,
+                env=self.environment,
+                timeout=self.PATIENCE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return 124, "timed out"

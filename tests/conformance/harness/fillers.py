@@ -46,7 +46,10 @@ class Sample:
         values = np.float64(blob).reshape(len(blob), -1)
         sums = values.sum(1)
         return cls(
-            values.size, values.mean(), values.std(), (sums.min(), sums.max()),
+            values.size,
+            values.mean(),
+            values.std(),
+            (sums.min(), sums.max()),
             np.quantile(values, LEVELS, method="inverted_cdf"),
         )
 
@@ -81,17 +84,17 @@ def case(entries):
             f"f{i} Scale in{i} > out{i} | {{axis: 0 num_axes: -1 filler {{ {filler.text} }}}}",
         ]
     return Case(
-        "fillers", "fillers",
+        "fillers",
+        "fillers",
         texts={"net.prototxt": net_text("fillers", lines), "solver.prototxt": SOLVER},
-        start="", calls=[["train", "-solver", "solver.prototxt"]],
+        start="",
+        calls=[["train", "-solver", "solver.prototxt"]],
     )
 
 
 def samples(entries, outcome):
     """{filler name: Sample} of the outcome of `case(entries)`."""
-    return {
-        filler.name: Sample.of(outcome.blobs[f"f{i}/0"]) for i, filler in enumerate(entries)
-    }
+    return {filler.name: Sample.of(outcome.blobs[f"f{i}/0"]) for i, filler in enumerate(entries)}
 
 
 def distance(ours, theirs):
@@ -99,7 +102,8 @@ def distance(ours, theirs):
     places = np.union1d(ours.quantiles, theirs.quantiles)
     below = [
         np.searchsorted(sample.quantiles, places, side) / len(LEVELS)
-        for sample in (ours, theirs) for side in ("left", "right")
+        for sample in (ours, theirs)
+        for side in ("left", "right")
     ]
     left, right = np.abs(below[0] - below[2]), np.abs(below[1] - below[3])
     return float(max(left.max(), right.max()))
@@ -142,12 +146,15 @@ def _ends(sample):
 
 def write_samples(found):
     """Write frozen/fillers.npz."""
-    np.savez_compressed(HERE / "frozen/fillers.npz", **{
-        name: np.concatenate([
-            [s.count, s.mean, s.deviation, *s.rows], s.quantiles
-        ]).astype(np.float32)
-        for name, s in found.items()
-    })
+    np.savez_compressed(
+        HERE / "frozen/fillers.npz",
+        **{
+            name: np.concatenate([[s.count, s.mean, s.deviation, *s.rows], s.quantiles]).astype(
+                np.float32
+            )
+            for name, s in found.items()
+        },
+    )
 
 
 def read_samples():

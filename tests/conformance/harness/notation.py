@@ -31,7 +31,11 @@ _BY_TYPE = {
 }
 _SHORT = {"n": "num_output", "k": "kernel_size"}
 _WEIGHTS = {
-    "Convolution": 0.3, "Deconvolution": 0.3, "InnerProduct": 0.1, "Embed": 0.3, "LSTM": 0.3,
+    "Convolution": 0.3,
+    "Deconvolution": 0.3,
+    "InnerProduct": 0.1,
+    "Embed": 0.3,
+    "LSTM": 0.3,
     "RNN": 0.3,
 }
 _BIAS = 'type: "uniform" min: -0.2 max: 0.2'
@@ -100,7 +104,7 @@ def data_pair(words):
     # Older Caffes share a reader between layers of one name and source: another spelling helps.
     phases = (("TRAIN", train, source), ("TEST", test, f"./{source}"))
     return [
-        f'{given.get("name", tops[0])} Data > {" ".join(tops)} '
+        f"{given.get('name', tops[0])} Data > {' '.join(tops)} "
         f'| {{source: "{path}" batch_size: {batch} backend: LMDB}} '
         f"include {{ phase: {phase} }} {body}"
         for phase, batch, path in phases

@@ -41,15 +41,26 @@ def write_page(path, results):
     """Write the page of `results` to `path`."""
     parts = [
         INTRO.format(
-            against=results.against, python=platform.python_version(),
-            torch=torch.__version__, numpy=np.__version__,
-            summary=results.summary(), forward=judge.FORWARD, backward=judge.BACKWARD,
-            weights=judge.WEIGHTS, history=judge.HISTORY, printed=judge.PRINTED,
+            against=results.against,
+            python=platform.python_version(),
+            torch=torch.__version__,
+            numpy=np.__version__,
+            summary=results.summary(),
+            forward=judge.FORWARD,
+            backward=judge.BACKWARD,
+            weights=judge.WEIGHTS,
+            history=judge.HISTORY,
+            printed=judge.PRINTED,
             floor=judge.PRINTED_FLOOR,
         ),
-        _probes(results.probes), _runs(results.runs), _crossings(results.crossings),
-        _fillers(results.fillers), _refusals(results.refusals), OUTRO,
-        _older(), MENDED.read_text(encoding="utf-8"),
+        _probes(results.probes),
+        _runs(results.runs),
+        _crossings(results.crossings),
+        _fillers(results.fillers),
+        _refusals(results.refusals),
+        OUTRO,
+        _older(),
+        MENDED.read_text(encoding="utf-8"),
     ]
     temporary = f"{path}.tmp{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as file:
@@ -79,10 +90,15 @@ def _probes(rows):
             name, _, option = row.case.name.partition(" ")
             if name == kind:
                 errors = row.verdict.errors
-                body.append([
-                    kind, option, _error(errors.get("forward")), _error(errors.get("backward")),
-                    _mark(row.verdict),
-                ])
+                body.append(
+                    [
+                        kind,
+                        option,
+                        _error(errors.get("forward")),
+                        _error(errors.get("backward")),
+                        _mark(row.verdict),
+                    ]
+                )
     return "## Layers, forward and backward\n\n" + _table(
         "| type | option | forward | backward | |", body
     )
@@ -92,9 +108,14 @@ def _runs(rows):
     if not rows:
         return ""
     body = [
-        [row.case.family, row.case.option, _error(row.verdict.errors.get("weights")),
-         _error(row.verdict.errors.get("history")), _error(row.verdict.errors.get("printed")),
-         _mark(row.verdict)]
+        [
+            row.case.family,
+            row.case.option,
+            _error(row.verdict.errors.get("weights")),
+            _error(row.verdict.errors.get("history")),
+            _error(row.verdict.errors.get("printed")),
+            _mark(row.verdict),
+        ]
         for row in rows
     ]
     largest = ", ".join(
@@ -124,8 +145,12 @@ def _fillers(rows):
     if not rows:
         return ""
     body = [
-        [row.case.name, "x".join(map(str, row.case.shape)),
-         f"{row.verdict.errors.get('distance', 0):.3f}", _mark(row.verdict)]
+        [
+            row.case.name,
+            "x".join(map(str, row.case.shape)),
+            f"{row.verdict.errors.get('distance', 0):.3f}",
+            _mark(row.verdict),
+        ]
         for row in rows
     ]
     return (
@@ -156,6 +181,5 @@ def _older():
         "## What the older fork does otherwise\n\nThe C++ Caffe that `make pycaffe` builds is "
         "older than Caffe 1.0. Held against it, all cases agree but those of "
         "`tests/conformance/cases/older.txt`, which are known to differ (and told if they do not); "
-        "its log has other lines and is not compared.\n\n"
-        + _table("| otherwise | cases |", rows)
+        "its log has other lines and is not compared.\n\n" + _table("| otherwise | cases |", rows)
     )

@@ -52,7 +52,7 @@ def measured(blobs):
     kept = {}
     for key, array in blobs.items():
         if key.startswith("probe") and not key.endswith(".diff"):
-            kept[f"forward/{key[len('probe'):-len('/0')]}"] = -array
+            kept[f"forward/{key[len('probe') : -len('/0')]}"] = -array
         elif key.startswith(("in", "it/")) and key.endswith(".diff"):
             kept[key] = array
         elif key.startswith("it/") and not blobs[key + ".diff"].any():
@@ -114,16 +114,18 @@ class Probe:
             ]
         param = schema.parse_text(" ".join(map(layer_text, lines)), caffe_pb.NetParameter)
         return Case(
-            f"{self.kind} {self.option}".strip(), self.family, self.option,
+            f"{self.kind} {self.option}".strip(),
+            self.family,
+            self.option,
             texts={"net.prototxt": schema.to_text(param), "solver.prototxt": SOLVER},
-            values=lambda random: self.values(layer.shapes, random), reads=measured,
+            values=lambda random: self.values(layer.shapes, random),
+            reads=measured,
         )
 
     def values(self, shapes, random):
         """{layer: arrays}: the bottoms, the layer's own blobs, the probes."""
         values = {
-            f"in{i}": [draw(kind, shape, random)]
-            for i, (shape, kind, _) in enumerate(self.bottoms)
+            f"in{i}": [draw(kind, shape, random)] for i, (shape, kind, _) in enumerate(self.bottoms)
         }
         if self.kind == "BatchNorm":
             values["it"] = statistics(shapes.params[0], random)

@@ -24,6 +24,7 @@ def make(*kinds):
 
 # --- neurons ---
 
+
 @make("AbsVal", "BNLL", "Sigmoid", "TanH", "Softmax", "Split", "Flatten")
 def plain(m, kind):
     return kind, [m.blob()], m.integer(1, 3) if kind == "Split" else 1, ""
@@ -36,10 +37,15 @@ def neuron(m, kind):
         "ELU": lambda: m.some(f"alpha: {m.pick(0.3, 2, 0)}"),
         "PReLU": lambda: m.some("channel_shared: true") + m.some("filler { value: 0.4 }"),
         "Swish": lambda: m.some(f"beta: {m.pick(0.5, 1.7, -1)}"),
-        "Power": lambda: f"power: {m.pick(1, 2, 3, 0)} scale: {m.pick(0.5, 1, -0.7, 0)} "
-        f"shift: {m.pick(0, 0.5, -1)}",
-        "Exp": lambda: m.some(f"base: {m.pick(2, 0.5, 3)}") + f"scale: {m.pick(0.3, -0.2)} "
-        + m.some("shift: -0.4"),
+        "Power": lambda: (
+            f"power: {m.pick(1, 2, 3, 0)} scale: {m.pick(0.5, 1, -0.7, 0)} "
+            f"shift: {m.pick(0, 0.5, -1)}"
+        ),
+        "Exp": lambda: (
+            m.some(f"base: {m.pick(2, 0.5, 3)}")
+            + f"scale: {m.pick(0.3, -0.2)} "
+            + m.some("shift: -0.4")
+        ),
         "Clip": lambda: f"min: {m.pick(-1, -0.3, 0)} max: {m.pick(0.4, 1, 2)}",
         "Dropout": lambda: "dropout_ratio: 0",
     }
@@ -48,8 +54,11 @@ def neuron(m, kind):
 
 @make("Log")
 def logarithm(m, kind):
-    return kind, [m.line("Sigmoid", [m.blob()])], 1, (
-        m.some(f"base: {m.pick(2, 10)}") + m.some("shift: 0.5") + m.some("scale: 2")
+    return (
+        kind,
+        [m.line("Sigmoid", [m.blob()])],
+        1,
+        (m.some(f"base: {m.pick(2, 10)}") + m.some("shift: 0.5") + m.some("scale: 2")),
     )
 
 
@@ -62,6 +71,7 @@ def without_gradient(m, kind):
 
 
 # --- what learns ---
+
 
 def _window(m, dilation=True):
     """Kernel, stride, pad and perhaps dilation, of two spatial axes."""
@@ -102,8 +112,11 @@ def inner_product(m, kind):
 
 @make("Embed")
 def embed(m, kind):
-    return kind, ["label"], 1, f"num_output: {m.integer(1, 4)} input_dim: 5 " + m.some(
-        "bias_term: false"
+    return (
+        kind,
+        ["label"],
+        1,
+        f"num_output: {m.integer(1, 4)} input_dim: 5 " + m.some("bias_term: false"),
     )
 
 
@@ -118,8 +131,11 @@ def scale(m, kind):
         other = m.matching(shape[first:last])
         if other:
             return kind, [blob, other], 1, f"axis: {first} " + text
-    return kind, [blob], 1, text + m.some(f"axis: {m.pick(1, 2, -1)} ") + m.some(
-        f"num_axes: {m.pick(0, 1, 2, -1)} "
+    return (
+        kind,
+        [blob],
+        1,
+        text + m.some(f"axis: {m.pick(1, 2, -1)} ") + m.some(f"num_axes: {m.pick(0, 1, 2, -1)} "),
     )
 
 
@@ -141,6 +157,7 @@ def recurrent(m, kind):
 
 # --- normalization and pooling ---
 
+
 @make("BatchNorm", "MVN")
 def normalizing(m, kind):
     """Of values that differ, and of four or more: of others they make rounding errors."""
@@ -151,8 +168,11 @@ def normalizing(m, kind):
         return None
     if kind == "BatchNorm":
         return kind, [blob], 1, m.some("moving_average_fraction: 0.9", 4)
-    return kind, [blob], 1, "across_channels: true " * together + m.some(
-        "normalize_variance: false", 4
+    return (
+        kind,
+        [blob],
+        1,
+        "across_channels: true " * together + m.some("normalize_variance: false", 4),
     )
 
 
@@ -160,9 +180,12 @@ def normalizing(m, kind):
 def lrn(m, kind):
     blob = m.blob(axes=(4,))
     text = f"local_size: {m.pick(1, 3, 5)} alpha: {m.pick(0.5, 1, 0.01)} beta: {m.pick(0.75, 0.5)} "
-    return blob and (kind, [blob], 1, text + m.some("k: 2 ") + m.some(
-        "norm_region: WITHIN_CHANNEL"
-    ))
+    return blob and (
+        kind,
+        [blob],
+        1,
+        text + m.some("k: 2 ") + m.some("norm_region: WITHIN_CHANNEL"),
+    )
 
 
 @make("Pooling")
@@ -186,11 +209,15 @@ def spp(m, kind):
 
 # --- shapes ---
 
+
 @make("Concat")
 def concat(m, kind):
     blob = m.blob()
-    return kind, [blob] + [m.like(blob) for _ in range(m.integer(0, 2))], 1, m.some(
-        f"axis: {m.pick(0, 1, 2, -1)}"
+    return (
+        kind,
+        [blob] + [m.like(blob) for _ in range(m.integer(0, 2))],
+        1,
+        m.some(f"axis: {m.pick(0, 1, 2, -1)}"),
     )
 
 
@@ -221,9 +248,14 @@ def slices(m, kind):
 @make("Reshape")
 def reshape(m, kind):
     dims = m.pick("dim: 0 dim: -1", "dim: -1", "dim: 0 dim: 0 dim: -1", "dim: -1 dim: 1")
-    return kind, [m.blob()], 1, f"shape {{ {dims} }} " + m.some(
-        f"axis: {m.pick(0, 1, -1, -2)} "
-    ) + m.some(f"num_axes: {m.pick(0, 1, 2)}", 3)
+    return (
+        kind,
+        [m.blob()],
+        1,
+        f"shape {{ {dims} }} "
+        + m.some(f"axis: {m.pick(0, 1, -1, -2)} ")
+        + m.some(f"num_axes: {m.pick(0, 1, 2)}", 3),
+    )
 
 
 @make("Tile")
@@ -240,9 +272,12 @@ def reduction(m, kind):
 @make("Crop")
 def crop(m, kind):
     blob, other = m.blob(axes=(4,)), m.blob(axes=(4,))
-    return blob and (kind, [blob, other], 1, m.some(f"axis: {m.pick(2, 3, 1)} ") + m.some(
-        f"offset: {m.integer(0, 2)}"
-    ))
+    return blob and (
+        kind,
+        [blob, other],
+        1,
+        m.some(f"axis: {m.pick(2, 3, 1)} ") + m.some(f"offset: {m.integer(0, 2)}"),
+    )
 
 
 @make("BatchReindex")

@@ -15,8 +15,25 @@ from netgen.schema import caffe_pb
 
 LIMIT = 4000  # elements of a blob
 IN_PLACE = (
-    "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "BNLL", "Power", "Exp", "Clip", "Swish", "Dropout",
-    "BatchNorm", "Scale", "Bias", "Softmax", "LRN", "MVN", "Log", "Eltwise",
+    "ReLU",
+    "PReLU",
+    "ELU",
+    "Sigmoid",
+    "TanH",
+    "BNLL",
+    "Power",
+    "Exp",
+    "Clip",
+    "Swish",
+    "Dropout",
+    "BatchNorm",
+    "Scale",
+    "Bias",
+    "Softmax",
+    "LRN",
+    "MVN",
+    "Log",
+    "Eltwise",
 )
 #: types with an input that no gradient goes to: Caffe ends where one is asked for
 STUCK = ("ArgMax", "Threshold", "Embed", "BatchReindex", "Accuracy", "InfogainLoss")
@@ -139,8 +156,14 @@ class Maker:
 def _loss(m):
     """A loss on some blob."""
     kind = m.pick(
-        "SoftmaxWithLoss", "HingeLoss", "EuclideanLoss", "SigmoidCrossEntropyLoss", "Reduction",
-        "ContrastiveLoss", "InfogainLoss", "MultinomialLogisticLoss",
+        "SoftmaxWithLoss",
+        "HingeLoss",
+        "EuclideanLoss",
+        "SigmoidCrossEntropyLoss",
+        "Reduction",
+        "ContrastiveLoss",
+        "InfogainLoss",
+        "MultinomialLogisticLoss",
     )
     rest = m.some(f"loss_weight: {m.pick(0.5, 2)}", 4)
     suited = m.blobs(lambda shape: shape and shape[0] == m.batch)
@@ -161,9 +184,12 @@ def _loss(m):
                 m.line(kind, [score, other], rest=rest)
         elif kind == "SigmoidCrossEntropyLoss":
             target = m.line("Sigmoid", [m.line("Power", [score], "scale: 0")])
-            m.line(kind, [score, m.line("Power", [target], "scale: 0 shift: 1")], modes, rest=(
-                rest + " propagate_down: true propagate_down: false"
-            ))
+            m.line(
+                kind,
+                [score, m.line("Power", [target], "scale: 0 shift: 1")],
+                modes,
+                rest=(rest + " propagate_down: true propagate_down: false"),
+            )
         elif kind == "InfogainLoss":
             matrix = "shape { dim: 1 dim: 1 dim: 5 dim: 5 } data_filler { value: 0.3 }"
             h = m.line("DummyData", [], matrix)
@@ -207,12 +233,15 @@ def _solver(m):
         "step": {"gamma": 0.5, "stepsize": m.integer(1, 3)},
         "multistep": {"gamma": 0.5, "stepvalue": m.integer(1, 3)},
         "inv": {"gamma": 0.2, "power": m.pick(0.75, 1)},
-        "exp": {"gamma": 0.9}, "poly": {"power": m.pick(1, 2, 0.5)},
+        "exp": {"gamma": 0.9},
+        "poly": {"power": m.pick(1, 2, 0.5)},
         "sigmoid": {"gamma": -0.5, "stepsize": 2},
     }
     fields.update(extra.get(policy, {}))
-    return [f"solver {key}: {value}" if value != "" else f"solver {key}"
-            for key, value in fields.items()]
+    return [
+        f"solver {key}: {value}" if value != "" else f"solver {key}"
+        for key, value in fields.items()
+    ]
 
 
 @st.composite

@@ -70,7 +70,8 @@ class Results:
     def summary(self):
         agree = sum(not row.verdict.complaints and not row.verdict.quirk for row in self.all)
         parts = (
-            f"{len(self.probes)} layers forward and backward", f"{len(self.runs)} runs",
+            f"{len(self.probes)} layers forward and backward",
+            f"{len(self.runs)} runs",
             f"{len(self.refusals)} prototxts accepted or refused",
             f"{len(self.crossings)} snapshots resumed by the other",
             f"{len(self.fillers)} fillers",
