@@ -7,8 +7,12 @@ setup(
     version="0.1.0",
     description="Generate, grow and train Caffe nets; the engine is PyTorch.",
     python_requires=">=3.10",
-    packages=find_packages(include=["netgen*", "data_prep*", "runner*"]),
-    package_data={"netgen.schema": ["caffe.proto", "caffe.desc"]},
+    packages=[
+        *find_packages(include=["data_prep*", "netgen*", "runner*", "study*"]),
+        *find_packages("tools", include=["caffe_tools*"]),
+    ],
+    package_dir={"caffe_tools": "tools/caffe_tools"},
+    package_data={"netgen.schema": ["caffe.proto", "caffe.desc"], "study": ["Snakefile"]},
     install_requires=[
         "numpy>=1.24",
         "protobuf>=4.21",
@@ -30,5 +34,20 @@ setup(
             "markdown>=3.4",
         ],
     },
-    entry_points={"console_scripts": ["caffe=runner.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "caffe=runner.commands.cli:main",
+            *(
+                f"{name}=caffe_tools.{name}:command"
+                for name in (
+                    "best_accuracy",
+                    "draw_net",
+                    "parse_log",
+                    "plot_loss",
+                    "plot_tpm",
+                    "verify_split",
+                )
+            ),
+        ]
+    },
 )

@@ -20,7 +20,7 @@ from bench import worker
 from bench.processes import ROOT
 from bench.report import report
 from bench.subjects import SUBJECTS, write_records
-from tools.machine import machine
+from caffe_tools.machine import machine
 
 PAGE = ROOT / "bench" / "RESULTS.md"
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from netgen import nets
 from netgen.schema import caffe_pb
 from runner.layers import Context
-from runner.net import Net, net_param_for
+from runner.net.net import Net, net_param_for
 
 TOLERANCE = 1e-4  # of norms, relative; float32 sums in another order
 

@@ -18,13 +18,13 @@ import torch
 
 from bench import hand_written, subjects
 from bench.interleave import alternate, steps_for, summary, timed
+from caffe_tools.machine import processor
 from netgen.schema import caffe_pb
-from runner import glog
 from runner.commands.together import Together
-from runner.device import device_of
-from runner.precision import set_precision
-from runner.replay import WARM_UP
-from tools.machine import processor
+from runner.log import glog
+from runner.process.device import device_of
+from runner.process.precision import set_precision
+from runner.process.recording import WARM_UP
 
 #: relative, of loss and of the gradient's norm: about ten times what rounding explains
 BOUNDS = {"fp32": (1e-4, 1e-3), "tf32": (1e-2, 5e-2), "bf16": (3e-2, 3e-1)}

@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from runner import glog
+from runner.log import glog
 
 
 class Stopwatch:

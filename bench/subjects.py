@@ -8,7 +8,7 @@ import numpy as np
 from data_prep import Dataset, Options, build, read_lmdb
 from netgen import nets, schema, solvers
 from netgen.schema import caffe_pb
-from runner import upgrades
+from runner.log import upgrades
 from runner.solver import Solver
 
 CLASSES = 10

@@ -1,6 +1,6 @@
 """Whole processes: `caffe train` beside a plain PyTorch script and C++ Caffe; time and memory.
 
-Here each process has the settings that it makes itself: ours those of runner.host, the script
+Here each process has the settings that it makes itself: ours those of runner.process.host, the script
 none. What ours gains beside the ratios of one process is those settings' work.
 """
 

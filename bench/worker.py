@@ -1,6 +1,6 @@
 """One section in a process of its own: `python -m bench.worker SECTION '{"folder": ...}'`.
 
-The process is set up as `caffe train` sets up its own (runner.host), before PyTorch is loaded, and
+The process is set up as `caffe train` sets up its own (runner.process.host), before PyTorch is loaded, and
 so for every candidate of the section: their ratios are about code, not about settings. The result
 is the one line of stdout, as JSON; log lines go to stderr.
 """
@@ -28,7 +28,7 @@ def call(section, log, **arguments):
 
 
 def main():
-    from runner import host
+    from runner.process import host
 
     host.prepare()
     section, arguments = sys.argv[1], json.loads(sys.argv[2])

@@ -36,5 +36,5 @@ python tools/plot_loss.py --no_refresh -o "$out/demo.png" "$out/demo.log"
 python tools/best_accuracy.py "$out/demo.log"
 
 # One round of growth at a tiny scale: train, measure, split, go on, and the report of it.
-OMP_NUM_THREADS=1 python tools/case_study.py --scale tiny --arms none --data "$data" \
+OMP_NUM_THREADS=1 python -m study --scale tiny --arms none --data "$data" \
     --out "$out/study"

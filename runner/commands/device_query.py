@@ -2,8 +2,8 @@
 
 import torch
 
-from runner import glog
-from runner.device import gpu_ids
+from runner.log import glog
+from runner.process.device import gpu_ids
 
 
 def device_query(flags):

@@ -4,12 +4,13 @@ import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, upgrades, weights
-from runner.debug_info import debug_info
-from runner.device import device_of, gpu_ids
 from runner.layers import Context
-from runner.net import Net, net_param_for
-from runner.precision import set_precision
+from runner.log import glog, upgrades
+from runner.net import weights
+from runner.net.debug_info import debug_info
+from runner.net.net import Net, net_param_for
+from runner.process.device import device_of, gpu_ids
+from runner.process.precision import set_precision
 
 
 def choose_device(flags, gpu_line, cpu_line):

@@ -6,11 +6,11 @@ import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, upgrades
 from runner.commands.test import choose_device
 from runner.layers import Context
-from runner.layerwise import Layerwise
-from runner.net import Net, net_param_for
+from runner.log import glog, upgrades
+from runner.net.layerwise import Layerwise
+from runner.net.net import Net, net_param_for
 
 
 def _phase(text):

@@ -12,8 +12,8 @@ import threading
 import torch
 
 from netgen.errors import CaffeError
-from runner import glog
-from runner.failures import line_of
+from runner.commands.failures import line_of
+from runner.log import glog
 
 
 def titles(paths):

@@ -7,13 +7,14 @@ import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, parallel, upgrades
+from runner import parallel
+from runner.commands.progress import progress_bar
 from runner.commands.together import Together, check_prefixes, titles
-from runner.device import device_of, gpu_ids
-from runner.place import is_worker, place, refuse_workers
-from runner.precision import set_precision
-from runner.progress import progress_bar
-from runner.signals import SignalHandler, effect
+from runner.log import glog, upgrades
+from runner.process.device import device_of, gpu_ids
+from runner.process.place import is_worker, place, refuse_workers
+from runner.process.precision import set_precision
+from runner.process.signals import SignalHandler, effect
 from runner.solver import Solver, snapshot
 
 

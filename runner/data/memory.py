@@ -5,7 +5,7 @@ import os
 import torch
 
 from runner.data.errors import DataError
-from runner.place import place
+from runner.process.place import place
 
 #: MiB that one source may take decoded; 0 streams everything.
 VARIABLE = "CAFFE_DATA_MEMORY"

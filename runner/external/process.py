@@ -4,8 +4,8 @@ import signal
 import subprocess
 import sys
 
-from runner import glog
 from runner.external.find import find
+from runner.log import glog
 
 FORWARDED = ("SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT")
 

@@ -11,7 +11,7 @@ import torch
 from netgen import graph
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.fillers import fill
+from runner.layers.fillers import fill
 
 
 @dataclass

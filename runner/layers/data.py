@@ -6,9 +6,9 @@ import torch
 
 from netgen import graph
 from netgen.schema import caffe_pb
-from runner import glog
 from runner.data import DataFeed
 from runner.layers.base import Layer
+from runner.log import glog
 
 
 class Data(Layer, type="Data"):

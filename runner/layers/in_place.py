@@ -7,9 +7,9 @@ and train differently in place than not. To give the numbers Caffe gives, we fol
 so in the log when the net is set up.
 """
 
-from runner import glog
 from runner.layers.base import Elementwise
 from runner.layers.gradient import custom_gradient
+from runner.log import glog
 
 
 def is_in_place(layer_param):

@@ -11,7 +11,7 @@ from multiprocessing import connection
 import torch.distributed as dist
 from torch import multiprocessing
 
-from runner import glog
+from runner.log import glog
 
 #: seconds that workers have, after one of them failed, to write their snapshot and leave
 PATIENCE = 300
@@ -27,7 +27,9 @@ def launch(words, count):
     glog.log.close(discard=True)  # rank 0 has one
     # Each would take all cores, if nobody says otherwise.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as in every worker (runner.cli)
+    os.environ.setdefault(
+        "TORCH_CPP_LOG_LEVEL", "ERROR"
+    )  # as in every worker (runner.commands.cli)
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     with _forwarding() as forward_to:
         running = multiprocessing.start_processes(

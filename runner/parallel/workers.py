@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from netgen.errors import CaffeError
-from runner import glog
+from runner.log import glog
 from runner.parallel.exchange import (
     GRACE,
     WorkerLost,
@@ -33,7 +33,7 @@ from runner.parallel.exchange import (
     unreachable,
     wait_for_device,
 )
-from runner.place import place
+from runner.process.place import place
 from runner.solver import Action, snapshot
 from runner.solver.alone import Alone
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netgen.errors import CaffeError
-from runner import glog
+from runner.log import glog
 
 
 def _check(condition, text, param):

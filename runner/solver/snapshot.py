@@ -14,7 +14,8 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, hdf5, weights
+from runner.log import glog
+from runner.net import hdf5, weights
 
 RESUME = ".resume"
 

@@ -1,6 +1,5 @@
 """The training loop (solver.cpp): Caffe's order of test, display, update and snapshot."""
 
-import enum
 import time
 
 import torch
@@ -8,11 +7,13 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import glog, upgrades, weights
-from runner.debug_info import debug_info
 from runner.layers import Context
-from runner.net import Net
-from runner.replay import Replayed, recorder
+from runner.log import glog, upgrades
+from runner.net import weights
+from runner.net.debug_info import debug_info
+from runner.net.net import Net
+from runner.process.recording import Replayed, recorder
+from runner.process.signals import Action
 from runner.solver import snapshot
 from runner.solver.alone import Alone
 from runner.solver.losses import SmoothedLoss
@@ -20,14 +21,6 @@ from runner.solver.lr_policy import learning_rate
 from runner.solver.updates import Updater, check_solver
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
-
-
-class Action(enum.Enum):
-    """What a signal asks for, polled once an iteration and once a test batch."""
-
-    NONE = 0
-    STOP = 1
-    SNAPSHOT = 2
 
 
 class Solver:

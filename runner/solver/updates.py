@@ -9,7 +9,7 @@ parameters. The learning rate is inside the momentum, unlike torch.optim.
 import torch
 
 from netgen.errors import CaffeError
-from runner.replay import Replayed
+from runner.process.recording import Replayed
 
 
 def add_scaled(target, source, rate):

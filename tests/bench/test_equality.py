@@ -5,7 +5,7 @@ import torch
 
 from bench import equality, hand_written, subjects
 from netgen import nets
-from runner import glog
+from runner.log import glog
 
 PARAMETERS = {
     "allcnn-c": 1_369_738,

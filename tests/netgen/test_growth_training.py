@@ -17,16 +17,16 @@ from netgen.growth.split import split_net
 from netgen.growth.transfer import Init, TransferError, transfer_weights
 from netgen.schema import caffe_pb
 from runner.layers import Context
-from runner.net import Net, net_param_for
+from runner.net.net import Net, net_param_for
+from runner.net.weights import load_weights, net_to_proto
 from runner.solver import Solver
-from runner.weights import load_weights, net_to_proto
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet():
-    from runner import glog
+    from runner.log import glog
 
     level, glog.log.minimum = glog.log.minimum, "EF"
     yield

@@ -23,8 +23,8 @@ from netgen.growth.split import split_net
 from netgen.growth.transfer import NOISE, Init, TransferError, transfer_weights
 from netgen.schema import caffe_pb
 from runner.layers import Context
-from runner.net import Net, net_param_for
-from runner.weights import load_weights, net_to_proto
+from runner.net.net import Net, net_param_for
+from runner.net.weights import load_weights, net_to_proto
 
 ROOT = Path(__file__).parents[2]
 PRESERVE = Init("preserve")
@@ -32,7 +32,7 @@ PRESERVE = Init("preserve")
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet():
-    from runner import glog
+    from runner.log import glog
 
     level, glog.log.minimum = glog.log.minimum, "EF"
     yield
@@ -339,7 +339,8 @@ def test_a_skip_adds_the_bottom_and_preserve_takes_it_off_the_kernels(geometry):
     stride = graph.conv_geometry(net.layer[1].convolution_param, 2).stride
     added = outputs(child, study)["c"] - outputs(net, weights)["c"]
     np.testing.assert_allclose(added[:, 2:4], data[:, 2:4, :: stride[0], :: stride[1]], atol=1e-5)
-    assert not added[:, [0, 1, 4, 5]].any()
+    # A processor may sum the smaller parts in another order.
+    np.testing.assert_allclose(added[:, [0, 1, 4, 5]], 0, atol=1e-6)
 
 
 def test_a_batch_norm_of_statistics_is_copied_and_foreign_layers_are_not():

@@ -12,10 +12,10 @@ import torch
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner import glog
-from runner.cli import main
+from runner.commands.cli import main
 from runner.layers import Context
-from runner.net import Net, net_param_for
+from runner.log import glog
+from runner.net.net import Net, net_param_for
 
 
 def net_from(text, phase="TRAIN", seed=1):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from runner import cli
+from runner.commands import cli
 
 CAFFE = Path(sys.executable).with_name("caffe")
 
@@ -211,8 +211,8 @@ def test_bad_solvers(caffe, write_solver, fields, message):
     assert failure(caffe("train", "-solver", write_solver(**fields))) == message
 
 
-DATA = 'layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } } '  # noqa: E501
-TWO = 'layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } shape { dim: 2 dim: 2 dim: 3 dim: 4 } } } '  # noqa: E501
+DATA = 'layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } } '
+TWO = 'layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } shape { dim: 2 dim: 2 dim: 3 dim: 4 } } } '
 IP = "inner_product_param { num_output: 2 } "
 
 

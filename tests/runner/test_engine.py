@@ -13,8 +13,8 @@ import pytest
 
 from netgen.errors import CaffeError
 from runner import external
-from runner.cli import main
-from runner.flags import FlagError, parse, take_own
+from runner.commands.cli import main
+from runner.commands.flags import FlagError, parse, take_own
 
 OURS = Path(sys.executable).with_name("caffe")
 

@@ -7,7 +7,7 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.fillers import FILLERS, fan, fill
+from runner.layers.fillers import FILLERS, fan, fill
 
 
 def filled(text, shape, seed=0):

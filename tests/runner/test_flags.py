@@ -1,7 +1,7 @@
 import pytest
 
-from runner import flags
-from runner.flags import CAFFE_FLAGS, FLAGS, FlagError, parse
+from runner.commands import flags
+from runner.commands.flags import CAFFE_FLAGS, FLAGS, FlagError, parse
 
 
 @pytest.mark.parametrize(

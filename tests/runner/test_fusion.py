@@ -6,7 +6,7 @@ import torch
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.debug_info import debug_info
+from runner.net.debug_info import debug_info
 
 TEXT = """
 layer { name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import glog
-from runner.glog import Log, number
+from runner.log import glog
+from runner.log.glog import Log, number
 
 LINE = re.compile(
     r"([IWEF])(\d{4,8}) (\d\d:\d\d:\d\d)\.\d{6} ( *\d+) (\S+:\d+)\] (.*)\n", re.DOTALL

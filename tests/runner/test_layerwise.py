@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from runner.layerwise import Layerwise
+from runner.net.layerwise import Layerwise
 
 IP = """layer { name: "%s" type: "InnerProduct" bottom: "%s" top: "%s" %s
   inner_product_param { num_output: 3 %s weight_filler { type: "xavier" } } }"""

@@ -5,7 +5,7 @@ import torch
 from netgen import schema
 from netgen.graph import NetError
 from netgen.schema import caffe_pb
-from runner.net import Net, net_param_for
+from runner.net.net import Net, net_param_for
 
 RANDOM = np.random.default_rng(0)
 X, TARGET = RANDOM.normal(size=(2, 4, 3))

@@ -17,7 +17,7 @@ import torch
 from netgen import schema
 from netgen.schema import caffe_pb
 from runner.data import DataFeed, memory
-from runner.place import Place, place
+from runner.process.place import Place, place
 
 PYTHON = sys.executable
 MODULE = [PYTHON, "-m", "runner"]
@@ -419,7 +419,7 @@ def test_several_devices_where_there_is_none(caffe, write_solver, gpu):
 )
 @pytest.mark.parametrize("rank", [0, 1])
 def test_what_is_for_one_process(caffe, monkeypatch, words, what, rank):
-    monkeypatch.setattr("runner.glog.log.minimum", "IWEF")
+    monkeypatch.setattr("runner.log.glog.log.minimum", "IWEF")
     monkeypatch.setenv("RANK", str(rank))
     monkeypatch.setenv("WORLD_SIZE", "2")
     result = caffe(*words)

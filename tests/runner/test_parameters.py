@@ -5,7 +5,7 @@ import torch
 from netgen import schema
 from netgen.graph import NetError
 from netgen.schema import caffe_pb
-from runner.parameters import Parameters
+from runner.net.parameters import Parameters
 
 
 def spec(text):

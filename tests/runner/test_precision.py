@@ -6,7 +6,7 @@ import torch
 from netgen import schema
 from netgen.schema import caffe_pb
 from runner.layers import Context
-from runner.net import Net, net_param_for
+from runner.net.net import Net, net_param_for
 
 LAYERS = """
 layer { name: "x" type: "DummyData" top: "x" top: "label" dummy_data_param {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.progress import progress_bar
+from runner.commands.progress import progress_bar
 
 CAFFE = Path(sys.executable).with_name("caffe")
 

@@ -7,7 +7,7 @@ from torch.utils._pytree import tree_leaves
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner import replay
+from runner.process import recording as replay
 from runner.solver import Solver
 
 NET = """

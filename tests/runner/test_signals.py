@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from netgen.errors import CaffeError
-from runner.signals import SignalHandler, effect
+from runner.process.signals import SignalHandler, effect
 from runner.solver import Action
 
 

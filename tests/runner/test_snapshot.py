@@ -10,8 +10,8 @@ import pytest
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from runner.net.weights import load_weights
 from runner.solver import Solver
-from runner.weights import load_weights
 
 SHAPES = {"conv/0": (4, 2, 3, 3), "conv/1": (4,), "ip/0": (3, 64), "ip/1": (3,)}
 

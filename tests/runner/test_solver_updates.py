@@ -7,7 +7,7 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.parameters import Parameters
+from runner.net.parameters import Parameters
 from runner.solver import SOLVER_TYPES, Solver
 from runner.solver.updates import Updater, check_solver
 

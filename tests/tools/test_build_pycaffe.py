@@ -10,13 +10,13 @@ import os
 import subprocess
 import tarfile
 
-import build_pycaffe
-import pycaffe_sdist
 import pytest
-from pycaffe_recipe import Recipe, architecture
-from pycaffe_sdist import CaffeError, Edit
-from pycaffe_system import LIBRARIES, Machine, look
 
+from caffe_tools.pycaffe import build as build_pycaffe
+from caffe_tools.pycaffe import sdist as pycaffe_sdist
+from caffe_tools.pycaffe.recipe import Recipe, architecture
+from caffe_tools.pycaffe.sdist import CaffeError, Edit
+from caffe_tools.pycaffe.system import LIBRARIES, Machine, look
 from runner.external import External, build_folder
 
 FILES = {

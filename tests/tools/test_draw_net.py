@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from draw_net import NO_GRAPHVIZ, NoGraphviz, main, render, role_of, to_dot
 
+from caffe_tools.draw_net import NO_GRAPHVIZ, NoGraphviz, main, render, role_of, to_dot
 from netgen import schema
 from netgen.schema import caffe_pb
 

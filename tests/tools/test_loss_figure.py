@@ -4,9 +4,10 @@ from math import nan
 
 import numpy as np
 import pytest
-from caffe_log import Log, LogError
-from loss_figure import draw, running_mean, thin
 from matplotlib.figure import Figure
+
+from caffe_tools.figures.loss import draw, running_mean, thin
+from runner.log.reader import Log, LogError
 
 
 @pytest.fixture

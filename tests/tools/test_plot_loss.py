@@ -9,8 +9,9 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
-from caffe_log import Log
-from plot_loss import default_output, labelled
+
+from caffe_tools.plot_loss import default_output, labelled
+from runner.log.reader import Log
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "plot_loss.py"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
-from tpm_figure import FAST, PICK, REST, ROW, SLOW, draw, figure_size
 
+from caffe_tools.figures.tpm import FAST, PICK, REST, ROW, SLOW, draw, figure_size
 from netgen import growth
 
 

@@ -6,18 +6,18 @@ import lmdb
 import numpy as np
 import pytest
 import torch
-import verify_split
 
+from caffe_tools import verify_split
 from netgen import nets, schema
 from netgen.errors import CaffeError
 from netgen.growth.plan import LayerPlan, Plan
 from netgen.growth.split import split_net
 from netgen.growth.transfer import Init, transfer_weights
 from netgen.schema import caffe_pb
-from runner import glog
 from runner.layers import Context
-from runner.net import Net, net_param_for
-from runner.weights import load_weights, net_to_proto
+from runner.log import glog
+from runner.net.net import Net, net_param_for
+from runner.net.weights import load_weights, net_to_proto
 
 IMAGES = 6
 

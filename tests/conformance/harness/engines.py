@@ -7,7 +7,8 @@ import subprocess
 import traceback
 
 from netgen.errors import CaffeError
-from runner import cli, external
+from runner import external
+from runner.commands import cli
 
 #: the status of an engine that came to an end by a traceback rather than by a refusal
 CRASHED = 70

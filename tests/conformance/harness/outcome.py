@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from netgen import schema
-from runner import hdf5
+from runner.net import hdf5
 
 PREFIX = re.compile(r"^[IWEF]\d{4,8} \d\d:\d\d:\d\d\.\d{6} +\d+ ([\w.]+:\d+\] )")
 MILLISECONDS = re.compile(r"\S+ ms\b")

@@ -9,10 +9,10 @@ import torch
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.fillers import fan
 from runner.layers import Context
-from runner.net import Net, net_param_for
-from runner.weights import net_to_proto
+from runner.layers.fillers import fan
+from runner.net.net import Net, net_param_for
+from runner.net.weights import net_to_proto
 
 
 def _drawn(filler, shape, random):

@@ -1,0 +1,29 @@
+"""A progress bar under the log lines, on a terminal only."""
+
+import contextlib
+import sys
+
+from runner.log import glog
+
+
+@contextlib.contextmanager
+def progress_bar(start, total):
+    """Gives a function that takes the iterations done; None where stderr is no terminal.
+
+    Log lines are written above the bar, which shows the rate and the time left.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    bar = tqdm(
+        total=total, initial=start, unit="it", dynamic_ncols=True, file=sys.stderr,
+        smoothing=0.05, mininterval=0.5,
+    )  # fmt: skip
+    glog.log.through(lambda line: tqdm.write(line, file=sys.stderr))
+    try:
+        yield lambda done: bar.update(done - bar.n)
+    finally:
+        glog.log.through(None)
+        bar.close()

@@ -1,0 +1,121 @@
+"""Weights in and out of a net: caffemodel (binary) and .h5, by layer name as Caffe does."""
+
+import os
+
+import numpy as np
+import torch
+
+from netgen import graph, schema
+from netgen.errors import CaffeError
+from netgen.graph import shape_string
+from netgen.schema import caffe_pb
+from runner.log import glog, upgrades
+from runner.net import hdf5
+
+_LEGACY_AXES = ("num", "channels", "height", "width")
+
+
+def load_weights(net, path):
+    """Copy the layers of a caffemodel (or HDF5 file) that `net` has, matched by name.
+
+    Nothing is copied unless everything fits. Logs Caffe's `Ignoring source layer l` lines,
+    then one line of what was loaded and one of what in the net kept its values, and why.
+    Raises CaffeError for a count or shape that differs.
+    """
+    if not os.path.exists(path):
+        raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {path}")
+    source = hdf5.read_weights(path) if hdf5.is_hdf5(path) else _read_binary(path)
+    steps = {step.name: step for step in net.steps}
+    copies, loaded = [], []
+    for layer, blobs in source.items():
+        if layer not in steps:
+            glog.info(f"Ignoring source layer {layer}", "net.cpp:746")
+            continue
+        targets = _targets(net, steps[layer], blobs)
+        copies += [
+            (target, _fitted(blob, tuple(target.shape), i, layer)) for i, target, blob in targets
+        ]
+        if targets:
+            loaded.append(layer)
+    with torch.no_grad():
+        for target, array in copies:
+            target.copy_(torch.from_numpy(array))
+    _report(net, path, source, loaded)
+
+
+def _read_binary(path):
+    param = upgrades.read_caffemodel(path)
+    return {layer.name: list(layer.blobs) for layer in param.layer}
+
+
+def _targets(net, step, blobs):
+    """(index, the net's tensor, the file's blob) for each blob of the layer.
+
+    blobs: a list; or a dict by index (HDF5), where a blob that another layer owns may lack.
+    """
+    if isinstance(blobs, dict):
+        missing = [
+            i
+            for i, position in enumerate(step.learnable)
+            if i not in blobs and net.parameters.learnable[position].layer == step.name
+        ]
+        if missing or len(blobs) > len(step.blobs):
+            raise graph.NetError(f"Incompatible number of blobs for layer {step.name}")
+        return [(i, step.blobs[i], array) for i, array in sorted(blobs.items())]
+    if len(step.blobs) != len(blobs):
+        raise graph.NetError(
+            f"Incompatible number of blobs for layer {step.name} "
+            f"({len(step.blobs)} vs. {len(blobs)})"
+        )
+    return [(i, *pair) for i, pair in enumerate(zip(step.blobs, blobs, strict=True))]
+
+
+def _fitted(blob, shape, index, layer):
+    """The file's blob as an array of the net's shape; older files pad shapes with leading 1s."""
+    try:
+        array = blob if isinstance(blob, np.ndarray) else schema.blob_to_array(blob)
+    except schema.SchemaError as error:
+        raise CaffeError(f"param {index} of layer '{layer}': {error}") from None
+    given = array.shape
+    if not isinstance(blob, np.ndarray) and any(map(blob.HasField, _LEGACY_AXES)):
+        # num, channels, height, width of files before blobs had shapes: right-aligned
+        extra = 4 - len(shape)
+        given = given[extra:] if extra > 0 and given[:extra] == (1,) * extra else given
+    if given != shape:
+        raise graph.NetError(
+            f"Cannot copy param {index} weights from layer '{layer}'; shape mismatch.  Source "
+            f"param shape is {shape_string(array.shape)}; target param shape is "
+            f"{shape_string(shape)}. To learn this layer's parameters from scratch rather than "
+            "copying from a saved net, rename the layer."
+        )
+    return np.ascontiguousarray(array, np.float32).reshape(shape)
+
+
+def _report(net, path, source, loaded):
+    own = [step.name for step in net.steps if step.blobs and step.name not in source]
+    unused = [name for name, blobs in source.items() if blobs and name not in loaded]
+    text = f"Loaded {len(loaded)} layers from {path}: {', '.join(loaded) or 'none'}"
+    if unused:
+        text += f"; not in the net: {', '.join(unused)}"
+    if own:
+        text += f"; not in the file, left as they were: {', '.join(own)}"
+    glog.info(text, "net.cpp:768")
+
+
+def net_to_proto(net, with_diff=False):
+    """The net as Caffe writes it: its name, and every layer with its blobs."""
+    param = caffe_pb.NetParameter(name=net.name)
+    for step in net.steps:
+        layer = param.layer.add()
+        layer.CopyFrom(step.param)
+        del layer.blobs[:]
+        del layer.param[:]
+        layer.param.extend(step.layer.specs())
+        for i, blob in enumerate(step.blobs):
+            grad = net.parameters.blobs[step.learnable[i]].grad if with_diff else None
+            schema.array_to_blob(
+                blob.detach().cpu().numpy(),
+                layer.blobs.add(),
+                diff=None if grad is None else grad.cpu().numpy(),
+            )
+    return param

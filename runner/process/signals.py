@@ -1,0 +1,65 @@
+"""SIGINT and SIGHUP as Caffe handles them: a flag, polled by the solver."""
+
+import enum
+import signal
+
+from netgen.errors import CaffeError
+
+
+class Action(enum.Enum):
+    """What a signal asks for, polled once an iteration and once a test batch."""
+
+    NONE = 0
+    STOP = 1
+    SNAPSHOT = 2
+
+
+EFFECTS = {"stop": Action.STOP, "snapshot": Action.SNAPSHOT, "none": Action.NONE}
+
+
+def effect(name):
+    """The Action of -sigint_effect or -sighup_effect. Raises CaffeError."""
+    if name not in EFFECTS:
+        raise CaffeError(f'Invalid signal effect "{name}" was specified')
+    return EFFECTS[name]
+
+
+class SignalHandler:
+    """Catches SIGINT and SIGHUP until `close`; `request()` gives, once, what they asked for.
+
+    Whoever else wants to be told has a `listener()` of its own.
+    """
+
+    def __init__(self, sigint, sighup):
+        self._effects = {"SIGHUP": sighup, "SIGINT": sigint}  # SIGHUP is looked at first
+        self._listeners = []
+        self.request = self.listener()
+        self._before = {
+            name: signal.signal(getattr(signal, name), self._handle)
+            for name in self._effects
+            if hasattr(signal, name)
+        }
+
+    def close(self):
+        """Put back the handlers that were there before."""
+        for name, handler in self._before.items():
+            signal.signal(getattr(signal, name), handler)
+
+    def listener(self):
+        """A function giving the Action of a signal that came since its last call, or NONE."""
+        got = set()
+        self._listeners.append(got)
+
+        def request():
+            for name, action in self._effects.items():
+                if name in got:
+                    got.discard(name)
+                    if action is not Action.NONE:
+                        return action
+            return Action.NONE
+
+        return request
+
+    def _handle(self, number, frame):
+        for got in self._listeners:
+            got.add(signal.Signals(number).name)

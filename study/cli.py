@@ -1,0 +1,133 @@
+"""Run the case study: baseline, TPM, plan, split, transfer, training, and all controls.
+
+Every stage is a list of commands that read and write files; one whose files are there and newer
+than what they are made of is skipped, so the same call goes on where a stopped study was, also on
+another machine to which the folder was carried. Without --scale a study that was begun goes on.
+Several stages at a time: --jobs N, which is Snakemake with the same stages. See README.md.
+"""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from netgen.commandline import Parser, run
+from netgen.errors import CaffeError
+from study.plan import stages
+from study.settings import CONTROLS, SCALES, arms_named, settle
+from study.stage import STOPPED, Stopped, run_stage, stale
+
+EXAMPLES = f"""arms: tpm always; {", ".join(CONTROLS)}; random is the three draws
+
+examples:
+  python -m study --scale tiny --out results/tiny
+  python -m study --scale full --arms none --seeds 1 --gpu 0 --minutes 25
+  python -m study --out results/full --arms all --gpu 0
+"""
+
+
+def main(arguments=None):
+    options, given = parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings = settle(options.out, given)
+    all_stages = stages(settings, options.out)
+    waiting = stale(all_stages)
+    if options.list:
+        for stage in waiting:
+            print(f"# {stage.name}", *stage.with_flags(options.flags), sep="\n")
+        return 0
+    if options.jobs:
+        return snakemake(options)
+    deadline = options.minutes and time.monotonic() + 60 * options.minutes
+    try:
+        for place, stage in enumerate(waiting, 1 + len(all_stages) - len(waiting)):
+            print(f"[{place}/{len(all_stages)}] {stage.name}", flush=True)
+            run_stage(stage, options.flags, deadline)
+    except (Stopped, KeyboardInterrupt):
+        print(f"stopped in {stage.name}; the same command goes on", file=sys.stderr)
+        return STOPPED
+    print(f"{options.out}/report.html tells of all {len(all_stages)} stages")
+    return 0
+
+
+def snakemake(options):
+    """Leave it to Snakemake to run the stages; its exit status."""
+    if find_spec("snakemake") is None:
+        raise CaffeError("--jobs needs the package snakemake: pip install snakemake")
+    words = [
+        "-s",
+        str(Path(__file__).with_name("Snakefile")),
+        "-j",
+        str(options.jobs),
+        "--rerun-triggers",
+        "mtime",
+        "--rerun-incomplete",
+        "--config",
+        f"study={options.out}",
+        f"flags={shlex.join(options.flags)}",
+    ]
+    try:
+        return subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode
+    except KeyboardInterrupt:
+        return STOPPED
+
+
+def parse(arguments):
+    description, _, details = __doc__.partition("\n\n")
+    parser = Parser(prog="case_study", description=description, epilog=f"{details}\n{EXAMPLES}")
+    choose, do = parser.add_argument_group("the study"), parser.add_argument_group("this call")
+    add = choose.add_argument
+    add(
+        "--scale",
+        choices=list(SCALES),
+        help="tiny: two minutes; small: about twenty, on two cores; full: the study, on a GPU",
+    )
+    add("--rounds", type=int, metavar="R", help="of splits (full: 2, else 1)")
+    add("--arms", type=arms_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
+    add("--control-rounds", type=int, metavar="N", help="first rounds that have controls (1)")
+    add("--seeds", type=int, metavar="S", help="seeds 1 to S (tiny: 1, else 3)")
+    add("--data", metavar="DIR", help="folder of the LMDBs (data/cifar10)")
+    add("--note", metavar="TEXT", help="a line for the report")
+    add("--width", type=float, metavar="W", help="of the net; 1 is All-CNN-C's")
+    add("--batch-size", type=int, metavar="N")
+    add("--iterations", type=int, nargs=2, metavar="N", help="of the baseline, and after a split")
+    add("--base-lr", type=float, metavar="LR")
+    add(
+        "--layers",
+        type=lambda text: text.split(","),
+        action="append",
+        metavar="A,B",
+        help="to split, not chosen by entropy; once a round",
+    )
+    add("--factor", type=float, metavar="F", help="of plan (1.1; tiny: 1)")
+    add("--kind", choices=("residual", "extension", "skip"), help="of split (residual)")
+    add("--init", choices=("study", "preserve"), help="of the child's weights (study)")
+    add = do.add_argument
+    add("--out", metavar="DIR", help="folder of the study (results/SCALE)")
+    add("--gpu", metavar="ID", help="train on this GPU")
+    add("--caffe", default="", metavar="FLAGS", help="further flags of `caffe train`")
+    add("--minutes", type=float, metavar="M", help="stop after so long, with a snapshot")
+    add("--jobs", type=int, metavar="N", help="so many stages at a time, by Snakemake")
+    add("--list", action="store_true", help="print the commands that are left, run nothing")
+    options = parser.parse_args(arguments)
+    if not options.out and not options.scale:
+        parser.error("--scale begins a study, --out names one that goes on")
+    if options.jobs and options.minutes:
+        parser.error("--minutes does not go with --jobs")
+    options.out = (options.out or f"results/{options.scale}").rstrip("/")
+    options.flags = shlex.split(options.caffe) + (["-gpu", options.gpu] if options.gpu else [])
+    own = {action.dest for action in choose._group_actions}
+    given = {
+        name: value for name, value in vars(options).items() if name in own and value is not None
+    }
+    for name in ("iterations", "layers"):
+        if name in given:
+            given[name] = tuple(tuple(v) if isinstance(v, list) else v for v in given[name])
+    return options, given
+
+
+if __name__ == "__main__":
+    run(main)

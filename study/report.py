@@ -1,0 +1,162 @@
+"""Write the report of a study: report.md, and report.html that is whole in one file.
+
+Of an unfinished study it tells what there is. The nets are drawn where Graphviz is at hand; the
+page is made of the Markdown by the package markdown.
+"""
+
+import base64
+import html
+import os
+import re
+from pathlib import Path
+
+from caffe_tools.draw_net import NoGraphviz, render
+from netgen.commandline import Parser, replacing, run
+from netgen.errors import CaffeError
+from study import text as text
+from study.plan import stages
+from study.results import collect, groups, read_json
+from study.settings import read_settings
+from study.trainings import trainings
+
+TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width"><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 78rem;
+        margin: 2rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse; display: block; overflow-x: auto; font-size: .85rem }}
+th, td {{ border: 1px solid #ccc; padding: .3rem .6rem; vertical-align: top }}
+th {{ background: #f4f4f4 }}
+img {{ max-width: 100% }}
+pre {{ background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .75rem }}
+summary {{ cursor: pointer; font-weight: bold }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def main(arguments=None):
+    parser = Parser(prog="study_report", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("study", metavar="DIR", help="folder of python -m study")
+    out = parser.parse_args(arguments).study.rstrip("/")
+    markdown = "\n\n".join(report(out)) + "\n"
+    with replacing(f"{out}/report.md") as file:
+        file.write(markdown)
+    page = to_html(markdown, out)
+    with replacing(f"{out}/report.html") as file:
+        file.write(page)
+    print(f"Wrote {out}/report.md and {out}/report.html")
+    return 0
+
+
+def report(out):
+    """The blocks of the Markdown, figures written on the way. Raises CaffeError, LogError."""
+    settings = read_settings(out)
+    planned = list(trainings(settings, out))
+    results = collect(planned)
+    if not results:
+        raise CaffeError(f"{out}: no training is complete, so there is nothing to report")
+    grouped = groups(results)
+    yield from text.heading(settings, len(results), len(planned))
+    yield from text.results(grouped)
+    from study.figures import curves, finals  # only now, as matplotlib takes its time to load
+
+    os.makedirs(f"{out}/figures", exist_ok=True)
+    yield f"![final accuracies](figures/{finals(f'{out}/figures', grouped)})"
+    yield from text.comparison(grouped, settings.test_size)
+    yield "## Curves"
+    for seed, name in curves(f"{out}/figures", results).items():
+        yield f"![loss and accuracy, seed {seed}](figures/{name})"
+    yield from splits(out, [r.training for r in results if r.training.arm == "tpm"])
+    yield "## How it was run"
+    yield from text.machines(results)
+    commands = [str(command) for stage in stages(settings, out) for command in stage.commands]
+    yield (
+        "`train_to_end.py` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
+        "`-snapshot STATE` where it goes on. All commands, typed in the project's root:"
+    )
+    yield _details("commands", "\n".join(commands))
+
+
+def splits(out, split):
+    """Round by round: what was measured, chosen and made."""
+    for training in split:
+        if training.seed == 1:
+            yield f"## Round {training.round}: what was split"
+            yield from _round(out, training)
+        else:
+            plan = read_json(training.file("plan.json"))
+            names = ", ".join(layer["layer"] for layer in plan["layers"])
+            yield f"Round {training.round}, seed {training.seed} splits {names}."
+
+
+def _round(out, training):
+    plan, verified = (read_json(training.file(name)) for name in ("plan.json", "verify.json"))
+    yield "\n".join(f"- `{layer['layer']}`: {layer['why']}" for layer in plan["layers"])
+    warnings = read_json(f"{os.path.dirname(training.folder)}/tpm.json")["warnings"]
+    if warnings:
+        yield "Of the window:\n\n" + "\n".join(f"- {warning}" for warning in warnings)
+    difference = verified["random"]["difference"]
+    yield (
+        f"Right after the split the scores differ from the parent's by at most {difference:.2g} "
+        "of the largest one, on random input."
+    )
+    yield f"![TPM]({os.path.relpath(training.file('tpm.png'), out)})"
+    table = os.path.join(os.path.dirname(training.folder), "tpm.txt")
+    yield _details("TPM ratio entropies", Path(table).read_text(encoding="utf-8").rstrip())
+    yield from _drawings(out, training)
+
+
+def _drawings(out, training):
+    files = [one.file("net.dot") for one in (training.parent, training)]
+    try:
+        for path in files:
+            picture = render(Path(path).read_text(encoding="utf-8"), "svg")
+            with replacing(_svg(path), "wb") as file:
+                file.write(picture)
+        images = " | ".join(f"![net]({os.path.relpath(_svg(path), out)})" for path in files)
+        yield f"| before | after |\n| :-- | :-- |\n| {images} |"
+        yield (
+            "Yellow: convolutions. Of a split, orange: the fast part; blue: the slow part; "
+            "green: what is beside it; purple: what joins them."
+        )
+    except NoGraphviz as error:
+        yield f"No drawings, as {error}. What it would draw:"
+        for path in files:
+            yield _details(os.path.relpath(path, out), Path(path).read_text(encoding="utf-8"))
+
+
+def _svg(path):
+    return path.removesuffix(".dot") + ".svg"
+
+
+def _details(summary, content):
+    return (
+        f"<details><summary>{summary}</summary>\n"
+        f"<pre>{html.escape(content, quote=False)}</pre>\n</details>"
+    )
+
+
+def to_html(markdown, folder):
+    """One page with everything in it. Raises CaffeError without the package markdown."""
+    try:
+        from markdown import markdown as convert
+    except ImportError:
+        raise CaffeError(
+            "report.html needs the package markdown (pip install markdown); report.md is written"
+        ) from None
+
+    def embed(match):
+        path = os.path.join(folder, html.unescape(match[1]))
+        data = base64.b64encode(Path(path).read_bytes()).decode()
+        return f'src="data:{TYPES[os.path.splitext(path)[1]]};base64,{data}"'
+
+    body = re.sub(r'src="([^"]+)"', embed, convert(markdown, extensions=["tables"]))
+    title = markdown.partition("\n")[0].lstrip("# ")
+    return PAGE.format(title=html.escape(title), body=body)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,176 @@
+"""Train a solver to its end, whatever has happened before.
+
+The first call begins the training, a later one goes on from its newest solver state, also on
+another machine to which the files were carried, and one that is complete is left as it is. What
+the training is made of (solver, net, weights) is known by content: if that has changed, the
+files of the old training are removed and a new one begins. Ctrl-C, SIGINT and SIGTERM stop with
+a snapshot and exit status 75. Flags after `--` go to `caffe train`.
+
+RECORD.json is written when the training is complete, RECORD.begun.json while it runs: inputs by
+SHA-256, and each run's command, iterations, seconds, machine and versions.
+"""
+
+import glob
+import json
+import os
+import re
+import sys
+
+from caffe_tools.machine import sha256
+from netgen import schema
+from netgen.commandline import Parser, replacing, run
+from netgen.errors import CaffeError
+from runner.log.reader import Log
+from study.stage import STOPPED
+from study.training_run import TrainingRun
+
+EXAMPLE = """example:
+  python -m study.train_to_end solver.prototxt --log train.log --keep 8000-9500 \\
+      -o train.json -- -gpu 0
+"""
+STATE = re.compile(r"_iter_(\d+)\.(caffemodel|solverstate(\.resume)?)$")
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    training = Training(options)
+    if training.is_complete():
+        os.utime(options.record)
+        print(f"{options.record}: complete")
+        return 0
+    training.begin()
+    status = training.run(options.flags)
+    training.prune(options.keep)
+    return status
+
+
+class Training:
+    """The files of one training. Raises CaffeError."""
+
+    def __init__(self, options):
+        self.options = options
+        self.begun_path = options.record.removesuffix(".json") + ".begun.json"
+        param = schema.read_solver(options.solver)
+        if not param.HasField("net") or not param.HasField("snapshot_prefix"):
+            raise CaffeError(f"{options.solver}: needs the fields net and snapshot_prefix")
+        if param.snapshot_format != param.BINARYPROTO:
+            raise CaffeError(f"{options.solver}: snapshot_format must be BINARYPROTO")
+        self.prefix, self.iterations = param.snapshot_prefix, param.max_iter
+        paths = {"solver": options.solver, "net": param.net, "weights": options.weights}
+        self.inputs = {name: sha256(path) for name, path in paths.items() if path}
+        self.begun = None
+
+    def is_complete(self):
+        record = _read(self.options.record)
+        return record is not None and record.get("inputs") == self.inputs
+
+    def begin(self):
+        """Find what there is to go on from; remove what is left of another training."""
+        self.begun, left = _read(self.begun_path), self._snapshots()
+        if self.begun is None and left:
+            raise CaffeError(
+                f"{left[0][1]} is there, but not {self.begun_path}, which tells of "
+                "what it is: move one of them"
+            )
+        if self.begun is None or self.begun["inputs"] != self.inputs:
+            for path in [path for _, path in left] + [self.options.log, self.options.record]:
+                if os.path.exists(path):
+                    os.remove(path)
+            self.begun = {"inputs": self.inputs, "runs": []}
+            self._write(self.begun_path)
+
+    def run(self, flags):
+        """One run of caffe; the exit status."""
+        state = max(self._states(), default=None)
+        words = ["train", "-solver", self.options.solver]
+        if state:
+            words += ["-snapshot", state[1]]
+        elif self.options.weights:
+            words += ["-weights", self.options.weights]
+        begin = state[0] if state else 0
+        one = TrainingRun([*words, *flags], self.options.log, begin, self.iterations)
+        status = one.run()
+        self.begun["runs"].append(one.account())
+        self._write(self.begun_path)
+        log = Log(self.options.log)
+        log.read()
+        if status == 0 and log.ended == "done":
+            self._write(self.options.record)
+            return 0
+        if status == 0 or one.interrupted:
+            print(
+                f"{self.options.solver}: stopped at iteration {one.reached}; the same command "
+                "goes on",
+                file=sys.stderr,
+            )
+            return STOPPED
+        raise CaffeError(f"{self.options.log}: {one.last_line or f'exit status {status}'}")
+
+    def prune(self, keep):
+        """Remove snapshots that nobody wants: all but the last one and the weights of `keep`."""
+        last = max(self._states(), default=(0, ""))[0]
+        for iteration, path in self._snapshots():
+            wanted = keep[0] <= iteration <= keep[1] and path.endswith(".caffemodel")
+            if iteration != last and not wanted:
+                os.remove(path)
+
+    def _states(self):
+        return [(i, path) for i, path in self._snapshots() if path.endswith(".solverstate")]
+
+    def _snapshots(self):
+        """[(iteration, path)] of all files of all snapshots."""
+        found = []
+        for path in sorted(glob.glob(glob.escape(self.prefix) + "_iter_*")):
+            name = STATE.match(path, len(self.prefix))
+            if name:
+                found.append((int(name[1]), path))
+        return found
+
+    def _write(self, path):
+        with replacing(path) as file:
+            file.write(json.dumps(self.begun, indent=1) + "\n")
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise CaffeError(f"{path}: not a record of a training: {error}") from None
+
+
+def parse(arguments):
+    description, _, details = __doc__.partition("\n\n")
+    parser = Parser(prog="train_to_end", description=description, epilog=f"{details}\n{EXAMPLE}")
+    add = parser.add_argument
+    add("solver", metavar="SOLVER.prototxt")
+    add("--weights", metavar="FILE.caffemodel", help="to begin with")
+    add("--log", required=True, metavar="FILE", help="grows with every run")
+    add(
+        "--keep",
+        type=_range,
+        default=(0, float("inf")),
+        metavar="all|last|A-B",
+        help="snapshots to keep besides the last one (all)",
+    )
+    add("-o", dest="record", required=True, metavar="RECORD.json")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    flags = []
+    if "--" in words:
+        flags, words = words[words.index("--") + 1 :], words[: words.index("--")]
+    options = parser.parse_args(words)
+    options.flags = flags
+    return options
+
+
+def _range(text):
+    if text in ("all", "last"):
+        return (0, float("inf")) if text == "all" else (1, 0)
+    first, _, last = text.partition("-")
+    return int(first), int(last)
+
+
+if __name__ == "__main__":
+    run(main)

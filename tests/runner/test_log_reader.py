@@ -1,0 +1,305 @@
+"""The same events must read the same, whoever logged them and however the file ended."""
+
+import random
+from math import inf, nan
+
+import pytest
+
+from runner.log.reader import Log, LogError
+
+
+def read(path):
+    log = Log(path)
+    log.read()
+    return log
+
+
+@pytest.fixture
+def parse(tmp_path):
+    """parse(text): the Log of a file with that text (or bytes)."""
+
+    def parse(text):
+        path = tmp_path / "some.log"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read(path)
+
+    return parse
+
+
+@pytest.fixture
+def events(writer):
+    def events(**style):
+        log = writer(**style).solving("AlexNet")
+        log.test(0, ("accuracy", "0.1"), ("loss", "2.30314", 1))
+        log.display(0, "2.3049", ("loss", "2.3049", 1), rate="0.05")
+        log.display(100, "1.7", ("loss", "1.71", 1), rate="0.05")
+        log.test(200, ("accuracy", "0.9028"), ("loss", "0.345", 1))
+        log.display(200, "1e-05", ("loss", "-nan", 1), rate="5e-05")
+        return log.final_loss(300, "0.5").done()
+
+    return events
+
+
+def tables(run):
+    return [run.loss, run.train, *(run.tests[net] for net in sorted(run.tests))]
+
+
+def told(log, seconds=True):
+    """All that was read, in a form that compares (nan as text)."""
+    return repr(
+        [
+            (run.net, run.ended)
+            + tuple(
+                (
+                    table.iterations,
+                    table.seconds if seconds else None,
+                    table.rates,
+                    table.outputs(),
+                    table.weights,
+                )
+                for table in tables(run)
+            )
+            for run in log.runs
+            if len(run)
+        ]
+    )
+
+
+def test_rows(parse, events):
+    log = parse(events().text())
+    run = log.training()
+    assert (run.net, run.ended, log.ended) == ("AlexNet", "done", "done")
+    assert run.loss.iterations == [0, 100, 200, 300]
+    assert run.loss.outputs() == {"loss": [2.3049, 1.7, 1e-05, 0.5]}
+    assert run.loss.rates == [0.05, 0.05, 5e-05, 5e-05]
+    assert run.train.iterations == [0, 100, 200]
+    assert repr(run.train.outputs()) == repr({"loss": [2.3049, 1.71, nan]})
+    assert run.train.rates == [0.05, 0.05, 5e-05]
+    test = run.tests[0]
+    assert test.iterations == [0, 200]
+    assert test.outputs() == {"accuracy": [0.1, 0.9028], "loss": [2.30314, 0.345]}
+    assert test.weights == {(1, "loss"): 1.0}
+    assert test.rates == [0.05, 0.05]  # of the updates before the test
+
+
+def test_seconds_count_from_the_solving_line(parse, events):
+    run = parse(events(style="old").text()).training()
+    # 2 lines and a second, or two, after it: a row's time is that of its first output.
+    assert run.tests[0].seconds[0] == 1.003
+    assert run.loss.seconds[0] == 3.005
+    assert run.train.seconds[0] == 3.006
+    assert run.seconds == run.loss.seconds[-1] + 0.001 * 2  # two lines on: Done of caffe.cpp
+
+
+@pytest.mark.parametrize("year", [False, True])
+@pytest.mark.parametrize("style", ["old", "new", "nvidia"])
+def test_every_dialect_reads_the_same(parse, events, style, year):
+    reference = told(parse(events(style="new").text()), seconds=False)
+    assert told(parse(events(style=style, year=year).text()), seconds=False) == reference
+    if style != "nvidia":  # which logs more lines, so that more time passes here
+        with_seconds = told(parse(events(style=style, year=year).text()))
+        assert with_seconds == told(parse(events(style="new").text()))
+
+
+def test_without_prefix_only_the_times_are_missing(parse, events):
+    log = parse(events(prefix=False).text())
+    reference = parse(events().text())
+    assert told(log, seconds=False) == told(reference, seconds=False)
+    assert set(map(repr, log.training().loss.seconds)) == {"nan"}
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n\n"])
+def test_line_ends(parse, events, end):
+    assert told(parse(events().text(end))) == told(parse(events().text()))
+
+
+def test_noise_around_and_before_lines(parse, events):
+    clean = told(parse(events().text()))
+    bar = "\r 50%|█████     | 5/10 [00:01<00:01,  3.2it/s]"
+    noisy = "".join(f"{bar}\r\x1b[K{line}\n{bar}" for line in events().lines)
+    assert told(parse(noisy)) == clean
+    garbage = random.Random(0).randbytes(3000) + b"\x00" * 3000
+    broken = b"".join(garbage + b" ] = \n" + line.encode() + b"\n" for line in events().lines)
+    assert told(parse(garbage + broken + garbage)) == clean
+    stuck = b"".join(bar.encode() + line.encode() + b"\n" for line in events().lines)
+    assert told(parse(stuck)) == clean  # a bar that did not even end its line
+
+
+def test_other_lines_with_numbers_are_not_rows(parse, events):
+    lines = events().lines
+    lines[8:8] = [
+        "I1122 10:00:03.100000 1 sgd_solver.cpp:99] Gradient clipping: scaling down gradients",
+        "I1122 10:00:03.100000 1 sgd_solver.cpp:556] MultiStep Status: Iteration 100, step = 1",
+        "I1122 10:00:03.100000 1 caffe.cpp:404] Iteration: 7 forward-backward time: 3 ms.",
+        "I1122 10:00:03.100000 1 caffe.cpp:313] Batch 0, accuracy = 0.5",
+        "I1122 10:00:03.100000 1 solver.cpp:401] Test loss: 0.4",
+        "I1122 10:00:03.100000 1 data_transformer.cpp:608] Using online data augmentation ...",
+    ]
+    assert told(parse("\n".join(lines) + "\n")) == told(parse(events().text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("nan", nan), ("-nan", nan), ("inf", inf), ("-inf", -inf), ("-7e-08", -7e-08),
+        ("1.#QNAN", nan), ("-1.#IND", nan), ("1.#INF", inf), ("-nan(ind)", nan),
+        ("0.5, remaining 2 hours", 0.5), ("3", 3.0),
+    ],
+)  # fmt: skip
+def test_numbers(parse, text, value):
+    log = parse(f"I1122 10:00:00.000000 1 s.cpp:1] Iteration 5, loss = {text}\n")
+    assert repr(log.training().loss.outputs()) == repr({"loss": [value]})
+
+
+@pytest.mark.parametrize("rate", ["-0.382098", "-1.58519e-33", "nan", "inf", "-6.13183e+25"])
+def test_odd_speeds(parse, rate):
+    log = parse(f"] Iteration 20 ({rate} iter/s, 0.001s/1 iters), loss = 1.7\n")
+    assert log.training().loss.outputs() == {"loss": [1.7]}
+
+
+def test_outputs_of_several_numbers_and_several_nets(parse, writer):
+    log = writer().solving()
+    for iteration in (0, 10):
+        log.test(iteration, ("per_class", "0.5"), ("per_class", "0.25"), ("top-1", "0.4"))
+        log.test(iteration, ("top-1", "0.9"), net=1)
+        log.display(iteration, "1", ("loss1", "2", 0.3), ("loss2", "1", 1))
+    run = parse(log.text()).training()
+    assert run.tests[0].outputs() == {
+        "per_class[0]": [0.5, 0.5], "per_class[1]": [0.25, 0.25], "top-1": [0.4, 0.4]
+    }  # fmt: skip
+    assert run.tests[1].outputs() == {"top-1": [0.9, 0.9]}
+    assert run.train.weights == {(0, "loss1"): 0.3, (1, "loss2"): 1.0}
+    assert run.train.iterations == run.tests[1].iterations == [0, 10]
+
+
+def test_a_row_may_lack_values(parse, example):
+    lines = [line for line in example().lines if "output #1: loss" not in line or "0.76" in line]
+    run = parse("\n".join(lines) + "\n").training()
+    assert run.tests[0].outputs()["accuracy"] == [0.1, 0.8, 0.7]
+    assert run.tests[0].outputs()["loss"] == [None, None, 0.766667]
+
+
+def test_every_cut_gives_the_rows_before_it(tmp_path, events):
+    """No number is ever cut short: what is read is a prefix of what the whole log says."""
+    whole = events().text().encode()
+    path = tmp_path / "cut.log"
+    path.write_bytes(whole)
+    full = tables(read(path).training())
+    for cut in range(0, len(whole), 5):
+        path.write_bytes(whole[:cut])
+        for run in read(path).runs:
+            for table, reference in zip(tables(run), full, strict=False):
+                assert table.iterations == reference.iterations[: len(table)]
+                for label, values in table.outputs().items():
+                    shown = reference.outputs()[label][: len(values)]
+                    if None in values:  # only ever the last
+                        shown[-1] = None
+                    assert repr(values) == repr(shown)
+
+
+def test_growing_in_pieces_reads_the_same(tmp_path, events):
+    whole, pieces = events().text().encode(), random.Random(1)
+    path = tmp_path / "grows.log"
+    path.touch()
+    log, written = Log(path), 0
+    assert not log.read()
+    while written < len(whole):
+        piece = whole[written : written + pieces.randrange(1, 300)]
+        with path.open("ab") as file:
+            file.write(piece)
+        written += len(piece)
+        assert log.read()
+    assert not log.read()
+    path.write_bytes(whole)
+    assert told(log) == told(read(path))
+
+
+def test_a_replaced_file_is_read_anew(tmp_path, example):
+    path = tmp_path / "again.log"
+    log = Log(example(net="first").write(path))
+    log.read()
+    example(net="second", start="2016-11-22 12:00:00", accuracies=("0.5",) * 9).write(path)
+    assert log.read()
+    assert [run.net for run in log.runs] == ["second"]
+    example(net="third", accuracies=("0.5",)).write(path)  # shorter than before
+    assert log.read()
+    assert [run.net for run in log.runs] == ["third"]
+
+
+def test_last_line_without_its_end(parse, example):
+    text = example().text()
+    assert parse(text + "I1122 10:00:09.000000 1 s.cpp:1] Optimization Done.").ended == "done"
+    assert parse(text + "I1122 10:00:09.000000 1 s.cpp:1] Optimization D").ended is None
+    cut = parse(text + "I1122 10:00:09.000000 1 s.cpp:1] Iteration 300, loss = 1.2")
+    assert cut.training().loss.iterations == [0, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("lines", "ended"),
+    [
+        ([], None),
+        (["Optimization Done."], "done"),
+        (["Optimization Done in 1m 2s"], "done"),
+        (["Optimization stopped early.", "Optimization Done."], "stopped"),
+        (["Check failed: error == cudaSuccess (2 vs. 0)  out of memory",
+          "*** Check failure stack trace: ***"], "failed"),
+    ],
+)  # fmt: skip
+def test_how_it_ended(parse, example, lines, ended):
+    log = example()
+    for line in lines:
+        log.line(line)
+    assert parse(log.text()).ended == ended
+
+
+def test_a_fatal_line_ends_a_run(parse, example):
+    fatal = "F1122 10:00:09.000000 1 caffe.cpp:439] Unknown layer type: X (layer 'a')\n"
+    assert parse(fatal).ended == "failed"
+    assert parse(example().text() + fatal).ended == "failed"
+
+
+def test_runs_begin_at_markers_and_where_iterations_go_back(parse, example):
+    first, resumed = example(net="A"), example(net="B")
+    both = parse(first.text() + resumed.text())
+    assert [run.net for run in both.runs] == ["A", "B"]
+    unmarked = [line for line in resumed.lines if "Iteration" in line or "output" in line]
+    log = parse(first.text() + "\n".join(unmarked) + "\n")
+    assert [len(run) for run in log.runs] == [9, 9]
+    solving_again = parse(first.done().text() + example().solving().text())
+    assert solving_again.ended is None  # set up anew after its end: it goes on
+
+
+def test_without_a_solving_line_time_starts_at_the_first_row(parse, events):
+    lines = [line for line in events().lines if "Solving" not in line and "Starting" not in line]
+    run = parse("\n".join(lines) + "\n").training()
+    assert run.tests[0].seconds[0] == 0
+    assert run.loss.seconds[0] == 2.002
+    tail = parse("\n".join(lines[8:]) + "\n").training()  # begins with outputs of who knows what
+    assert tail.train.iterations == [100, 200]
+
+
+@pytest.mark.parametrize("year", [False, True])
+@pytest.mark.parametrize(
+    "start", ["2016-12-31 23:59:58", "2016-02-28 23:59:58", "2015-02-28 23:59:58"]
+)
+def test_time_goes_on_over_midnight_leap_days_and_new_year(parse, writer, start, year):
+    log = writer(year=year, start=start).solving()
+    for day in range(3):
+        log.display(day, "1", ("loss", "1", 1)).wait(86400 - 2.003)
+    seconds = parse(log.text()).training().loss.seconds
+    assert [round(second - seconds[0], 3) for second in seconds] == [0, 86400, 172800]
+
+
+def test_impossible_stamps_are_no_times(parse):
+    log = parse("I1399 10:00:00.000000 1 s.cpp:1] Iteration 5, loss = 1\n")
+    assert repr(log.training().loss.seconds) == "[nan]"
+
+
+def test_errors_are_one_line(tmp_path, parse):
+    with pytest.raises(LogError, match=r"^.*absent\.log: No such file or directory$"):
+        Log(tmp_path / "absent.log").read()
+    with pytest.raises(LogError, match=r": Is a directory$"):
+        Log(tmp_path).read()
+    for text in ("", "not a log\n", b"\xff\xfe\x00" * 99):
+        with pytest.raises(LogError, match=r"some\.log: no iterations found; is it a Caffe"):
+            parse(text).training()

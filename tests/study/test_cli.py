@@ -1,0 +1,152 @@
+"""The whole study as it is typed, with a few iterations a training."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALLEST = (
+    "--scale",
+    "tiny",
+    "--width",
+    "0.04",
+    "--batch-size",
+    "4",
+    "--iterations",
+    "6",
+    "3",
+    "--layers",
+    "conv2",
+)
+
+
+@pytest.fixture
+def study(tmp_path, records):
+    """study(*options): run the command in tmp_path; (status, out, err)."""
+
+    def run(*options, name="case_study"):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / f"tools/{name}.py"), *map(str, options)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_from_data_to_report_and_on(study, tmp_path):
+    begin = (*SMALLEST, "--data", "data", "--out", "o", "--arms", "none")
+    status, out, err = study(*begin, "--minutes", "0.00001")
+    assert (status, err) == (75, "stopped in seed1_baseline_net; the same command goes on\n")
+    status, out, err = study(*begin)
+    assert status == 0, err
+    stages = re.findall(r"^\[(\d+)/8\] (\w+)$", out, re.M)
+    assert [name for _, name in stages] == [
+        "seed1_baseline_net",
+        "seed1_baseline_train",
+        "seed1_round1_tpm",
+        "seed1_round1_tpm_plan",
+        "seed1_round1_tpm_net",
+        "seed1_round1_tpm_transfer",
+        "seed1_round1_tpm_train",
+        "report",
+    ]
+    here = tmp_path / "o/seed1"
+    weights = [path.name for path in (here / "baseline").glob("*.caffemodel")]
+    assert sorted(weights) == [f"snapshot_iter_{i}.caffemodel" for i in range(1, 7)]
+    assert json.loads((here / "round1/tpm.json").read_text())["iterations"] == [1, 2, 3, 4, 5, 6]
+    child = (here / "round1/tpm/net.prototxt").read_text()
+    assert 'name: "round1_tpm"' in child and "conv2_split2_residual_post" in child
+    record = json.loads((here / "round1/tpm/train.json").read_text())
+    assert record["runs"][0]["command"][-2:] == ["-weights", "o/seed1/round1/tpm/start.caffemodel"]
+    report = (tmp_path / "o/report.md").read_text()
+    assert "| **round 1 tpm** |" in report and "Unfinished" not in report
+    page = (tmp_path / "o/report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+
+    assert study("--out", "o") == (0, "o/report.html tells of all 8 stages\n", "")
+    assert study("--out", "o", "--list") == (0, "", "")
+    status, out, err = study("--out", "o", "--arms", "restart", "--list")
+    assert (status, re.findall("^# (.*)", out, re.M)) == (
+        0,
+        ["seed1_round1_restart_train", "report"],
+    )
+    os.utime(here / "baseline/net.prototxt")  # carried to another machine: all times are new,
+    status, out, err = study("--out", "o", "--arms", "none")
+    assert status == 0, err  # but trainings know by content that they are complete
+    assert "baseline/train.json: complete" in out and "tpm/train.json: complete" in out
+    assert "iteration" not in out.replace("iterations", "")
+
+
+def test_errors_are_one_line(study, tmp_path):
+    for options, wanted in (
+        ((), "--scale begins a study, --out names one that goes on (--help tells more)"),
+        (
+            ("--scale", "tiny", "--data", "none"),
+            "none/cifar10_train_lmdb: No such file or "
+            "directory; `python -m data_prep cifar10 --out none` makes it",
+        ),
+        (("--out", "o"), "o/study.json is not there, so --scale must be one of tiny, small, full"),
+        (
+            ("--out", "o", "--jobs", 2, "--minutes", 3),
+            "--minutes does not go with --jobs (--help tells more)",
+        ),
+    ):
+        assert study(*options) == (1, "", f"case_study: {wanted}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_stage_that_fails_tells_its_command(study, tmp_path):
+    status, out, err = study(
+        *SMALLEST, "--data", "data", "--out", "o", "--kind", "residual", "--width", "1000"
+    )
+    assert status == 1
+    assert err.splitlines() == [
+        "netgen: width must be above 0 and below 100, not 1000.0",
+        "case_study: stage seed1_baseline_net: exit status 1 of `python -m netgen baseline "
+        "--width 1000.0 --batch-size 4 --test-batch-size 10 --data data --input-dropout 0 "
+        "--dropout 0 -o o/seed1/baseline/net.prototxt`",
+    ]
+
+
+def test_the_workflow_engine_finds_the_same_stages(study, tmp_path):
+    study(*SMALLEST, "--data", "data", "--out", "o", "--arms", "wider", "--list")
+    code = (
+        "import sys\n"
+        "from study.plan import stages; from study.settings import read_settings\n"
+        "found = stages(read_settings('o'), 'o')\n"
+        "print(*(stage.shell() for stage in found), sep='\\n')\n"
+        "print({'torch', 'numpy', 'lmdb', 'google', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    *lines, heavy = done.stdout.splitlines()
+    assert (done.stderr, heavy) == ("", "set()")
+    status, out, _ = study("--out", "o", "--list")
+    listed = [block.splitlines()[1:] for block in out.split("# ")[1:]]
+    assert lines == [" && ".join(commands) for commands in listed]
+    assert all(line.startswith("python ") for line in lines)
+
+
+@pytest.mark.skipif(find_spec("snakemake") is None, reason="Snakemake is optional, and not here")
+def test_snakemake_runs_the_stages(study, tmp_path, monkeypatch):
+    begin = (*SMALLEST, "--data", "data", "--out", "o", "--arms", "none")
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    status, out, err = study(*begin, "--jobs", "2")
+    assert status == 0, err
+    assert (tmp_path / "o/report.html").exists()
+    assert study("--out", "o", "--list") == (0, "", "")

@@ -1,0 +1,181 @@
+"""Settings, trainings and stages of a study: what is run, on what, for how long."""
+
+from dataclasses import replace
+
+import pytest
+
+from netgen import render
+from netgen.errors import CaffeError
+from study.plan import stages
+from study.settings import CONTROLS, SCALES, Settings, arms_named, read_settings, settle
+from study.trainings import testing_interval as interval_of_tests
+from study.trainings import trainings, window
+
+FULL = replace(SCALES["full"], train_size=50_000, test_size=10_000)
+
+
+def by_arm(settings, round_=1, seed=1):
+    return {t.arm: t for t in trainings(settings, "o") if (t.round, t.seed) == (round_, seed)}
+
+
+def flag(stage, name):
+    words = [word for command in stage.commands for word in command.words]
+    return words[words.index(name) + 1]
+
+
+def training_stages(settings):
+    return {stage.name: stage for stage in stages(settings, "o") if stage.trains}
+
+
+def test_every_input_is_an_earlier_output():
+    for settings in (FULL, replace(SCALES["small"], rounds=3, control_rounds=2, test_size=70)):
+        made = {"o/study.json"}
+        found = stages(settings, "o")
+        for stage in found:
+            assert set(stage.inputs) <= made, stage.name
+            assert not made & set(stage.outputs)
+            made.update(stage.outputs)
+        names = [stage.name for stage in found]
+        assert len(set(names)) == len(names)
+        assert all(name.isidentifier() for name in names)
+        assert len([s for s in found if s.trains]) == len(list(trainings(settings, "o")))
+
+
+def test_full_is_the_study():
+    chain = [t for t in trainings(FULL, "o") if t.arm in ("baseline", "tpm") and t.seed == 2]
+    assert [t.iterations for t in chain] == [136_719] * 3
+    assert chain[1].parent == chain[0] and chain[2].parent == chain[1]
+    assert window(FULL, 136_719) == (1000, list(range(115_000, 130_001, 1000)))
+    stage = training_stages(FULL)["seed2_baseline_train"]
+    solver = render.render([*map(str, stage.commands[0].words[3:-2])])
+    for line in (
+        "stepvalue: 78125",
+        "stepvalue: 97656",
+        "stepvalue: 117188",
+        "base_lr: 0.05",
+        "test_interval: 500",
+        "snapshot: 1000",
+        "max_iter: 136719",
+        "random_seed: 2",
+        "test_iter: 100",
+    ):
+        assert line in solver.splitlines()
+    net = next(s for s in stages(FULL, "o") if s.name == "seed1_baseline_net").commands[0].words
+    assert "--dropout" not in net
+    assert flag(stage, "--keep") == "115000-130000"
+
+
+def test_short_windows_are_the_last_third():
+    assert window(SCALES["small"], 2400) == (53, [53 * i for i in range(30, 46)])
+    assert window(SCALES["small"], 4) == (1, [1, 2, 3, 4])
+
+
+def test_controls_differ_from_the_split_in_one_thing_each():
+    settings = replace(SCALES["small"], iterations=(90, 30))
+    arms, base = by_arm(settings), by_arm(settings, 0)["baseline"]
+    assert tuple(arms) == ("tpm", *CONTROLS)
+    assert all(arm.parent == base for arm in arms.values())
+    assert {name: arm.iterations for name, arm in arms.items()} == dict.fromkeys(arms, 30) | {
+        "scratch": 120,
+        "wider": 120,
+    }
+    own = ("tpm", "inverse", "random1", "random2", "random3")
+    assert {name: arm.start for name, arm in arms.items()} == {
+        name: f"o/seed1/round1/{name}/start.caffemodel" for name in own
+    } | {
+        "continue": base.weights,
+        "restart": base.weights,
+        "fresh": None,
+        "scratch": None,
+        "wider": None,
+    }
+    assert arms["fresh"].net == arms["scratch"].net == arms["tpm"].net
+    assert arms["continue"].net == arms["restart"].net == base.net
+    made = training_stages(SCALES["small"])
+    seeds = {
+        flag(stage, "--random-seed")
+        for name, stage in made.items()
+        if name.startswith("seed3_round1")
+    }
+    assert seeds == {"1003"}
+    assert flag(made["seed1_round1_continue_train"], "--base-lr") == "2e-05"
+    assert flag(made["seed1_round1_continue_train"], "--lr-policy") == "fixed"
+    assert flag(made["seed1_round1_restart_train"], "--lr-policy") == "poly"
+
+
+def test_draws_differ_between_seeds_rounds_and_one_another():
+    settings = replace(SCALES["small"], rounds=2, control_rounds=2)
+    plans = [s for s in stages(settings, "o") if "random" in s.name and s.name.endswith("plan")]
+    assert len({flag(stage, "--seed") for stage in plans}) == len(plans) == 18
+
+
+def test_rounds_build_on_each_other_and_have_controls_as_asked():
+    settings = replace(
+        SCALES["small"], rounds=2, control_rounds=2, layers=(("conv1", "conv2"), ("conv1_split2",))
+    )
+    second = by_arm(settings, 2)
+    assert second["restart"].net == second["tpm"].parent.net == "o/seed1/round1/tpm/net.prototxt"
+    assert second["wider"].iterations == 2400 + 2 * 800
+    plans = {s.name: s for s in stages(settings, "o")}
+    assert flag(plans["seed1_round1_tpm_plan"], "--layers") == "conv1,conv2"
+    assert flag(plans["seed1_round2_inverse_plan"], "--layers") == "conv1_split2"
+    assert list(by_arm(replace(settings, control_rounds=1), 2)) == ["tpm"]
+
+
+@pytest.mark.parametrize("iterations", [1, 7, 150, 300, 800, 2400, 3200])
+def test_short_trainings_end_with_a_test(iterations):
+    assert iterations % interval_of_tests(iterations) == 0
+
+
+def test_arms_by_name():
+    assert arms_named("all") == CONTROLS
+    assert arms_named("none") == arms_named("tpm") == ()
+    assert arms_named("restart,random,random1") == ("restart", "random1", "random2", "random3")
+
+
+def test_a_begun_study_keeps_what_it_was_begun_with(tmp_path, records):
+    out = str(tmp_path / "o")
+    given = {"scale": "tiny", "data": str(records), "iterations": (9, 5)}
+    begun = settle(out, given)
+    assert (begun.train_size, begun.test_size, begun.iterations) == (24, 10, (9, 5))
+    assert settle(out, {}) == read_settings(out) == begun
+    before = (tmp_path / "o/study.json").stat().st_mtime_ns
+    assert settle(out, given) == begun
+    assert (tmp_path / "o/study.json").stat().st_mtime_ns == before
+    grown = settle(out, {"arms": ("wider",), "seeds": 4, "note": "n"})
+    assert (grown.arms, grown.seeds, read_settings(out)) == (("wider",), 4, grown)
+    with pytest.raises(
+        CaffeError,
+        match=r"o/study.json: this study was begun with width 0.125, "
+        r"not 0.5; choose another --out$",
+    ):
+        settle(out, {"width": 0.5})
+
+
+def test_settings_are_refused(tmp_path, records):
+    with pytest.raises(CaffeError, match="not there, so --scale must be one of tiny, small, full"):
+        settle(str(tmp_path), {"seeds": 3})
+    with pytest.raises(CaffeError, match=r"^unknown arm 'best' \(known: all, none, random, "):
+        replace(SCALES["tiny"], arms=("best",))
+    with pytest.raises(CaffeError, match="^seeds must be at least 1, not 0$"):
+        settle(str(tmp_path), {"scale": "tiny", "data": str(records), "seeds": 0})
+    with pytest.raises(CaffeError, match="^iterations must be at least 1, not -2$"):
+        replace(SCALES["tiny"], iterations=(5, -2))
+    with pytest.raises(
+        CaffeError,
+        match=r"nodata/cifar10_train_lmdb: .*; `python -m data_prep "
+        r"cifar10 --out .*nodata` makes it$",
+    ):
+        settle(str(tmp_path), {"scale": "tiny", "data": str(tmp_path / "nodata")})
+    assert not (tmp_path / "study.json").exists()
+    for text in ("[", "{}", '{"scale": 1, "colour": 2}', "3"):
+        (tmp_path / "study.json").write_text(text)
+        with pytest.raises(CaffeError, match=r"study.json: not a study's settings \(.*fields: "):
+            read_settings(str(tmp_path))
+
+
+def test_settings_come_back_from_their_file_as_they_were(tmp_path, records):
+    given = {"scale": "small", "data": str(records), "layers": (("conv1", "conv2"), ("conv3",))}
+    settled = settle(str(tmp_path), given)
+    assert isinstance(settled, Settings)
+    assert read_settings(str(tmp_path)) == settled

@@ -1,0 +1,93 @@
+"""Best and final test accuracy of Caffe training logs, a line for each accuracy.
+
+A net with several accuracies, or several test nets (net1/accuracy), has several lines.
+The best is the highest value, at the first iteration that reached it; the time is that
+of the training so far, pauses left out.
+"""
+
+import json
+import sys
+
+from netgen.commandline import Parser, run
+from runner.log.reader import Log
+from runner.log.tables import json_number
+
+EXAMPLES = """examples:
+  python tools/best_accuracy.py logs/*.log
+  python tools/best_accuracy.py logs/baseline.log --json
+"""
+COLUMNS = ("log", "net", "output", "best", "iteration", "final", "time", "state")
+
+
+def main(arguments=None):
+    description, _, details = __doc__.partition("\n\n")
+    parser = Parser(prog="best_accuracy", description=description, epilog=f"{details}\n{EXAMPLES}")
+    parser.add_argument("logs", nargs="+", metavar="LOG")
+    parser.add_argument("--json", action="store_true", help="a list of objects; time in seconds")
+    options = parser.parse_args(arguments)
+    results = [result for path in options.logs for result in accuracies(path)]
+    if options.json:
+        results = [{name: json_number(value) for name, value in row.items()} for row in results]
+        json.dump(results, sys.stdout, indent=1, allow_nan=False)
+        print()
+    else:
+        print_table([COLUMNS, *map(as_text, results)])
+    return 0
+
+
+def accuracies(path):
+    """One dict of COLUMNS for each accuracy in the log; if there is none, one without values."""
+    log = Log(path)
+    log.read()
+    training = log.training()
+    about = dict.fromkeys(COLUMNS) | {
+        "log": path,
+        "net": training.net,
+        "time": training.seconds,
+        "state": log.ended or "unfinished",
+    }
+    found = []
+    for series in training.accuracies():
+        best = series.best()
+        about_series = about | {"output": series.label, "final": series.final()}
+        if best is not None:
+            about_series["best"] = series.values[best]
+            about_series["iteration"] = series.iterations[best]
+        found.append(about_series)
+    return found or [about]
+
+
+def as_text(result):
+    time = result["time"]
+    shown = {"time": duration(time), "net": result["net"] or "-"}
+    return ["-" if value is None else str(value) for value in (result | shown).values()]
+
+
+def duration(seconds):
+    """`2 h 32 min`, `1 min 05 s`, `12 s`; None if unknown."""
+    if seconds != seconds:
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def print_table(rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    numbers = {COLUMNS.index(name) for name in ("best", "iteration", "final", "time")}
+    for row in rows:
+        cells = (
+            cell.rjust(width) if index in numbers else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join(cells).rstrip())
+
+
+def command():
+    """The console command."""
+    run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,164 @@
+"""Draw a net: a box a layer, coloured by its role, with what makes a split apart from the rest.
+
+FILE.dot is Graphviz's text; .svg, .png and .pdf are drawn by Graphviz: the program `dot`, or
+the package pygraphviz, whose wheels for Linux and macOS have it built in. Layers in place (ReLU,
+Dropout) stand in the box of the layer whose top they change.
+"""
+
+import subprocess
+from shutil import which
+
+from netgen import graph, schema
+from netgen.commandline import Parser, replacing, run
+from netgen.describe import shape_of
+from netgen.errors import CaffeError
+from netgen.schema import caffe_pb
+
+# What a layer's name ends in, or its type: (role, colour). The first that fits counts.
+ENDINGS = {
+    "_split1": ("fast part", "#ffcf9e"),
+    "_split2": ("slow part", "#a9cdf0"),
+    "_residual_pre": ("beside the slow part", "#c3e6b5"),
+    "_residual_post": ("glue of a split", "#e4d7f2"),
+    "_extension": ("beside the slow part", "#c3e6b5"),
+    "_skip": ("beside the slow part", "#c3e6b5"),
+    "_reorder": ("glue of a split", "#e4d7f2"),
+}
+TYPES = {
+    "Concat": ("glue of a split", "#e4d7f2"),
+    "Eltwise": ("glue of a split", "#e4d7f2"),
+    "Convolution": ("convolution", "#fff3b0"),
+    "InnerProduct": ("convolution", "#fff3b0"),
+}
+OTHER = ("other", "#eeeeee")
+GLUE_TYPES = ("Concat", "Eltwise")
+NO_GRAPHVIZ = "Graphviz is not installed: `pip install pygraphviz`, or the program `dot`"
+
+
+class NoGraphviz(CaffeError):
+    """Neither the program `dot` nor the package pygraphviz is there."""
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    net = schema.read_net(options.net)
+    try:
+        text = to_dot(net, caffe_pb.Phase.Value(options.phase), options.input_shape)
+    except graph.NetError as error:
+        raise CaffeError(f"{options.net}: {error}") from None
+    kind = options.output.rpartition(".")[2].lower()
+    content = text.encode() if kind in ("dot", "gv") else render(text, kind)
+    with replacing(options.output, "wb") as file:
+        file.write(content)
+    return 0
+
+
+def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
+    """The DOT text of a NetParameter (current format) in a phase. Raises NetError.
+
+    input_shape: (C, H, W) of one record, or None to look at the source.
+    """
+    state = caffe_pb.NetState()
+    state.CopyFrom(net.state)
+    state.phase = phase
+    infos = graph.infer(graph.filter_net(net, state), phase, input_shape or graph.record_shape)
+    boxes, makers, edges = [], {}, []
+    for info in infos:
+        layer = info.layer
+        if layer.top and list(layer.top) == list(layer.bottom):
+            boxes[makers[layer.top[0]]][1].append(layer.type)
+            continue
+        place = len(boxes)
+        boxes.append((layer, [], info.shapes.tops))
+        edges += [(makers[blob], place, blob) for blob in dict.fromkeys(layer.bottom)]
+        makers |= dict.fromkeys(layer.top, place)
+    lines = [
+        f"digraph {_quoted(net.name or 'net')} {{",
+        '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11,'
+        ' penwidth=0.6, margin="0.12,0.05"];',
+        "  edge [arrowsize=0.6, penwidth=0.8];",
+        "  ranksep=0.25; nodesep=0.2;",
+    ]
+    for place, (layer, in_place, tops) in enumerate(boxes):
+        role, color = role_of(layer)
+        label = "\n".join([layer.name, *_details(layer, in_place, tops)])
+        lines.append(
+            f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(color)}, "
+            f"tooltip={_quoted(f'{layer.type}: {role}')}];"
+        )
+    for a, b, blob in edges:
+        aside = "" if blob == boxes[a][0].top[0] else ' [color="#aaaaaa", style=dashed]'
+        lines.append(f"  n{a} -> n{b}{aside};")
+    return "\n".join([*lines, "}", ""])
+
+
+def role_of(layer):
+    """(role, colour) of a layer, by its name's ending, else by its type."""
+    for ending, role in ENDINGS.items():
+        if layer.type == "Convolution" and layer.name.endswith(ending):
+            return role
+    return TYPES.get(layer.type, OTHER)
+
+
+def render(text, kind="svg"):
+    """The bytes of the picture of a DOT text. Raises NoGraphviz, CaffeError."""
+    if which("dot"):
+        done = subprocess.run(["dot", f"-T{kind}"], input=text.encode(), capture_output=True)
+        if done.returncode:
+            problem = done.stderr.decode(errors="replace").strip().splitlines() or ["failed"]
+            raise CaffeError(f"dot: {problem[0]}")
+        return done.stdout
+    try:
+        from pygraphviz import AGraph
+    except ImportError:
+        raise NoGraphviz(NO_GRAPHVIZ) from None
+    try:
+        return AGraph(string=text).draw(format=kind, prog="dot")
+    except (OSError, ValueError) as error:
+        raise CaffeError(f"Graphviz: {str(error).strip().splitlines()[0]}") from None
+
+
+def _details(layer, in_place, tops):
+    parts = []
+    if layer.type == "Convolution":
+        param = layer.convolution_param
+        kernel = graph.conv_geometry(param, max(len(tops[0]) - 2, 1))
+        window = "x".join(map(str, kernel.kernel))
+        stride = f" /{max(kernel.stride)}" if max(kernel.stride) > 1 else ""
+        parts.append(f"{param.num_output} {window}{stride}")
+    elif layer.name.lower() != layer.type.lower():
+        parts.append(layer.type)
+    yield " + ".join([*parts, *in_place]) or layer.type
+    if tops:
+        yield "x".join(map(str, tops[0][1:])) or "scalar"
+
+
+def _quoted(text):
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
+
+
+def parse(arguments):
+    description, _, details = __doc__.partition("\n\n")
+    parser = Parser(prog="draw_net", description=description, epilog=details)
+    parser.add_argument("net", metavar="NET.prototxt")
+    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST")
+    parser.add_argument(
+        "--input-shape",
+        type=shape_of,
+        metavar="C,H,W",
+        help="of one record, where the data are not there and no crop_size tells",
+    )
+    parser.add_argument(
+        "-o", dest="output", required=True, metavar="FILE", help=".dot, .svg, .png, .pdf, ..."
+    )
+    return parser.parse_args(arguments)
+
+
+def command():
+    """The console command."""
+    run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,201 @@
+"""Draw trainings into one matplotlib figure: losses above, test accuracies below."""
+
+from math import isnan
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from runner.log.reader import LogError
+
+LOG_SCALE_FROM = 20  # losses that span more than this factor get a logarithmic axis
+FEW_POINTS = 30  # curves of fewer points show them as dots
+MOST_INSIDE = 5  # legends of more entries than this would hide the curves
+TRAIN = {"linewidth": 0.9}
+TEST = {"linewidth": 1.6, "linestyle": "--"}
+DASHES = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]  # of one log's accuracies
+STAR = {"marker": "*", "markersize": 12, "markeredgecolor": "white"}
+UNITS = [(3 * 3600, 3600, "hours"), (3 * 60, 60, "minutes"), (0, 1, "seconds")]
+
+
+def draw(figure, trainings, average=1, x="iters"):
+    """Fill `figure` anew with trainings, {label: Run}.
+
+    average: how many displayed values a point of the train loss is the mean of;
+    x: `iters` or `seconds`. Raises LogError if there are no seconds.
+    """
+    figure.clear()
+    with_accuracy = any(training.accuracies() for training in trainings.values())
+    panels = figure.subplots(1 + with_accuracy, 1, sharex=True, squeeze=False)[:, 0]
+    axis = _XAxis(x, trainings)
+    colors = dict(zip(trainings, _colors(len(trainings)), strict=True))
+    states = _losses(panels[0], trainings, colors, axis, average)
+    bests = _accuracies(panels[1], trainings, colors, axis) if with_accuracy else {}
+    _legends(figure, panels, colors, states, bests, average)
+    axis.label(panels)
+    for axes in panels:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def running_mean(values, count):
+    """Mean of the last `count` finite values up to each point (fewer at the start).
+
+    values: (N,) floats; a nan or infinite value gives nan there and is left out elsewhere.
+    """
+    if count <= 1:
+        return values
+    finite = np.isfinite(values)
+    sums = np.cumsum(np.concatenate([np.zeros(count), np.where(finite, values, 0.0)]))
+    counts = np.cumsum(np.concatenate([np.zeros(count), finite]))
+    with np.errstate(invalid="ignore"):
+        means = (sums[count:] - sums[:-count]) / (counts[count:] - counts[:-count])
+    return np.where(finite, means, np.nan)
+
+
+def thin(at, values, most=5000):
+    """The curve with at most about `most` points: lowest and highest of each stretch.
+
+    at, values: (N,) floats. Spikes stay, as do gaps (nan) as long as a stretch.
+    """
+    stretch = -(-2 * len(values) // most)
+    if stretch <= 2:
+        return at, values
+    whole = len(values) // stretch * stretch
+    folded = values[:whole].reshape(-1, stretch)
+    starts = np.arange(0, whole, stretch)
+    lowest = starts + np.where(np.isnan(folded), np.inf, folded).argmin(axis=1)
+    highest = starts + np.where(np.isnan(folded), -np.inf, folded).argmax(axis=1)
+    kept = np.unique([*lowest, *highest, *range(whole, len(values))])
+    return at[kept], values[kept]
+
+
+class _XAxis:
+    """Where the points of a series lie, and what the axis says."""
+
+    def __init__(self, x, trainings):
+        self.seconds = x == "seconds"
+        untimed = [label for label, training in trainings.items() if isnan(training.seconds)]
+        if self.seconds and untimed:
+            raise LogError(f"{untimed[0]}: a log without time stamps; leave out --x seconds")
+        longest = max(training.seconds for training in trainings.values())
+        self.unit = next((unit for unit in UNITS if longest >= unit[0]), UNITS[-1])
+
+    def points(self, series):
+        at = series.seconds if self.seconds else series.iterations
+        at = np.array(at, dtype=float) / (self.unit[1] if self.seconds else 1)
+        return at, np.array(series.values, dtype=float)
+
+    def label(self, panels):
+        axes = panels[-1]
+        if self.seconds:
+            axes.set_xlabel(f"training time in {self.unit[2]}")
+        else:
+            axes.set_xlabel("iteration")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            left, right = axes.get_xlim()
+            if right - left < 1:  # all at one iteration: no fractions of it beside it
+                axes.set_xlim(left - 1, right + 1)
+
+
+def _losses(axes, trainings, colors, axis, average):
+    """Returns {label: what is to be known of the training, or ""}."""
+    curves, states = [], {}
+    for label, training in trainings.items():
+        color, states[label] = colors[label], ""
+        if series := training.train_loss():
+            at, values = axis.points(series)
+            mean = running_mean(values, average)
+            if average > 1:
+                axes.plot(*thin(at, values), color=color, linewidth=0.6, alpha=0.25)
+            axes.plot(*thin(at, mean), color=color, alpha=0.75, **TRAIN, **_dots(at))
+            curves.append(mean)
+            if len(values) and not np.isfinite(values[-1]):
+                states[label] += f", {values[-1]:g} from {_diverged_at(series):,} on"
+        for series in training.test_losses():
+            at, values = axis.points(series)
+            axes.plot(*thin(at, values), color=color, **TEST, **_dots(at))
+            curves.append(values)
+        if training.ended != "done":
+            states[label] += f", {training.ended or 'now'} at iteration {training.last_iteration:,}"
+    span = _span(curves)
+    if span > LOG_SCALE_FROM:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1e3 else (1,)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel("loss")
+    return states
+
+
+def _accuracies(axes, trainings, colors, axis):
+    """Returns {label: [(style of a curve, its best)]}."""
+    bests = {label: [] for label in trainings}
+    for label, training in trainings.items():
+        for number, series in enumerate(training.accuracies()):
+            style = {"color": colors[label], "linestyle": DASHES[number % len(DASHES)]}
+            at, values = axis.points(series)
+            axes.plot(*thin(at, values), linewidth=1.4, **style, **_dots(at))
+            best = series.best()
+            if best is not None:
+                axes.plot(at[best], values[best], **style, **STAR)
+                text = f"best {series.label} {values[best]:.6g} at {series.iterations[best]:,}"
+                bests[label].append((style, text))
+    axes.set_ylabel("test accuracy")
+    return bests
+
+
+def _legends(figure, panels, colors, states, bests, average):
+    """A legend in each panel, or a joint one beside them if that would be too much."""
+    train = "train" if average == 1 else f"train, mean of {average}"
+    phases = [
+        Line2D([], [], color="0.3", label=train, **TRAIN),
+        Line2D([], [], color="0.3", label="test", **TEST),
+    ]
+    inside = max(len(colors) + 2, sum(map(len, bests.values()))) <= MOST_INSIDE
+    nets, curves = [], []
+    for label, color in colors.items():
+        name = label + states[label]
+        nets.append(Line2D([], [], color=color, label=name))
+        for style, text in bests.get(label, []):
+            text = f"{label if inside else name}: {text}"
+            curves.append(Line2D([], [], label=text, **style, **STAR))
+        if not bests.get(label):
+            curves.append(nets[-1])
+    options = {"fontsize": "small" if inside else "x-small", "handlelength": 3.5}
+    if not inside:
+        figure.legend(handles=[*curves, *phases], loc="outside right upper", **options)
+        return
+    panels[0].legend(handles=[*nets, *phases], loc="upper right", **options)
+    if len(panels) > 1:
+        panels[1].legend(handles=curves, loc="lower right", **options)
+
+
+def _colors(count):
+    if count <= 10:
+        return colormaps["tab10"].colors[:count]
+    return [colormaps["turbo"](value) for value in np.linspace(0.05, 0.95, count)]
+
+
+def _dots(at):
+    return {"marker": "o", "markersize": 3} if len(at) < FEW_POINTS else {}
+
+
+def _diverged_at(series):
+    """The iteration from which on there is not one finite value."""
+    finite = np.isfinite(np.array(series.values, dtype=float))
+    first = len(finite) - np.argmax(finite[::-1]) if finite.any() else 0
+    return series.iterations[first]
+
+
+def _span(curves):
+    """Highest value over the lowest, outliers below left out; 1 if not all are positive."""
+    values = np.concatenate([*curves, [np.nan]])
+    values = values[np.isfinite(values)]
+    positive = values[values > 0]
+    if len(positive) < 0.99 * len(values) or not len(positive):
+        return 1
+    low, high = np.percentile(positive, [1, 100])
+    return high / low

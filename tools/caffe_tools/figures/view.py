@@ -1,0 +1,104 @@
+"""Where a figure is shown: in a window, or as a picture file that is kept fresh."""
+
+import os
+import sys
+import time
+
+from matplotlib.figure import Figure
+
+from netgen.commandline import replacing
+from runner.log.reader import LogError
+
+LARGEST_WINDOW = (14, 9)  # inches
+
+
+def open_view(picture, windowed, draw, size):
+    """A window if it is to be `windowed` and there is a display, else the file `picture`.
+
+    draw(figure, trainings) fills the figure, whose size is in inches.
+    """
+    if windowed and has_display():
+        from matplotlib import pyplot
+
+        shown = [min(length, most) for length, most in zip(size, LARGEST_WINDOW, strict=True)]
+        figure = pyplot.figure("plot_loss", figsize=shown, layout="constrained")
+        if figure.canvas.required_interactive_framework:
+            return Window(figure, pyplot, draw)
+        pyplot.close(figure)  # there is no toolkit to make windows with
+    return Picture(picture, draw, size)
+
+
+def has_display():
+    """False only where a window is out of the question."""
+    displays = ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")
+    return not sys.platform.startswith("linux") or any(map(os.environ.get, displays))
+
+
+class Picture:
+    """A file, replaced as a whole: whoever looks at it never sees half a picture."""
+
+    def __init__(self, path, draw, size):
+        self.path, self._draw, self._size = path, draw, size
+        self._news = None
+        self._format = os.path.splitext(path)[1][1:].lower()
+        formats = Figure().canvas.get_supported_filetypes()
+        if self._format not in formats:
+            raise LogError(f"{path}: pictures are {', '.join(sorted(formats))}")
+
+    def show(self, trainings):
+        figure = Figure(figsize=self._size, layout="constrained")
+        self._draw(figure, trainings)
+        try:
+            with replacing(self.path, "wb") as file:
+                figure.savefig(file, format=self._format, dpi=120)
+        except OSError as error:
+            raise LogError(f"{self.path}: {error.strerror}; -o FILE writes elsewhere") from None
+        if self._news is None:
+            self._news = f"{self.path}: kept fresh until all runs end (or Ctrl-C)"
+
+    def wait(self, seconds):
+        """Returns whether to go on."""
+        if self._news:
+            print(self._news, flush=True)
+            self._news = ""
+        time.sleep(seconds)
+        return True
+
+    def finish(self):
+        print(f"Wrote {self.path}", flush=True)
+
+
+class Window:
+    """A window of matplotlib's; it stays until it is closed."""
+
+    def __init__(self, figure, pyplot, draw):
+        self._figure, self._pyplot, self._draw = figure, pyplot, draw
+        self._whole = None  # the limits of the axes, unless the user zooms
+
+    def show(self, trainings):
+        """Draw anew; a part that the user has zoomed into stays in view until `home`."""
+        before, toolbar = self._limits(), self._figure.canvas.toolbar
+        zoomed = self._whole and before != self._whole
+        self._draw(self._figure, trainings)
+        first, self._whole = self._whole is None, self._limits()
+        if toolbar:
+            toolbar.update()
+            toolbar.push_current()
+        if zoomed:
+            for axes, (x, y) in zip(self._figure.axes, before, strict=False):
+                axes.set(xlim=x, ylim=y)
+            if toolbar:
+                toolbar.push_current()
+        self._figure.canvas.draw_idle()
+        if first:
+            self._pyplot.show(block=False)
+
+    def _limits(self):
+        return [(axes.get_xlim(), axes.get_ylim()) for axes in self._figure.axes]
+
+    def wait(self, seconds):
+        self._figure.canvas.start_event_loop(seconds)  # pause() would take the focus each time
+        return self._pyplot.fignum_exists(self._figure.number)
+
+    def finish(self):
+        self._pyplot.show(block=True)

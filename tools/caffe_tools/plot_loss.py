@@ -1,0 +1,154 @@
+"""Plot Caffe training logs: train loss, test loss and test accuracy in one figure.
+
+The figure follows the logs until every run has ended (`Optimization Done.`, or an hour
+without a new line); Ctrl-C ends it earlier, --no_refresh draws it once. On a display it
+is a window. Without one, or with -o, it is a picture file that is kept fresh, by default
+LOG.png beside the log, or loss.png in the folder that several logs have in common.
+
+Thin lines are the train loss as displayed, dashed ones the test loss, stars the best
+accuracies. Runs of one file that continue each other are one curve (see parse_log).
+"""
+
+import glob
+import os
+import sys
+import time
+from functools import partial
+
+from netgen.commandline import Parser, run
+from runner.log.reader import Log
+
+EXAMPLES = """examples:
+  python tools/plot_loss.py logs/*.log
+  python tools/plot_loss.py logs/baseline.log logs/msplit1.log --avg 10 --x seconds
+  python tools/plot_loss.py logs/*.log --no_refresh -o loss.pdf
+"""
+SILENT_SECONDS = 3600  # an unfinished log that has not grown for so long is taken as ended
+
+
+def main(arguments=None):
+    options = parse_arguments(arguments)
+    from caffe_tools.figures.loss import draw
+    from caffe_tools.figures.view import open_view  # only now, as matplotlib takes its time to load
+
+    view = open_view(
+        options.output or default_output(options.logs),
+        windowed=not options.output,
+        draw=partial(draw, average=options.avg, x=options.x),
+        size=figure_size(len(options.logs)),
+    )
+    try:
+        follow([Log(path) for path in options.logs], view, options.every if options.live else None)
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def follow(logs, view, every):
+    """Show the logs, again each time they have grown, until they end or the view is closed.
+
+    every: seconds between looks; None to look once.
+    """
+    waiting, pause, started = set(), every, []
+    while True:
+        news = not started
+        for log in logs:
+            if every is None or os.path.exists(log.path):
+                news |= log.read()
+        started = [log for log in logs if any(map(len, log.runs))]
+        if news and started:
+            clock = time.monotonic()
+            view.show(labelled(started))
+            drawing = time.monotonic() - clock
+            pause = every and max(every, 4 * drawing)
+        if every is None or all(map(has_ended, logs)):
+            break
+        for log in logs:
+            if log not in started and log not in waiting:
+                waiting.add(log)
+                print(f"{log.path}: waiting for its first iteration", flush=True)
+        if not view.wait(pause):
+            return
+    if not started:
+        logs[0].training()  # raises, saying that there is nothing
+    for log in logs:
+        if log not in started:
+            print(f"{log.path}: no iterations found, left out", file=sys.stderr)
+    view.finish()
+
+
+def figure_size(logs):
+    """In inches: many logs need room for their legend."""
+    return (10, 7.5) if logs < 4 else (14, max(7.5, 1 + 0.2 * logs))
+
+
+def has_ended(log):
+    try:
+        return bool(log.ended) or time.time() - os.stat(log.path).st_mtime > SILENT_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def labelled(logs):
+    """{label: training} of the logs: the net's name, and the file's where that tells more."""
+    trainings = [log.training() for log in logs]
+    files = [os.path.splitext(os.path.abspath(log.path))[0] for log in logs]
+    names = [os.path.basename(file) for file in files]
+    if len(set(names)) < len(names):  # then with as much of the folders as differs
+        shared = os.path.commonpath(map(os.path.dirname, files))
+        names = [os.path.relpath(file, shared).replace(os.sep, "/") for file in files]
+    labels = [
+        name
+        if plain(name) == plain(training.net) or not training.net
+        else f"{training.net} ({name})"
+        for name, training in zip(names, trainings, strict=True)
+    ]
+    return dict(zip(labels, trainings, strict=True))
+
+
+def plain(name):
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def parse_arguments(arguments):
+    description, _, details = __doc__.partition("\n\n")
+    parser = Parser(prog="plot_loss", description=description, epilog=f"{details}\n{EXAMPLES}")
+    parser.add_argument("logs", nargs="+", metavar="LOG")
+    parser.add_argument(
+        "--avg", type=int, default=1, metavar="N", help="mean of N displayed train losses"
+    )
+    parser.add_argument("--no_refresh", dest="live", action="store_false", help="draw once and end")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="picture: .png, .pdf, .svg, ...")
+    parser.add_argument("--x", choices=("iters", "seconds"), default="iters")
+    parser.add_argument(
+        "--every", type=float, default=5, metavar="S", help="look for news every S seconds (5)"
+    )
+    options = parser.parse_args(arguments)
+    if options.avg < 1 or not 0 < options.every < 3600:
+        parser.error("--avg is at least 1, --every above 0 and under 3600")
+    paths = []
+    for path in options.logs:
+        matches = [path] if os.path.exists(path) else sorted(glob.glob(path))
+        if not matches and (
+            glob.has_magic(path) or not os.path.isdir(os.path.dirname(path) or ".")
+        ):
+            parser.error(f"{path}: no such log, nor a folder where it could appear")
+        paths += matches or [path]
+    options.logs = list(dict.fromkeys(paths))
+    return options
+
+
+def default_output(paths):
+    if len(paths) == 1:
+        return os.path.splitext(paths[0])[0] + ".png"
+    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
+    return os.path.relpath(os.path.join(os.path.commonpath(folders), "loss.png"))
+
+
+def command():
+    """The console command."""
+    run(main)
+
+
+if __name__ == "__main__":
+    command()

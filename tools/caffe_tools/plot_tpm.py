@@ -1,0 +1,71 @@
+"""Plot a TPM measurement: one row a layer, the histogram of its kernels and its entropy.
+
+The layers to split are in colour, their fast and slow kernels apart: those of --plan, or else
+those that `python -m netgen plan` would choose on its own.
+"""
+
+import os
+from functools import partial
+
+from netgen import growth
+from netgen.commandline import Parser, run
+from netgen.errors import CaffeError
+
+
+def main(arguments=None):
+    options = parse_arguments(arguments)
+    measured = growth.read_tpm(options.tpm)
+    mean = growth.mean_entropy(measured)
+    if options.plan:
+        plan = growth.read_plan(options.plan)
+        check(plan, measured, options)
+        threshold = plan.meta.get("threshold")
+        threshold = threshold if isinstance(threshold, (int, float)) else None
+    else:
+        names = [layer["name"] for layer in growth.select(measured)]
+        plan = growth.make_plan(measured) if names else growth.Plan(())
+        threshold = growth.FACTOR * mean
+    from caffe_tools.figures.tpm import draw, figure_size
+    from caffe_tools.figures.view import Picture  # only now, as matplotlib takes its time to load
+
+    output = options.output or os.path.splitext(options.tpm)[0] + ".png"
+    picks = {layer.layer: layer for layer in plan.layers}
+    view = Picture(
+        output, partial(draw, picks=picks, mean=mean, threshold=threshold), figure_size(measured)
+    )
+    view.show(measured)
+    view.finish()
+    return 0
+
+
+def check(plan, measured, options):
+    """Raise CaffeError where the plan is not of this measurement."""
+    outputs = {layer["name"]: layer["num_output"] for layer in measured["layers"]}
+    for layer in plan.layers:
+        where = f"{options.plan}: layer {layer.layer!r}"
+        if layer.layer not in outputs:
+            raise CaffeError(f"{where} is not in {options.tpm}")
+        if layer.num_output != outputs[layer.layer]:
+            raise CaffeError(
+                f"{where} has {layer.num_output} outputs, in {options.tpm} {outputs[layer.layer]}"
+            )
+
+
+def parse_arguments(arguments):
+    description, _, details = __doc__.partition("\n\n")
+    parser = Parser(prog="plot_tpm", description=description, epilog=details)
+    parser.add_argument("tpm", metavar="TPM.json", help="of python -m netgen tpm --json")
+    parser.add_argument("--plan", metavar="FILE", help="of python -m netgen plan")
+    parser.add_argument(
+        "-o", dest="output", metavar="FILE", help="picture: .png, .pdf, .svg, ... (TPM.png)"
+    )
+    return parser.parse_args(arguments)
+
+
+def command():
+    """The console command."""
+    run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,172 @@
+"""Build a C++ Caffe with pycaffe from its source package, for `caffe -engine pycaffe`.
+
+The build lies outside this clone, in ~/.cache/caffe-split/pycaffe (or PYCAFFE_CACHE), in a folder
+for each version, set of edits and options; build/pycaffe is a link to it. A finished build is
+kept, an interrupted one goes on. It takes about 8 minutes on 2 cores.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from caffe_tools.pycaffe import sdist as pycaffe_sdist
+from caffe_tools.pycaffe import system as pycaffe_system
+from caffe_tools.pycaffe.recipe import TARGETS, Recipe, architecture
+from netgen.commandline import Parser, run
+from netgen.errors import CaffeError
+from runner.external import External, build_folder, find
+
+CLONE = Path(__file__).resolve().parents[3]
+
+EXAMPLES = """examples:
+  python tools/build_pycaffe.py
+  python tools/build_pycaffe.py --cuda sm_90
+"""
+
+CHECK = """
+import caffe
+assert 'Python' in caffe.layer_type_list()
+net = caffe.NetSpec()
+net.data = caffe.layers.Input(shape=dict(dim=[2, 3]))
+net.relu = caffe.layers.ReLU(net.data)
+open('{path}', 'w').write(str(net.to_proto()))
+net = caffe.Net('{path}', caffe.TEST)
+net.blobs['data'].data[...] = [[-1, 0, 1], [2, -2, 3]]
+assert net.forward()['relu'].tolist() == [[0, 0, 1], [2, 0, 3]]
+"""
+
+
+def main(arguments=None):
+    options = parse_arguments(arguments)
+    cuda = options.cuda and architecture(options.cuda)
+    recipe = Recipe(pycaffe_system.look(), cuda)
+    folder = build_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / recipe.name()
+    with lock(folder / f".{root.name}.lock"):
+        if (root / "ready").exists():
+            print(f"{root}: already built")
+        else:
+            build(recipe, root, options.jobs)
+    link(folder / "current", root)
+    link(CLONE / "build" / "pycaffe", root)
+    report()
+    return 0
+
+
+def build(recipe, root, jobs):
+    """Everything, in steps that are not repeated if it is interrupted and called again."""
+    log = root / "build.log"
+    if not root.exists():
+        print(f"fetching {pycaffe_sdist.NAME} {pycaffe_sdist.VERSION}", flush=True)
+        pycaffe_sdist.source(root)
+    environment = root / "venv"
+    python = environment / "bin" / "python"
+    if not (environment / "ready").exists():
+        print(f"virtual environment with {', '.join(recipe.packages)}", flush=True)
+        logged([recipe.machine.python, "-m", "venv", "--clear", environment], log)
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
+        logged([*pip, "install", "--quiet", *recipe.packages], log)
+        (environment / "ready").touch()
+    packages = environment / "lib" / f"python{recipe.machine.version}" / "site-packages"
+    entries = recipe.definitions(environment, packages).items()
+    print(f"compiling, {jobs} at a time", flush=True)
+    logged(["cmake", "-S", root, "-B", root / "build", *(f"-D{k}={v}" for k, v in entries)], log)
+    targets = [word for target in TARGETS for word in ("--target", target)]
+    logged(["cmake", "--build", root / "build", *targets, "--parallel", jobs], log, bar=True)
+    caffe = External(root, root / "build" / "tools" / "caffe", "just built")
+    logged(
+        [python, "-c", CHECK.format(path=root / "build" / "check.prototxt")],
+        log,
+        caffe.environment(),
+    )
+    logged([caffe.tool, "-version"], log, caffe.environment())
+    (root / "ready").touch()
+    print(f"{root}: built")
+
+
+def logged(command, log, environment=None, bar=False):
+    """Run the command, its output added to the file `log`. Raises CaffeError if it fails.
+
+    bar: show the percentages that make prints.
+    """
+    command = [str(word) for word in command]
+    lines = []
+    with (
+        open(log, "a", buffering=1, encoding="utf-8") as file,
+        percentages() if bar else contextlib.nullcontext() as show,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
+        ) as child,
+    ):  # fmt: skip
+        file.write(f"$ {' '.join(command)}\n")
+        for line in child.stdout:
+            file.write(line)
+            lines.append(line)
+            if show and (match := re.match(r"\[ *(\d+)%\]", line)):
+                show(int(match[1]))
+    if child.returncode:
+        raise CaffeError(f"{os.path.basename(command[0])} failed: {told(lines)} (see {log})")
+
+
+def told(lines):
+    """The line that tells what went wrong: the first error, else the last line."""
+    lines = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
+    return (errors or lines[-1:] or ["it printed nothing"])[0]
+
+
+@contextlib.contextmanager
+def percentages():
+    """Gives a function that takes the percentage done, for a progress bar."""
+    from tqdm import tqdm
+
+    form = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+    with tqdm(total=100, bar_format=form, mininterval=1) as bar:
+        yield lambda done: bar.update(max(0, done - bar.n))
+
+
+@contextlib.contextmanager
+def lock(path):
+    """Wait until no other process builds the same."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def link(path, target):
+    """Make `path` a symbolic link to target, in place of what it linked to before."""
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.symlink_to(target)
+    os.replace(temporary, path)
+
+
+def report():
+    """Say which Caffe `-engine pycaffe` takes."""
+    caffe = find()
+    print(f"-engine pycaffe runs {caffe.tool} ({caffe.source})")
+
+
+def parse_arguments(arguments):
+    description, _, details = __doc__.partition("\n\n")
+    parser = Parser(prog="build_pycaffe", description=description, epilog=f"{details}\n{EXAMPLES}")
+    parser.add_argument(
+        "--cuda", default="", metavar="ARCH", help="for this GPU architecture; needs CUDA 13's nvcc"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="compilers at a time"
+    )
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error("--jobs is at least 1")
+    return options
+
+
+def command():
+    """The console command."""
+    run(main)

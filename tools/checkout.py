@@ -1,0 +1,12 @@
+"""Lets the scripts of this folder run in a checkout that is not installed.
+
+They find caffe_tools beside them, as Python puts a script's own folder first on its path. The
+rooms lie a folder higher, and this is the one place that adds it.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = str(Path(__file__).resolve().parents[1])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
