@@ -18,6 +18,7 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
 
 # Regenerate the checked-in nets and solvers.
 prototxt: setup
@@ -48,4 +49,4 @@ demo: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" CIFAR10='$(CIFAR10)' SEED=$(DEMO_SEED) sh tools/demo.sh
 
 clean:
-	rm -rf demo build .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -29,6 +29,8 @@ setup(
             "pytest>=7.4",
             "hypothesis>=6.80",
             "ruff>=0.4",
+            "mypy>=1.10",
+            "types-protobuf>=5.26",
             "grpcio-tools>=1.50",
             "h5py>=3.8",
             "markdown>=3.4",

@@ -8,7 +8,7 @@ _BUILDER = ("NetSpec", "assign_proto", "layers", "params", "to_proto")
 __all__ = list(_BUILDER)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     # Loaded when asked for: who needs netgen.schema alone should not pay for the builder.
     if name in _BUILDER:
         from netgen import builder

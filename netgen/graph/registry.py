@@ -51,7 +51,7 @@ class _Rule:
     automatic_top: bool
 
 
-_RULES = {}
+_RULES: dict[str, _Rule] = {}
 
 
 def rule(*types, bottoms=1, tops=1, one_top_per_bottom=False, automatic_top=False):
