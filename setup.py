@@ -8,7 +8,7 @@ setup(
     description="Generate, grow and train Caffe nets; the engine is PyTorch.",
     python_requires=">=3.10",
     packages=[
-        *find_packages(include=["data_prep*", "netgen*", "runner*", "study*"]),
+        *find_packages(include=["caffe*", "data_prep*", "netgen*", "runner*", "study*"]),
         *find_packages("tools", include=["caffe_tools*"]),
     ],
     package_dir={"caffe_tools": "tools/caffe_tools"},
@@ -24,6 +24,7 @@ setup(
     ],
     extras_require={
         "hdf5": ["h5py>=3.8"],
+        "pycaffe": ["pydot>=2.0", "scikit-image>=0.22", "scipy>=1.11"],
         "study": ["markdown>=3.4", "pygraphviz>=2.0", "snakemake>=8"],
         "dev": [
             "pytest>=7.4",
@@ -34,6 +35,9 @@ setup(
             "grpcio-tools>=1.50",
             "h5py>=3.8",
             "markdown>=3.4",
+            "pydot>=2.0",
+            "scikit-image>=0.22",
+            "scipy>=1.11",
         ],
     },
     entry_points={
