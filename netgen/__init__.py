@@ -3,9 +3,11 @@
 from netgen import NetSpec, layers as L, params as P
 """
 
+__version__ = "0.1.0"  # of everything here; setup.py reads it
+
 _BUILDER = ("NetSpec", "assign_proto", "layers", "params", "to_proto")
 
-__all__ = list(_BUILDER)
+__all__ = ["__version__", *_BUILDER]
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ import os
 import sys
 from importlib import import_module
 
+from netgen import __version__
 from netgen.errors import CaffeError
 from runner import external
 from runner.commands import flags as gflags
@@ -27,7 +28,7 @@ def main(arguments=None):
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
     if "version" in flags.values:
-        print(f"caffe version {gflags.VERSION}")
+        print(f"caffe version {gflags.VERSION}\ncaffe-split {__version__}")
         return 0
     if "help" in flags.values or "h" in flags.values:
         print(gflags.help_text())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from netgen.errors import CaffeError
 
-VERSION = "1.0.0"
+VERSION = "1.0.0"  # of the Caffe whose command line this is
 
 #: name -> (default, help). Caffe's own (log_dir is glog's).
 CAFFE_FLAGS = {
