@@ -33,7 +33,7 @@ CAFFE_FLAGS = {
 #: Ours alone: an external Caffe does not know them.
 OWN_FLAGS = {
     "engine": ("torch", "Optional; what runs the nets: torch, the embedded engine, or pycaffe, "
-                        "an external C++ Caffe (CAFFE_ROOT, or built by `make pycaffe`)."),
+                        "an external C++ Caffe (CAFFE_ROOT, or built by `build_pycaffe`)."),
     "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
                           "tf32 (CUDA) or bf16. Weights and updates are float32 in each."),
 }  # fmt: skip

@@ -32,7 +32,7 @@ class External:
 
 
 def build_folder():
-    """The folder of the builds of `make pycaffe`; `current` in it is the one to use.
+    """The folder of the builds of `build_pycaffe`; `current` in it is the one to use.
 
     $PYCAFFE_CACHE, else caffe-split in the user's cache folder: outside any clone, so that a
     fresh clone finds the build of another.
@@ -53,13 +53,13 @@ def find():
             )
         return External(Path(named).absolute(), tool, "CAFFE_ROOT")
     candidates = [(root, "its pycaffe is importable") for root in _importable()]
-    candidates.append((build_folder() / "current", "built by make pycaffe"))
+    candidates.append((build_folder() / "current", "built by build_pycaffe"))
     for root, source in candidates:
         tool = _tool(root)
         if tool is not None:
             return External(root, tool, source)
     raise CaffeError(
-        "-engine pycaffe: no external Caffe found; `make pycaffe` builds one, "
+        "-engine pycaffe: no external Caffe found; `build_pycaffe` builds one, "
         "or set CAFFE_ROOT to the folder of yours"
     )
 

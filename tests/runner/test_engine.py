@@ -203,7 +203,7 @@ def test_none_at_all(caffe):
     result = caffe("train", "-engine", "pycaffe")
     assert (result.status, result.out) == (1, "")
     assert result.messages == [
-        "-engine pycaffe: no external Caffe found; `make pycaffe` builds one, or set CAFFE_ROOT to "
+        "-engine pycaffe: no external Caffe found; `build_pycaffe` builds one, or set CAFFE_ROOT to "
         "the folder of yours"
     ]
 
@@ -236,7 +236,7 @@ def test_the_order(tmp_path, monkeypatch):
     add_caffe(tmp_path / "cache" / "1.0-abc")
     (tmp_path / "cache" / "current").symlink_to("1.0-abc")
     built = external.find()
-    assert (built.root, built.source) == (tmp_path / "cache" / "current", "built by make pycaffe")
+    assert (built.root, built.source) == (tmp_path / "cache" / "current", "built by build_pycaffe")
 
     tool = add_caffe(tmp_path / "theirs")
     monkeypatch.syspath_prepend(str(tmp_path / "theirs" / "python"))

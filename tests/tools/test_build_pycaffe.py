@@ -254,7 +254,7 @@ def test_a_build_goes_on_and_is_kept(command, tmp_path):
     done = command(f'echo "cmake $*"; cp /bin/true {tools}/caffe')
     assert f"{root}: built\n" in done
     assert done.endswith(
-        f"-engine pycaffe runs {root.parent}/current/build/tools/caffe (built by make pycaffe)\n"
+        f"-engine pycaffe runs {root.parent}/current/build/tools/caffe (built by build_pycaffe)\n"
     )
     assert (tmp_path / "checked").read_text() == f"{root}/python\n"  # where pycaffe was tried
     log = (root / "build.log").read_text()

@@ -1,8 +1,8 @@
 """Build a C++ Caffe with pycaffe from its source package, for `caffe -engine pycaffe`.
 
-The build lies outside this clone, in ~/.cache/caffe-split/pycaffe (or PYCAFFE_CACHE), in a folder
-for each version, set of edits and options; build/pycaffe is a link to it. A finished build is
-kept, an interrupted one goes on. It takes about 8 minutes on 2 cores.
+The build lies outside any clone, in ~/.cache/caffe-split/pycaffe (or PYCAFFE_CACHE), in a folder
+for each version, set of edits and options; in a clone build/pycaffe is a link to it. A finished
+build is kept, an interrupted one goes on. It takes about 8 minutes on 2 cores.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from runner.external import External, build_folder, find
 CLONE = Path(__file__).resolve().parents[3]
 
 EXAMPLES = """examples:
-  python tools/build_pycaffe.py
-  python tools/build_pycaffe.py --cuda sm_90
+  build_pycaffe
+  build_pycaffe --cuda sm_90
 """
 
 CHECK = """
@@ -52,7 +52,8 @@ def main(arguments=None):
         else:
             build(recipe, root, options.jobs)
     link(folder / "current", root)
-    link(CLONE / "build" / "pycaffe", root)
+    if (CLONE / "setup.py").exists():  # not where pip has installed this
+        link(CLONE / "build" / "pycaffe", root)
     report()
     return 0
 
