@@ -1,18 +1,51 @@
 """Packaging. Settings of tools are in pyproject.toml."""
 
+import re
+from glob import glob
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+?)"', (HERE / "netgen/__init__.py").read_text(), re.M)[1]
 
 setup(
     name="caffe-split",
-    version="0.1.0",
+    version=VERSION,
     description="Generate, grow and train Caffe nets; the engine is PyTorch.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-2-Clause",
+    license_files=["LICENSE"],
+    keywords=["caffe", "prototxt", "pycaffe", "convolutional networks", "deep learning", "pytorch"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=[
         *find_packages(include=["caffe*", "data_prep*", "netgen*", "runner*", "study*"]),
         *find_packages("tools", include=["caffe_tools*"]),
     ],
     package_dir={"caffe_tools": "tools/caffe_tools"},
-    package_data={"netgen.schema": ["caffe.proto", "caffe.desc"], "study": ["Snakefile"]},
+    package_data={
+        "": ["README.md", "py.typed", "*.pyi"],
+        "netgen.schema": ["caffe.proto", "caffe.desc"],
+        "study": ["Snakefile"],
+    },
+    # What `python -m netgen generate` writes, to be looked at without writing it.
+    data_files=[
+        (f"share/caffe-split/{folder}", sorted(glob(f"{folder}/*.prototxt")))
+        for folder in ("prototxt", "solvers")
+    ],
+    # The least that the tests pass with, which tests/oldest.txt installs.
     install_requires=[
         "numpy>=1.24",
         "protobuf>=4.21",
@@ -38,11 +71,13 @@ setup(
             "pydot>=2.0",
             "scikit-image>=0.22",
             "scipy>=1.11",
+            "setuptools>=70.1",  # builds wheels by itself: tests/install needs no network
         ],
     },
     entry_points={
         "console_scripts": [
             "caffe=runner.commands.cli:main",
+            "build_pycaffe=caffe_tools.pycaffe.build:command",
             *(
                 f"{name}=caffe_tools.{name}:command"
                 for name in (
