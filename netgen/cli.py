@@ -4,18 +4,18 @@ import os
 import sys
 from importlib import import_module
 
+from netgen.commands.render import parse, text
 from netgen.errors import CaffeError
-from netgen.render import parse, text
 from netgen.schema import write_bytes
 
 #: command -> the module whose main(argv) it is, loaded when it is asked for
 COMMANDS = {
-    "describe": "netgen.describe",
-    "generate": "netgen.generate",
-    "plan": "netgen.growth.plan_command",
-    "split": "netgen.growth.split_command",
-    "tpm": "netgen.growth.tpm_command",
-    "transfer": "netgen.growth.transfer_command",
+    "describe": "netgen.commands.describe",
+    "generate": "netgen.commands.generate",
+    "plan": "netgen.commands.plan",
+    "split": "netgen.commands.split",
+    "tpm": "netgen.commands.tpm",
+    "transfer": "netgen.commands.transfer",
 }
 
 

@@ -35,6 +35,17 @@ def run(main):
     sys.exit(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}")
 
 
+def shape_of(text):
+    """The type of an --input-shape: (3, 32, 32) for "3,32,32"."""
+    try:
+        shape = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        shape = (0,)
+    if min(shape, default=1) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers like 3,32,32")
+    return shape
+
+
 @contextmanager
 def replacing(path, mode="w", **options):
     """Open a temporary file beside `path` that takes its place when the block ends well."""

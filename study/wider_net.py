@@ -7,8 +7,8 @@ import sys
 
 from netgen import schema
 from netgen.commandline import Parser, replacing, run
+from netgen.commands.render import render
 from netgen.describe import describe
-from netgen.render import render
 from netgen.schema import caffe_pb
 
 EXAMPLE = """example:

@@ -11,7 +11,7 @@ _LATER = {
     "mean_entropy": "choose",
     "select": "choose",
     "measure": "tpm",
-    "table": "tpm_command",
+    "table": "tpm",
     "TpmError": "tpm_file",
     "read_tpm": "tpm_file",
     "SplitError": "split",

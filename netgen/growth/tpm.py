@@ -17,6 +17,7 @@ from netgen.errors import CaffeError
 from netgen.growth.convolutions import convolutions
 from netgen.growth.rates import drops
 from netgen.growth.remarks import dead, dropped, left_out, spacing, step_lengths
+from netgen.growth.roles import is_part
 from netgen.growth.snapshots import in_order, read_weights
 from netgen.growth.trajectory import Trajectory, histogram_entropy
 
@@ -115,3 +116,23 @@ def _check(path, layer, weights, first_shape):
 
 def _shape(shape):
     return graph.shape_string(shape)
+
+
+def table(measured):
+    """The lines printed: the mean, then every layer, the highest entropy first.
+
+    Where the net has parts of split layers, rows carry the number of weights too.
+    """
+    layers = measured["layers"]
+    grown = any(is_part(layer["name"]) for layer in layers)
+    lines = [f"Mean TPM ratio entropy = {_number(measured['mean_entropy'])}"]
+    for layer in sorted(layers, key=lambda layer: -layer["entropy"]):
+        row = (layer["name"], layer["num_output"]) + ((layer["weights"],) if grown else ())
+        lines.append(f"{row} {_number(layer['entropy'])}")
+    return lines
+
+
+def _number(value):
+    """Twelve significant digits, as the study's tables have them."""
+    text = f"{value:.12g}"
+    return text if any(c in text for c in ".e") else f"{text}.0"

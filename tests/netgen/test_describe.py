@@ -10,7 +10,8 @@ import lmdb
 import numpy as np
 import pytest
 
-from netgen import describe, graph
+from netgen import graph
+from netgen.commands import describe
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,7 +244,7 @@ def test_bad_options(capsys, option):
 
 def test_the_command_imports_nothing_heavy():
     code = (
-        "import sys; from netgen.describe import main; "
+        "import sys; from netgen.commands.describe import main; "
         "status = main([sys.argv[1], '--input-shape', '3,32,32']); "
         "heavy = {'torch', 'lmdb', 'h5py', 'matplotlib'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else status)"

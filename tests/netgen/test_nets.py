@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from netgen import nets, schema
+from netgen.commands.generate import bundled
 from netgen.errors import CaffeError
-from netgen.generate import bundled
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]
@@ -227,7 +227,7 @@ def test_unknown_net():
 
 @pytest.mark.parametrize("path", bundled())
 def test_generated_file_is_fresh(path):
-    from netgen.render import render
+    from netgen.commands.render import render
 
     assert (ROOT / path).read_text() == render(bundled()[path]), "run: make prototxt"
 

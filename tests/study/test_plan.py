@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from netgen import render
+from netgen.commands import render
 from netgen.errors import CaffeError
 from study.plan import stages
 from study.settings import CONTROLS, SCALES, Settings, arms_named, read_settings, settle

@@ -25,7 +25,7 @@ def test_as_near_to_msplit1_as_widths_allow(tmp_path, capsys):
 
 @pytest.mark.parametrize("width", ["0.05", "0.25", "1", "2.5"])
 def test_its_own_width_is_found_again(width):
-    from netgen.render import render
+    from netgen.commands.render import render
     from netgen.schema import caffe_pb
 
     text = render(["allcnn-a", "--width", width])

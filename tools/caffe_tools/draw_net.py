@@ -9,8 +9,7 @@ import subprocess
 from shutil import which
 
 from netgen import graph, schema
-from netgen.commandline import Parser, replacing, run
-from netgen.describe import shape_of
+from netgen.commandline import Parser, replacing, run, shape_of
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 

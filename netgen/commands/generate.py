@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from netgen import nets, render
+from netgen import nets
+from netgen.commands import render
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
 

@@ -6,8 +6,7 @@ import sys
 from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.growth.jsonfile import json_text
-from netgen.growth.roles import is_part
-from netgen.growth.tpm import measure
+from netgen.growth.tpm import measure, table
 
 
 def main(argv):
@@ -29,26 +28,6 @@ def main(argv):
         print(f"warning: {warning}", file=sys.stderr)
     print("\n".join(table(measured)))
     return 0
-
-
-def table(measured):
-    """The lines printed: the mean, then every layer, the highest entropy first.
-
-    Where the net has parts of split layers, rows carry the number of weights too.
-    """
-    layers = measured["layers"]
-    grown = any(is_part(layer["name"]) for layer in layers)
-    lines = [f"Mean TPM ratio entropy = {_number(measured['mean_entropy'])}"]
-    for layer in sorted(layers, key=lambda layer: -layer["entropy"]):
-        row = (layer["name"], layer["num_output"]) + ((layer["weights"],) if grown else ())
-        lines.append(f"{row} {_number(layer['entropy'])}")
-    return lines
-
-
-def _number(value):
-    """Twelve significant digits, as the study's tables have them."""
-    text = f"{value:.12g}"
-    return text if any(c in text for c in ".e") else f"{text}.0"
 
 
 def _parser():

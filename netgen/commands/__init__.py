@@ -1,0 +1,1 @@
+"""The subcommands of `python -m netgen`, a file each; netgen.cli picks one and runs its main."""
