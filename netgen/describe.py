@@ -22,10 +22,7 @@ def describe(net, phase, level=0, stages=(), input_shape=None, blob_shapes=None)
     look into each layer's source. blob_shapes: {blob: shape} of blobs that the net does not tell.
     DEFINITIONS says what is counted. Raises NetError.
     """
-    state = caffe_pb.NetState()
-    state.CopyFrom(net.state)
-    state.MergeFrom(caffe_pb.NetState(phase=phase, level=level, stage=stages))
-    net = graph.filter_net(net, state)
+    net = graph.in_phase(net, phase, level, stages)
     infos = graph.infer(net, phase, input_shape or graph.record_shape, blob_shapes)
     owners = graph.param_owners((info.layer, info.shapes.params) for info in infos)
     batch = next((s[0] for info in infos for s in info.shapes.tops if s), 1) or 1
@@ -57,8 +54,8 @@ def describe(net, phase, level=0, stages=(), input_shape=None, blob_shapes=None)
     return {
         "name": net.name,
         "phase": caffe_pb.Phase.Name(phase),
-        "level": state.level,
-        "stages": list(state.stage),
+        "level": net.state.level,
+        "stages": list(net.state.stage),
         "batch_size": batch,
         "notes": notes,
         "layers": layers,

@@ -1,14 +1,20 @@
 """What can be said of a net without running it. See README.md."""
 
 from netgen.graph import rules  # noqa: F401  (importing it registers every rule)
-from netgen.graph.connections import Connections, connections
+from netgen.graph.connections import (
+    Connections,
+    check_source,
+    connections,
+    in_place,
+    wholly_in_place,
+)
 from netgen.graph.errors import NetError, UnknownShapeError
-from netgen.graph.filter import filter_net
+from netgen.graph.filter import filter_net, in_phase, merged_state
 from netgen.graph.geometry import Geometry, PoolGeometry, conv_geometry, pool_geometry
 from netgen.graph.infer import LayerInfo, infer
-from netgen.graph.registry import LayerShapes, layer_shapes, layer_types
+from netgen.graph.registry import LayerShapes, layer_shapes, layer_types, unknown_type
 from netgen.graph.shape import canonical_axis, shape_string
-from netgen.graph.sharing import check_shared_shape, note_multipliers, param_owners
+from netgen.graph.sharing import Learnable, Learnables, param_owners
 from netgen.graph.source import record_shape
 from netgen.graph.splits import insert_splits
 
@@ -20,20 +26,26 @@ __all__ = [
     "Geometry",
     "LayerInfo",
     "LayerShapes",
+    "Learnable",
+    "Learnables",
     "NetError",
     "PoolGeometry",
     "UnknownShapeError",
     "canonical_axis",
-    "check_shared_shape",
+    "check_source",
     "connections",
     "conv_geometry",
     "filter_net",
+    "in_phase",
+    "in_place",
     "infer",
     "insert_splits",
     "layer_shapes",
-    "note_multipliers",
+    "merged_state",
     "param_owners",
     "pool_geometry",
     "record_shape",
     "shape_string",
+    "unknown_type",
+    "wholly_in_place",
 ]

@@ -1,14 +1,49 @@
 """Which layers a net state keeps (net.cpp: FilterNet, StateMeetsRule)."""
 
+from collections.abc import Callable, Iterable
+
 from netgen.graph.errors import NetError
+from netgen.schema import caffe_pb
+
+Log = Callable[[str, str], object]
 
 
-def filter_net(net, state, log=None):
+def in_phase(
+    net: caffe_pb.NetParameter,
+    phase: int,
+    level: int | None = None,
+    stages: Iterable[str] = (),
+    log: Log | None = None,
+) -> caffe_pb.NetParameter:
+    """The net as it is in a phase: a new NetParameter with the layers that are part of it then.
+
+    phase: caffe_pb.TRAIN or TEST. level: None keeps the one of the net's own `state`. stages:
+    those that are set beside the net's own. The `state` of the result is the one that was asked
+    for. log and errors: as in filter_net.
+    """
+    state = merged_state(net.state, caffe_pb.NetState(phase=phase, level=level, stage=stages))
+    kept = filter_net(net, state, log)
+    kept.state.CopyFrom(state)
+    return kept
+
+
+def merged_state(*states: caffe_pb.NetState) -> caffe_pb.NetState:
+    """One NetState of several: the last phase and the last level that are set, and all stages."""
+    merged = caffe_pb.NetState()
+    for state in states:
+        merged.MergeFrom(state)
+    return merged
+
+
+def filter_net(
+    net: caffe_pb.NetParameter, state: caffe_pb.NetState, log: Log | None = None
+) -> caffe_pb.NetParameter:
     """A new NetParameter with the layers whose include/exclude rules match `state`.
 
     net: NetParameter. state: NetState (phase, level, stage). Without include rules a layer stays
     unless one exclude rule matches; with them it stays if one of them matches. Everything else
-    of the net is copied. log(message, where): takes Caffe's line of why a rule did not match.
+    of the net is copied. log(message, where) is called with Caffe's line on every rule that did
+    not match, and the place in Caffe's sources that prints it.
     Raises NetError when a layer has both kinds of rule.
     """
     kept = type(net)()
@@ -18,7 +53,7 @@ def filter_net(net, state, log=None):
     return kept
 
 
-def _included(layer, state, log):
+def _included(layer: caffe_pb.LayerParameter, state: caffe_pb.NetState, log: Log | None) -> bool:
     if layer.include and layer.exclude:
         raise NetError(
             f"layer '{layer.name}': Specify either include rules or exclude rules; not both."
@@ -26,17 +61,18 @@ def _included(layer, state, log):
     rules = layer.include or layer.exclude
     matched = False
     for rule in rules:
-        reason, line = _mismatch(state, rule)
-        if reason is None:
+        mismatch = _mismatch(state, rule)
+        if mismatch is None:
             matched = True
             break
         if log:
+            reason, line = mismatch
             log(f"{reason} specified by a rule in layer {layer.name}", f"net.cpp:{line}")
     return matched if layer.include else not matched
 
 
-def _mismatch(state, rule):
-    """Why the state does not meet the rule, in Caffe's words, and its line there; or Nones."""
+def _mismatch(state: caffe_pb.NetState, rule: caffe_pb.NetStateRule) -> tuple[str, int] | None:
+    """Why the state does not meet the rule, in Caffe's words, and the line of net.cpp."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return f"The NetState phase ({state.phase}) differed from the phase ({rule.phase})", 296
     if rule.HasField("min_level") and state.level < rule.min_level:
@@ -50,4 +86,4 @@ def _mismatch(state, rule):
     for stage in rule.not_stage:
         if stage in state.stage:
             return f"The NetState contained a not_stage '{stage}'", 347
-    return None, None
+    return None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from netgen.graph.connections import check_source, in_place
 from netgen.graph.errors import NetError, UnknownShapeError
 from netgen.graph.registry import LayerShapes, layer_shapes
 from netgen.graph.sharing import param_owners
@@ -29,10 +30,12 @@ def infer(net, phase, data_shape=None, known=None):
     errors, an in-place layer whose shape changes, shared params that disagree.
     """
     known = {name: tuple(shape) for name, shape in (known or {}).items()}
-    blobs, infos = {}, []
+    blobs, produced, infos = {}, set(), []
     for layer, original in split_layers(net):
         bottoms = [blobs[name] for name in layer.bottom]
-        _check_sources(layer, blobs)
+        for i, name in enumerate(layer.top):
+            check_source(layer, i, produced)
+            produced.add(name)
         if layer.top and known.keys() >= set(layer.top) and not blobs.keys() & set(layer.top):
             shapes = LayerShapes([known[name] for name in layer.top], note="shapes as given")
         else:
@@ -51,23 +54,9 @@ def infer(net, phase, data_shape=None, known=None):
     return infos
 
 
-def _in_place(layer, index):
-    return layer.bottom[index : index + 1] == [layer.top[index]]
-
-
-def _check_sources(layer, blobs):
-    seen = set(blobs)
-    for i, name in enumerate(layer.top):
-        if name in seen and not _in_place(layer, i):
-            raise NetError(
-                f"Top blob '{name}' produced by multiple sources. (layer '{layer.name}')"
-            )
-        seen.add(name)
-
-
 def _check_in_place(layer, bottoms, shapes):
     for i, top in enumerate(shapes.tops[: len(layer.top)]):
-        if _in_place(layer, i) and top != bottoms[i]:
+        if in_place(layer, i) and top != bottoms[i]:
             # Caffe would reshape the bottom under the layer's feet and compute on garbage.
             raise NetError(
                 f"layer '{layer.name}': {layer.type} Layer does not allow in-place computation."

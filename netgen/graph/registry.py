@@ -3,9 +3,10 @@
 Sources: layer.hpp (SetUp, CheckBlobCounts, SetLossWeights), net.cpp (Init).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from netgen.graph.connections import in_place
 from netgen.graph.errors import NetError, require, require_equal
 from netgen.graph.shape import check_blob
 
@@ -37,8 +38,8 @@ class Setup:
     data_shape: tuple | None
 
     def refuse_in_place(self):
-        """NetError if the first top is the first bottom's blob."""
-        if self.layer.top[:1] == self.layer.bottom[:1] != []:
+        """Raise NetError if the layer is used in place."""
+        if in_place(self.layer):
             raise NetError(f"{self.layer.type} Layer does not allow in-place computation.")
 
 
@@ -75,6 +76,11 @@ def layer_types():
     return tuple(sorted(_RULES))
 
 
+def unknown_type(type_name: str, known: Iterable[str]) -> str:
+    """What is said of a layer type that is not among the `known` ones."""
+    return f"Unknown layer type: {type_name} (known types: {', '.join(sorted(known))})"
+
+
 def layer_shapes(layer, bottoms, phase, data_shape=None):
     """Shapes of a layer's tops and learnable blobs, and its multiply-adds.
 
@@ -108,7 +114,8 @@ def _shapes(layer, bottoms, phase, data_shape):
             "propagate_down param must be specified either 0 or bottom_size times",
         )
     found = _RULES.get(layer.type)
-    require(found, f"Unknown layer type: {layer.type} (known types: {', '.join(layer_types())})")
+    if found is None:
+        raise NetError(unknown_type(layer.type, layer_types()))
     num_tops = len(layer.top)
     if found.automatic_top:
         num_tops = max(num_tops, 1)

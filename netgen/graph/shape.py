@@ -4,6 +4,9 @@ from math import prod
 
 from netgen.graph.errors import NetError, require
 
+#: The size of a blob along each of its axes.
+Shape = tuple[int, ...]
+
 MAX_AXES = 32  # kMaxBlobAxes
 INT_MAX = 2**31 - 1
 

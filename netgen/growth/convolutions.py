@@ -30,10 +30,7 @@ def convolutions(net):
 
     A shared kernel belongs to the first layer that has it.
     """
-    state = caffe_pb.NetState()
-    state.CopyFrom(net.state)
-    state.phase = caffe_pb.TRAIN
-    net = graph.filter_net(net, state)
+    net = graph.in_phase(net, caffe_pb.TRAIN)
     edges = graph.connections(net)
     any_loss = any(map(_is_loss, net.layer))
     found = Convolutions({}, set(), set(), [], {})

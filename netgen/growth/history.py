@@ -55,12 +55,9 @@ def _child(net, plan):
 
 def _learnable(net, blobs):
     """[(layer name, index)] of the blobs that own themselves, in the solver's order."""
-    state = caffe_pb.NetState()
-    state.CopyFrom(net.state)
-    state.phase = caffe_pb.TRAIN
     layers = [
         (layer, [blob.shape for blob in blobs.get(layer.name, [])])
-        for layer in graph.filter_net(net, state).layer
+        for layer in graph.in_phase(net, caffe_pb.TRAIN).layer
     ]
     return [
         (layer.name, j)

@@ -180,14 +180,7 @@ def _views(net, data_shape):
 
 
 def _infos(net, phase, data_shape):
-    return graph.infer(_filtered(net, phase), phase, data_shape)
-
-
-def _filtered(net, phase):
-    state = caffe_pb.NetState()
-    state.CopyFrom(net.state)
-    state.phase = phase
-    return graph.filter_net(net, state)
+    return graph.infer(graph.in_phase(net, phase), phase, data_shape)
 
 
 def _shapes(infos):
@@ -199,7 +192,7 @@ def _shapes(infos):
 
 
 def _outputs(net, phase):
-    net = _filtered(net, phase)
+    net = graph.in_phase(net, phase)
     edges = graph.connections(net)
     return {net.layer[i].top[j] for (i, j), readers in edges.consumers.items() if not readers}
 

@@ -8,7 +8,7 @@ from netgen import graph
 from netgen.schema import caffe_pb
 from runner.layers.base import Layer
 from runner.layers.gradient import custom_gradient
-from runner.layers.in_place import is_in_place, warn_in_place
+from runner.layers.in_place import warn_in_place
 
 
 class Split(Layer, type="Split"):
@@ -64,7 +64,7 @@ class Eltwise(Layer, type="Eltwise"):
     def setup(self, bottoms):
         p = self.param.eltwise_param
         self.coefficients = list(p.coeff) or [1.0] * len(bottoms)
-        self.in_place = is_in_place(self.param)
+        self.in_place = graph.in_place(self.param)
         self.product = p.operation == caffe_pb.EltwiseParameter.PROD
         self.divides = self.product and not p.stable_prod_grad
         if self.in_place:

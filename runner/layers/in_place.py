@@ -7,14 +7,10 @@ and train differently in place than not. To give the numbers Caffe gives, we fol
 so in the log when the net is set up.
 """
 
+from netgen import graph
 from runner.layers.base import Elementwise
 from runner.layers.gradient import custom_gradient
 from runner.log import glog
-
-
-def is_in_place(layer_param):
-    """Is the first top the first bottom?"""
-    return bool(layer_param.top) and list(layer_param.top[:1]) == list(layer_param.bottom[:1])
 
 
 def warn_in_place(layer_param, what):
@@ -45,7 +41,7 @@ class Rereading(Elementwise):
         return self.reads_bottom
 
     def setup(self, bottoms):
-        self.in_place = is_in_place(self.param)
+        self.in_place = graph.in_place(self.param)
         self.by_hand = self.in_place and self.surprising()
         if self.by_hand:
             warn_in_place(self.param, self.what)

@@ -30,6 +30,6 @@ def fused_scales(steps, outputs):
 
 def _read_elsewhere(name, norm, steps, outputs):
     """Does anyone but the step after number `norm` see that one's top?"""
-    if steps[norm + 1].tops == [name]:  # in place: from then on the name is the scaled blob's
+    if graph.in_place(steps[norm + 1].param):  # from then on the name is the scaled blob's
         return False
     return name in outputs or any(name in step.bottoms for step in steps[norm + 2 :])

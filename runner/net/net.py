@@ -90,8 +90,7 @@ class Net:
     def _create(self, param):
         if param.type not in LAYER_TYPES:
             raise graph.NetError(
-                f"layer '{param.name}': Unknown layer type: {param.type} "
-                f"(known types: {', '.join(sorted(LAYER_TYPES))})"
+                f"layer '{param.name}': {graph.unknown_type(param.type, LAYER_TYPES)}"
             )
         glog.info(f"Creating layer {param.name}", "layer_factory.hpp:77")
         step = Step(LAYER_TYPES[param.type](param, self.context), param)
@@ -99,21 +98,14 @@ class Net:
         return step
 
     def _connect(self, step, shapes, available):
-        for i, name in enumerate(step.param.bottom):
-            if name not in available:
-                raise graph.NetError(
-                    f"Unknown bottom blob '{name}' (layer '{step.name}', bottom index {i})"
-                )
+        for name in step.param.bottom:
             glog.info(f"{step.name} <- {name}", "net.cpp:408")
             available.discard(name)
             step.bottoms.append(name)
         for i, name in enumerate(step.param.top):
-            if i < len(step.bottoms) and step.bottoms[i] == name:
+            graph.check_source(step.param, i, shapes.keys() | set(step.tops))
+            if graph.in_place(step.param, i):
                 glog.info(f"{step.name} -> {name} (in-place)", "net.cpp:369")
-            elif name in shapes or name in step.tops:
-                raise graph.NetError(
-                    f"Top blob '{name}' produced by multiple sources. (layer '{step.name}')"
-                )
             else:
                 glog.info(f"{step.name} -> {name}", "net.cpp:382")
             step.tops.append(name)
@@ -271,7 +263,6 @@ class Net:
 
 def net_param_for(param, phase, level=0, stages=()):
     """A NetParameter with the state that pycaffe's and the command line's Net asks for."""
-    param.state.phase = phase
-    param.state.level = level
-    param.state.stage.extend(stages)
+    asked = caffe_pb.NetState(phase=phase, level=level, stage=stages)
+    param.state.CopyFrom(graph.merged_state(param.state, asked))
     return param

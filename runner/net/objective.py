@@ -10,6 +10,7 @@ blob: of several weights for it, in place, the last that was set holds for all.
 
 from dataclasses import dataclass
 
+from netgen import graph
 from runner.process.precision import widened
 
 
@@ -47,13 +48,13 @@ class Objective:
                     position,
                     name,
                     weights[name] if weight else 0,
-                    watched=name in overwritten and name not in step.bottoms,
+                    watched=name in overwritten and not graph.in_place(step.param, position),
                     replaced=last_reader.get(name, -1) > index,
                 )
                 for position, (name, weight) in enumerate(
                     zip(step.tops, step.loss_weights, strict=True)
                 )
-                if weight or (name in overwritten and name not in step.bottoms)
+                if weight or (name in overwritten and not graph.in_place(step.param, position))
             ]
             for index, step in enumerate(steps)
         ]

@@ -5,6 +5,7 @@ And Flatten's backward does not write a gradient: it lends its bottom the memory
 Where the bottom's gradient was lent before, the owner's stays empty.
 """
 
+from netgen import graph
 from runner.log import glog
 
 
@@ -34,8 +35,9 @@ class Memory:
                         f"computes its gradient from what layer '{writers[name][0].name}' "
                         "left in its top",
                     )
-            for name in set(step.tops) & set(step.bottoms):
-                writers.setdefault(name, []).append(step)
+            for i, name in enumerate(step.param.top):
+                if graph.in_place(step.param, i):
+                    writers.setdefault(name, []).append(step)
 
     def _lent(self, steps):
         makers = {}

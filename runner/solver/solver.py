@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from netgen import schema
+from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.layers import Context
@@ -72,11 +72,8 @@ class Solver:
 
     def _net(self, param, phase, state):
         """A net whose state is the phase, then the net's own, then the solver's (`state`)."""
-        merged = caffe_pb.NetState(phase=phase)
-        merged.MergeFrom(param.state)
-        if state is not None:
-            merged.MergeFrom(state)
-        param.state.CopyFrom(merged)
+        given = caffe_pb.NetState(phase=phase)
+        param.state.CopyFrom(graph.merged_state(given, param.state, state))
         fillers = torch.Generator().manual_seed(self.seed)
         net = Net(
             param,
@@ -148,7 +145,7 @@ class Solver:
             glog.info(f"Creating test net (#{i}) specified by {source}", "solver.cpp:190")
             param = caffe_pb.NetParameter()
             param.CopyFrom(given)
-            state = self.param.test_state[i] if self.param.test_state else None
+            state = self.param.test_state[i] if self.param.test_state else caffe_pb.NetState()
             nets.append(self._net(param, caffe_pb.TEST, state))
         return nets
 

@@ -1,4 +1,4 @@
-"""filter_net: include and exclude rules by phase, level and stage."""
+"""A net in a phase: include and exclude rules by phase, level and stage; and in place."""
 
 import pytest
 
@@ -91,3 +91,61 @@ def test_order_and_other_fields_stay():
     )
     filtered = graph.filter_net(net, caffe_pb.NetState(phase=TRAIN))
     assert [layer.name for layer in filtered.layer] == ["a", "c"]
+
+
+# --- the net in a phase ---
+
+STATEFUL = """
+name: "n" state { phase: TRAIN level: 2 stage: "own" }
+layer { name: "test" type: "ReLU" include { phase: TEST } }
+layer { name: "own" type: "ReLU" include { stage: "own" } }
+layer { name: "both" type: "ReLU" include { stage: "own" stage: "more" } }
+layer { name: "deep" type: "ReLU" include { min_level: 2 } }
+"""
+
+
+@pytest.mark.parametrize(
+    "asked, names, level, stages",
+    [
+        ({}, ["test", "own", "deep"], 2, ["own"]),
+        (dict(level=0), ["test", "own"], 0, ["own"]),
+        (dict(stages=["more"]), ["test", "own", "both", "deep"], 2, ["own", "more"]),
+    ],
+)
+def test_in_phase_adds_what_is_asked_for_to_the_nets_own_state(asked, names, level, stages):
+    net = schema.parse_text(STATEFUL, caffe_pb.NetParameter)
+    before = net.SerializeToString()
+    kept = graph.in_phase(net, TEST, **asked)
+    assert net.SerializeToString() == before
+    assert [layer.name for layer in kept.layer] == names
+    assert kept.state == caffe_pb.NetState(phase=TEST, level=level, stage=stages)
+
+
+def test_merged_state_takes_the_last_phase_and_level_and_every_stage():
+    states = [dict(phase=TEST, level=1, stage=["a"]), dict(level=3), dict(stage=["b"])]
+    merged = graph.merged_state(*(caffe_pb.NetState(**state) for state in states))
+    assert merged == caffe_pb.NetState(phase=TEST, level=3, stage=["a", "b"])
+    assert not graph.merged_state().HasField("phase")
+
+
+# --- in place ---
+
+
+@pytest.mark.parametrize(
+    "bottoms, tops, each, wholly",
+    [
+        ("a", "a", [True], True),
+        ("a", "b", [False], False),
+        ("ab", "ab", [True, True], True),
+        ("ab", "cb", [False, True], False),
+        ("ab", "a", [True], False),
+        ("ab", "ba", [False, False], False),
+        ("", "a", [False], False),
+        ("a", "", [], False),
+    ],
+)
+def test_in_place(bottoms, tops, each, wholly):
+    layer = caffe_pb.LayerParameter(bottom=bottoms, top=tops)
+    assert [graph.in_place(layer, i) for i in range(len(tops))] == each
+    assert not graph.in_place(layer, 5)
+    assert graph.wholly_in_place(layer) == wholly

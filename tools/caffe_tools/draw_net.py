@@ -57,14 +57,11 @@ def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
 
     input_shape: (C, H, W) of one record, or None to look at the source.
     """
-    state = caffe_pb.NetState()
-    state.CopyFrom(net.state)
-    state.phase = phase
-    infos = graph.infer(graph.filter_net(net, state), phase, input_shape or graph.record_shape)
+    infos = graph.infer(graph.in_phase(net, phase), phase, input_shape or graph.record_shape)
     boxes, makers, edges = [], {}, []
     for info in infos:
         layer = info.layer
-        if layer.top and list(layer.top) == list(layer.bottom):
+        if graph.wholly_in_place(layer):
             boxes[makers[layer.top[0]]][1].append(layer.type)
             continue
         place = len(boxes)

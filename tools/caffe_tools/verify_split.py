@@ -86,9 +86,8 @@ class Side:
     def __init__(self, path, weights):
         self.path = path
         self.param = schema.read_net(path)
-        self.param.state.phase = caffe_pb.TEST
         try:
-            filtered = graph.filter_net(self.param, self.param.state)
+            filtered = graph.in_phase(self.param, caffe_pb.TEST)
             infos = graph.infer(filtered, caffe_pb.TEST, graph.record_shape)
             self.sources = [info.layer for info in infos if _is_source(info.layer)]
             self.inputs = {
