@@ -221,6 +221,7 @@ def command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build_pycaffe, "CLONE", tmp_path / "clone")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     (tmp_path / "clone").mkdir()
+    (tmp_path / "clone" / "setup.py").touch()
 
     def call(cmake=None):
         if cmake is not None:
@@ -335,3 +336,12 @@ def test_a_real_build_runs_python_layers(real, tmp_path, monkeypatch):
 def test_a_real_build_keeps_no_version_control(real):
     assert not (real.root / ".git").exists()
     assert (real.root / "CMakeLists.txt").is_file()
+
+
+def test_an_installed_command_puts_no_link_beside_the_packages(command, tmp_path):
+    root = tmp_path / "cache" / Recipe(MACHINE).name()
+    script(root / "build" / "tools" / "caffe", "exit 0")
+    (root / "ready").touch()
+    (tmp_path / "clone" / "setup.py").unlink()
+    assert command("exit 1").startswith(f"{root}: already built\n")
+    assert list((tmp_path / "clone").iterdir()) == []
