@@ -70,9 +70,9 @@ def _learned(net, flat=None):
     blobs = net.parameters.split(net.parameters.data if flat is None else flat)
     return [
         blobs[position]
-        for step in net.steps
-        if step.param.type != "BatchNorm"
-        for position in step.learnable
+        for node in net.nodes
+        if node.param.type != "BatchNorm"
+        for position in node.learnable
     ]
 
 
@@ -84,10 +84,10 @@ def _fill(blobs, values):
 
 def _training(solver, loop):
     """Relative differences of loss and gradients of one training batch, without dropout."""
-    dropouts = [step.layer for step in solver.net.steps if step.param.type == "Dropout"]
+    dropouts = [node.layer for node in solver.net.nodes if node.param.type == "Dropout"]
     for layer in dropouts:
         layer.phase = caffe_pb.TEST
-    feed = next(step.layer.feed for step in solver.net.steps if step.param.type == "Data")
+    feed = next(node.layer.feed for node in solver.net.nodes if node.param.type == "Data")
     before = feed.state()
     images, labels = (tensor.clone() for tensor in feed.next())
     feed.load_state(before)
@@ -122,7 +122,7 @@ def _inference(name, module, weights, options):
     del param.layer[-1]  # the Softmax: near the end of its range it would hide differences
     net = Net(net_param_for(param, caffe_pb.TEST), Context(fillers=torch.Generator()))
     _fill(_learned(net), weights)
-    statistics = [step.blobs for step in net.steps if step.param.type == "BatchNorm"]
+    statistics = [node.blobs for node in net.nodes if node.param.type == "BatchNorm"]
     norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     random = torch.Generator().manual_seed(2)
     for (mean, variance, factor), norm in zip(statistics, norms, strict=True):
@@ -133,7 +133,7 @@ def _inference(name, module, weights, options):
         norm.running_var.copy_(variance)
     shape = tuple(param.layer[0].input_param.shape[0].dim)
     image = torch.tensor(np.random.default_rng(0).normal(size=shape), dtype=torch.float32)
-    net.steps[0].layer.values = [image]
+    net.nodes[0].layer.values = [image]
     with torch.no_grad():
         _, outputs = net.forward()
         (scores,) = outputs.values()

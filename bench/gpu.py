@@ -49,9 +49,9 @@ def solver(path, device, precision="fp32", recorded=True):
 
 def still(made):
     """Switch the Dropout layers of a Solver's train net off."""
-    for step in made.net.steps:
-        if step.param.type == "Dropout":
-            step.layer.phase = caffe_pb.TEST
+    for node in made.net.nodes:
+        if node.param.type == "Dropout":
+            node.layer.phase = caffe_pb.TEST
     return made
 
 
@@ -61,10 +61,10 @@ def reference(path, weights):
     try:
         made = still(solver(path, torch.device("cpu")))
         made.net.parameters.data.copy_(weights)
-        for step in made.net.steps:
-            if step.layer.reads:
-                forward = step.layer.forward
-                step.layer.forward = lambda *given, forward=forward: [
+        for node in made.net.nodes:
+            if node.layer.reads:
+                forward = node.layer.forward
+                node.layer.forward = lambda *given, forward=forward: [
                     top.double() for top in forward(*given)
                 ]
         loss, _ = made.net.forward_backward()

@@ -58,9 +58,9 @@ def parts(solver, steps):
         (solver.updater, "apply", "update"),
         (glog.log, "line", "log"),
     ]
-    for step in solver.net.steps:
-        if step.param.type == "Data":
-            watched += [(step.layer, "fetch", "data"), (step.layer, "finish", "data")]
+    for node in solver.net.nodes:
+        if node.param.type == "Data":
+            watched += [(node.layer, "fetch", "data"), (node.layer, "finish", "data")]
     undo = [watch.watch(*place) for place in watched]
     try:
         with watch.inside("solver"):

@@ -49,7 +49,7 @@ def _benchmark(run, iterations, device):
     def say(text, line):
         glog.info(text, f"caffe.cpp:{line}")
 
-    names = [step.name for step in run.net.steps]
+    names = [node.name for node in run.net.nodes]
     forward, backward = [0.0] * len(names), [0.0] * len(names)
     say("*** Benchmark begins ***", 365)
     say(f"Testing for {iterations} iterations.", 366)

@@ -107,8 +107,8 @@ class Transform:
         width = self._size(records.shapes[0])[2]
         _, rows, row = records.shapes.T
         origin = records.starts + draws.h_off * row + draws.w_off + draws.mirror * (width - 1)
-        step = 1 - 2 * draws.mirror
-        return np.stack([origin, step, rows * row, row, records.starts, records.labels])
+        direction = 1 - 2 * draws.mirror
+        return np.stack([origin, direction, rows * row, row, records.starts, records.labels])
 
     def gather(self, table, records):
         """Data (n, C, H, W) and labels (n,), float32: nothing but work for the device.
@@ -137,9 +137,9 @@ class Transform:
 
     def _pixels(self, table, values, shape):
         """Values one by one, each from its place, and the mean from those places or None."""
-        origin, step, area, row, start, _ = table.view(6, -1, 1, 1, 1).unbind()
+        origin, direction, area, row, start, _ = table.view(6, -1, 1, 1, 1).unbind()
         c, h, w = self._axes(*shape[1:], values.device)
-        index = ((origin + c * area + h * row) + step * w).view(-1)
+        index = ((origin + c * area + h * row) + direction * w).view(-1)
         data = values.index_select(0, index).view(shape)
         if self.mean is None:
             return data, None

@@ -1,4 +1,4 @@
-"""LSTM, RNN and the LSTMUnit step. State carries over between batches while cont is 1."""
+"""LSTM, RNN and the LSTMUnit cell. State carries over between batches while cont is 1."""
 
 import torch
 import torch.nn.functional as F
@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from runner.layers.base import Layer
 
 
-def lstm_step(cell, gates, cont):
-    """One step: (c, h) from c_{t-1}, the gate inputs (i, f, o, g joined) and cont, 0 or 1."""
+def lstm_cell(cell, gates, cont):
+    """One time step: (c, h) from c_{t-1}, the gate inputs (i, f, o, g joined) and cont, 0 or 1."""
     i, f, o, g = gates.chunk(4, -1)
     cell = cont * torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
     return cell, torch.sigmoid(o) * torch.tanh(cell)
@@ -21,7 +21,7 @@ class LSTMUnit(Layer, type="LSTMUnit"):
 
     def forward(self, bottoms, blobs):
         cell, gates, cont = bottoms
-        return list(lstm_step(cell, gates, cont.unsqueeze(-1)))
+        return list(lstm_cell(cell, gates, cont.unsqueeze(-1)))
 
 
 class Recurrent(Layer):
@@ -64,7 +64,7 @@ class Recurrent(Layer):
             states = [x.new_zeros(x.shape[1], outputs) for _ in self.states]
         tops = []
         for t in range(x.shape[0]):
-            top, states = self.step(inputs[t], cont[t].unsqueeze(-1), states, blobs)
+            top, states = self.advance(inputs[t], cont[t].unsqueeze(-1), states, blobs)
             tops.append(top)
         self.carried = [state.detach() for state in states]
         last = [state.unsqueeze(0) for state in self.carried] if self.exposed else []
@@ -85,10 +85,10 @@ class LSTM(Recurrent, type="LSTM"):
     def biases(self):
         return [False, True, False, False] if self.static else [False, True, False]
 
-    def step(self, x, cont, states, blobs):
+    def advance(self, x, cont, states, blobs):
         hidden, cell = states
         gates = F.linear(cont * hidden, blobs[0]) + x
-        cell, hidden = lstm_step(cell, gates, cont)
+        cell, hidden = lstm_cell(cell, gates, cont)
         return hidden, [hidden, cell]
 
 
@@ -101,7 +101,7 @@ class RNN(Recurrent, type="RNN"):
         static = [False] if self.static else []
         return [False, True, *static, False, False, True]
 
-    def step(self, x, cont, states, blobs):
+    def advance(self, x, cont, states, blobs):
         recurrent, output, bias = blobs
         hidden = torch.tanh(F.linear(cont * states[0], recurrent) + x)
         return torch.tanh(F.linear(hidden, output, bias)), [hidden]

@@ -22,20 +22,20 @@ def debug_info(net, wanted=True):
         return
     backward, diffs = torch.is_grad_enabled(), {}
     net.fused = False
-    for step in net.steps:
-        step.layer.forward = functools.partial(_forward, step, step.layer.forward, diffs)
+    for node in net.nodes:
+        node.layer.forward = functools.partial(_forward, node, node.layer.forward, diffs)
     try:
         yield
     finally:
         net.fused = True
-        for step in net.steps:
-            del step.layer.forward  # the class's own shows again
+        for node in net.nodes:
+            del node.layer.forward  # the class's own shows again
     if backward:
         _log_backward(net, diffs)
 
 
-def _log(pass_name, step, what, value, line):
-    text = f"    [{pass_name}] Layer {step.name}, {what}: {glog.number(value)}"
+def _log(pass_name, node, what, value, line):
+    text = f"    [{pass_name}] Layer {node.name}, {what}: {glog.number(value)}"
     glog.info(text, f"net.cpp:{line}")
 
 
@@ -43,14 +43,14 @@ def _mean(tensor):
     return tensor.detach().abs().mean()
 
 
-def _forward(step, forward, diffs, bottoms, blobs):
-    tops = forward([_watched(x, diffs, (step.name, i)) for i, x in enumerate(bottoms)], blobs)
-    for name, top in zip(step.tops, tops, strict=True):
-        _log("Forward", step, f"top blob {name} data", _mean(top), 593)
-    specs = step.param.param
-    for i, blob in enumerate(step.blobs):
+def _forward(node, forward, diffs, bottoms, blobs):
+    tops = forward([_watched(x, diffs, (node.name, i)) for i, x in enumerate(bottoms)], blobs)
+    for name, top in zip(node.tops, tops, strict=True):
+        _log("Forward", node, f"top blob {name} data", _mean(top), 593)
+    specs = node.param.param
+    for i, blob in enumerate(node.blobs):
         name = (specs[i].name if i < len(specs) else "") or i
-        _log("Forward", step, f"param blob {name} data", _mean(blob), 605)
+        _log("Forward", node, f"param blob {name} data", _mean(blob), 605)
     return tops
 
 
@@ -68,17 +68,17 @@ def _watched(bottom, diffs, key):
 
 
 def _log_backward(net, diffs):
-    for step in reversed(net.steps):
-        if not step.needs_backward:
+    for node in reversed(net.nodes):
+        if not node.needs_backward:
             continue
-        for i, name in enumerate(step.bottoms):
-            if step.bottom_needs[i]:
-                value = diffs.get((step.name, i), 0.0)
-                _log("Backward", step, f"bottom blob {name} diff", value, 621)
-        for i, position in enumerate(step.learnable):
-            if step.blob_needs[i]:
+        for i, name in enumerate(node.bottoms):
+            if node.bottom_needs[i]:
+                value = diffs.get((node.name, i), 0.0)
+                _log("Backward", node, f"bottom blob {name} diff", value, 621)
+        for i, position in enumerate(node.learnable):
+            if node.blob_needs[i]:
                 value = _mean(net.parameters.blobs[position].grad)
-                _log("Backward", step, f"param blob {i} diff", value, 632)
+                _log("Backward", node, f"param blob {i} diff", value, 632)
     vectors = net.parameters.data.detach(), net.parameters.grad
     one, two = (
         ", ".join(glog.number(torch.linalg.vector_norm(v, order)) for v in vectors)

@@ -7,15 +7,15 @@ other they read and write the blob three times as often.
 from netgen import graph
 
 
-def fused_scales(steps, outputs):
-    """Numbers of the wired Scale steps that the BatchNorm right before them can do as well.
+def fused_scales(nodes, outputs):
+    """Numbers of the wired Scale nodes that the BatchNorm right before them can do as well.
 
     The Scale has a factor and a bias for each channel and is alone in reading what it scales;
     outputs: names that the net gives out.
     """
     return {
         index + 1
-        for index, (norm, scale) in enumerate(zip(steps, steps[1:], strict=False))
+        for index, (norm, scale) in enumerate(zip(nodes, nodes[1:], strict=False))
         if norm.param.type == "BatchNorm"
         and scale.param.type == "Scale"
         and scale.bottoms == norm.tops
@@ -24,12 +24,12 @@ def fused_scales(steps, outputs):
         and len(scale.shapes.params[0]) == 1
         and scale.bottom_needs == [norm.needs_backward]
         and not any([*norm.loss_weights, *scale.loss_weights])
-        and not _read_elsewhere(norm.tops[0], index, steps, outputs)
+        and not _read_elsewhere(norm.tops[0], index, nodes, outputs)
     }
 
 
-def _read_elsewhere(name, norm, steps, outputs):
-    """Does anyone but the step after number `norm` see that one's top?"""
-    if graph.in_place(steps[norm + 1].param):  # from then on the name is the scaled blob's
+def _read_elsewhere(name, norm, nodes, outputs):
+    """Does anyone but the node after number `norm` see that one's top?"""
+    if graph.in_place(nodes[norm + 1].param):  # from then on the name is the scaled blob's
         return False
-    return name in outputs or any(name in step.bottoms for step in steps[norm + 2 :])
+    return name in outputs or any(name in node.bottoms for node in nodes[norm + 2 :])

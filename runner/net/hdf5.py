@@ -87,13 +87,13 @@ def write_weights(net, path, with_diff=False):
         groups = [("data", False)] + ([("diff", True)] if with_diff else [])
         for group, diff in groups:
             top = f.create_group(group)
-            for step in net.steps:
-                layer = top.create_group(step.name)
-                for i, blob in enumerate(step.blobs):
-                    owner = net.parameters.learnable[step.learnable[i]]
+            for node in net.nodes:
+                layer = top.create_group(node.name)
+                for i, blob in enumerate(node.blobs):
+                    owner = net.parameters.learnable[node.learnable[i]]
                     if diff:
-                        blob = net.parameters.blobs[step.learnable[i]].grad
-                    if diff or (owner.layer, owner.index) == (step.name, i):
+                        blob = net.parameters.blobs[node.learnable[i]].grad
+                    if diff or (owner.layer, owner.index) == (node.name, i):
                         layer[str(i)] = blob.detach().cpu().numpy()
 
     _write(path, build)

@@ -11,7 +11,7 @@ from runner.net.fusion import fused_scales
 from runner.net.objective import Objective
 from runner.net.parameters import Parameters
 from runner.net.shared_memory import Memory
-from runner.net.wiring import Step, force_backward, wire_backward, wire_forward
+from runner.net.wiring import Node, force_backward, wire_backward, wire_forward
 from runner.process.precision import autocast, widened
 
 
@@ -19,7 +19,7 @@ class Net:
     """A runnable net.
 
     param: NetParameter in current format, its `state` saying phase, level and stages.
-    steps: the layers in order. parameters: all learnable blobs, in one flat buffer.
+    nodes: the layers in order. parameters: all learnable blobs, in one flat buffer.
     outputs: names of the blobs nobody consumes, sorted. fused: False has every layer run by
     itself. Raises NetError in Caffe's words.
     """
@@ -31,13 +31,13 @@ class Net:
         glog.info(f"Initializing net from parameters: \n{schema.to_text(filtered)}", "net.cpp:53")
         split = graph.insert_splits(filtered)
         self.name = split.name
-        self.steps = []
+        self.nodes = []
         self.parameters = Parameters()
         self._build(split)
         self.loss_weights = {
             top: weight
-            for step in self.steps
-            for top, weight in zip(step.tops, step.loss_weights, strict=True)
+            for node in self.nodes
+            for top, weight in zip(node.tops, node.loss_weights, strict=True)
         }
         glog.info("Network initialization done.", "net.cpp:257")
 
@@ -49,19 +49,19 @@ class Net:
         for layer_param in param.layer:
             if not layer_param.HasField("phase"):
                 layer_param.phase = self.phase
-            step = self._create(layer_param)
-            self._connect(step, shapes, available)
-            step.bottom_shapes = [shapes[name] for name in step.bottoms]
-            step.shapes = step.layer.setup(step.bottom_shapes)
-            while len(step.tops) < len(step.shapes.tops):  # a loss nobody named
-                step.tops.append(f"(automatic) {step.name} {len(step.tops)}")
-                glog.info(f"{step.name} -> (automatic)", "net.cpp:382")
-            if step.layer.holds_a_layer():
-                glog.info(f"Creating layer {step.name}", "layer_factory.hpp:77")
-            glog.info(f"Setting up {step.name}", "net.cpp:124")
-            step.loss_weights = step.layer.loss_weights(len(step.tops))
+            node = self._create(layer_param)
+            self._connect(node, shapes, available)
+            node.bottom_shapes = [shapes[name] for name in node.bottoms]
+            node.shapes = node.layer.setup(node.bottom_shapes)
+            while len(node.tops) < len(node.shapes.tops):  # a loss nobody named
+                node.tops.append(f"(automatic) {node.name} {len(node.tops)}")
+                glog.info(f"{node.name} -> (automatic)", "net.cpp:382")
+            if node.layer.holds_a_layer():
+                glog.info(f"Creating layer {node.name}", "layer_factory.hpp:77")
+            glog.info(f"Setting up {node.name}", "net.cpp:124")
+            node.loss_weights = node.layer.loss_weights(len(node.tops))
             for top, shape, weight in zip(
-                step.tops, step.shapes.tops, step.loss_weights, strict=True
+                node.tops, node.shapes.tops, node.loss_weights, strict=True
             ):
                 shapes[top] = tuple(shape)
                 glog.info(f"Top shape: {shape_string(shape)}", "net.cpp:131")
@@ -69,22 +69,22 @@ class Net:
                     glog.info(f"    with loss weight {glog.number(weight)}", "net.cpp:134")
                 memory += torch.Size(shape).numel()
             glog.info(f"Memory required for data: {memory * 4}", "net.cpp:139")
-            self._add_blobs(step, needs)
-            self.steps.append(step)
-        wire_backward(self.steps)
-        for step in reversed(self.steps):
-            verb, line = ("needs", 200) if step.needs_backward else ("does not need", 202)
-            glog.info(f"{step.name} {verb} backward computation.", f"net.cpp:{line}")
+            self._add_blobs(node, needs)
+            self.nodes.append(node)
+        wire_backward(self.nodes)
+        for node in reversed(self.nodes):
+            verb, line = ("needs", 200) if node.needs_backward else ("does not need", 202)
+            glog.info(f"{node.name} {verb} backward computation.", f"net.cpp:{line}")
         if param.force_backward:
-            force_backward(self.steps)
-        for step in self.steps:
-            self._check_gradients(step)
-        self.objective, self._memory = Objective(self.steps), Memory(self.steps)
+            force_backward(self.nodes)
+        for node in self.nodes:
+            self._check_gradients(node)
+        self.objective, self._memory = Objective(self.nodes), Memory(self.nodes)
         self.outputs = sorted(available)
         for name in self.outputs:
             glog.info(f"This network produces output {name}", "net.cpp:244")
         self.blob_shapes = shapes
-        self._scales, self.fused = fused_scales(self.steps, self.outputs), True
+        self._scales, self.fused = fused_scales(self.nodes, self.outputs), True
         self._fill()
 
     def _create(self, param):
@@ -93,88 +93,88 @@ class Net:
                 f"layer '{param.name}': {graph.unknown_type(param.type, LAYER_TYPES)}"
             )
         glog.info(f"Creating layer {param.name}", "layer_factory.hpp:77")
-        step = Step(LAYER_TYPES[param.type](param, self.context), param)
+        node = Node(LAYER_TYPES[param.type](param, self.context), param)
         glog.info(f"Creating Layer {param.name}", "net.cpp:86")
-        return step
+        return node
 
-    def _connect(self, step, shapes, available):
-        for name in step.param.bottom:
-            glog.info(f"{step.name} <- {name}", "net.cpp:408")
+    def _connect(self, node, shapes, available):
+        for name in node.param.bottom:
+            glog.info(f"{node.name} <- {name}", "net.cpp:408")
             available.discard(name)
-            step.bottoms.append(name)
-        for i, name in enumerate(step.param.top):
-            graph.check_source(step.param, i, shapes.keys() | set(step.tops))
-            if graph.in_place(step.param, i):
-                glog.info(f"{step.name} -> {name} (in-place)", "net.cpp:369")
+            node.bottoms.append(name)
+        for i, name in enumerate(node.param.top):
+            graph.check_source(node.param, i, shapes.keys() | set(node.tops))
+            if graph.in_place(node.param, i):
+                glog.info(f"{node.name} -> {name} (in-place)", "net.cpp:369")
             else:
-                glog.info(f"{step.name} -> {name}", "net.cpp:382")
-            step.tops.append(name)
+                glog.info(f"{node.name} -> {name}", "net.cpp:382")
+            node.tops.append(name)
             available.add(name)
 
-    def _add_blobs(self, step, needs):
-        count = len(step.shapes.params)
-        given = list(step.param.param)
-        wire_forward(step, (given + [None] * count)[:count], needs)
-        specs = (step.layer.specs() + [None] * count)[:count]
-        for i, (shape, spec) in enumerate(zip(step.shapes.params, specs, strict=True)):
-            position = self.parameters.add(step.name, i, shape, spec, glog.info)
-            step.learnable.append(position)
-            step.blob_needs.append(spec is None or spec.lr_mult != 0)
+    def _add_blobs(self, node, needs):
+        count = len(node.shapes.params)
+        given = list(node.param.param)
+        wire_forward(node, (given + [None] * count)[:count], needs)
+        specs = (node.layer.specs() + [None] * count)[:count]
+        for i, (shape, spec) in enumerate(zip(node.shapes.params, specs, strict=True)):
+            position = self.parameters.add(node.name, i, shape, spec, glog.info)
+            node.learnable.append(position)
+            node.blob_needs.append(spec is None or spec.lr_mult != 0)
 
-    def _check_gradients(self, step):
-        if self.phase != caffe_pb.TRAIN or not step.needs_backward:
+    def _check_gradients(self, node):
+        if self.phase != caffe_pb.TRAIN or not node.needs_backward:
             return  # a net that is only tested may well have losses behind, say, an ArgMax
-        for i in step.layer.refuses_backward_to:
-            if i < len(step.bottoms) and step.bottom_needs[i]:
+        for i in node.layer.refuses_backward_to:
+            if i < len(node.bottoms) and node.bottom_needs[i]:
                 raise graph.NetError(
-                    f"layer '{step.name}': {step.param.type} Layer cannot backpropagate to "
-                    f"bottom {i} ('{step.bottoms[i]}')"
+                    f"layer '{node.name}': {node.param.type} Layer cannot backpropagate to "
+                    f"bottom {i} ('{node.bottoms[i]}')"
                 )
 
     def _fill(self):
         """Allocate the learnable blobs and draw their starting values."""
         self.parameters.allocate(self.context.device)
-        for step in self.steps:
-            owners = [self.parameters.learnable[position] for position in step.learnable]
-            fillers = step.layer.fillers()
-            for i, (owner, position) in enumerate(zip(owners, step.learnable, strict=True)):
+        for node in self.nodes:
+            owners = [self.parameters.learnable[position] for position in node.learnable]
+            fillers = node.layer.fillers()
+            for i, (owner, position) in enumerate(zip(owners, node.learnable, strict=True)):
                 leaf = self.parameters.blobs[position]
-                step.leaves.append(leaf)
-                step.blobs.append(leaf.data.view(tuple(step.shapes.params[i])))
-                if i < len(fillers) and (owner.layer, owner.index) == (step.name, i):
+                node.leaves.append(leaf)
+                node.blobs.append(leaf.data.view(tuple(node.shapes.params[i])))
+                if i < len(fillers) and (owner.layer, owner.index) == (node.name, i):
                     value = torch.zeros(owner.shape)
-                    step.layer.fill(value, fillers[i], self.context.fillers)
+                    node.layer.fill(value, fillers[i], self.context.fillers)
                     with torch.no_grad():
                         leaf.copy_(value)
 
         self._fresh_each_time = [
-            step.leaves[index] for step in self.steps for index in step.layer.rewrites
+            node.leaves[index] for node in self.nodes for index in node.layer.rewrites
         ]
 
     # --- running ---
 
     def share_weights_from(self, source):
         """Use `source`'s blobs wherever a layer has the same name (ShareTrainedLayersWith)."""
-        mine = {step.name: step for step in self.steps}
-        for step in source.steps:
-            if step.name not in mine:
-                glog.info(f"Ignoring source layer {step.name}", "net.cpp:678")
+        mine = {node.name: node for node in self.nodes}
+        for node in source.nodes:
+            if node.name not in mine:
+                glog.info(f"Ignoring source layer {node.name}", "net.cpp:678")
                 continue
-            target = mine[step.name]
-            if len(target.blobs) != len(step.blobs):
-                raise graph.NetError(f"Incompatible number of blobs for layer {step.name}")
-            for i, (ours, theirs) in enumerate(zip(target.blobs, step.blobs, strict=True)):
+            target = mine[node.name]
+            if len(target.blobs) != len(node.blobs):
+                raise graph.NetError(f"Incompatible number of blobs for layer {node.name}")
+            for i, (ours, theirs) in enumerate(zip(target.blobs, node.blobs, strict=True)):
                 if ours.shape != theirs.shape:
                     raise graph.NetError(
-                        f"Cannot share param {i} weights from layer '{step.name}'; shape "
+                        f"Cannot share param {i} weights from layer '{node.name}'; shape "
                         f"mismatch.  Source param shape is {shape_string(theirs.shape)}; "
                         f"target param shape is {shape_string(ours.shape)}"
                     )
-            target.blobs, target.leaves = step.blobs, step.leaves
+            target.blobs, target.leaves = node.blobs, node.leaves
 
     def fetch(self):
         """Let the layers that read go on to their next batch; a list of tensors for each."""
-        return [step.layer.fetch() for step in self.steps if step.layer.reads]
+        return [node.layer.fetch() for node in self.nodes if node.layer.reads]
 
     def forward(self, *fetched):
         """Run every layer; returns (objective, {output name: tensor}).
@@ -184,54 +184,54 @@ class Net:
         gradients are on. Nothing is read back to the host. Raises NetError for a net without
         layers.
         """
-        if not self.steps:
+        if not self.nodes:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
         blobs, shares, fetched = {}, [], iter(fetched)
-        for index, step in enumerate(self.steps):
-            bottoms = self._bottoms(step, blobs)
-            if any(x.shape != shape for x, shape in zip(bottoms, step.bottom_shapes, strict=True)):
-                self._reshape(step, bottoms)
-            batch = next(fetched, None) if step.layer.reads else None
-            arguments = step.arguments()
+        for index, node in enumerate(self.nodes):
+            bottoms = self._bottoms(node, blobs)
+            if any(x.shape != shape for x, shape in zip(bottoms, node.bottom_shapes, strict=True)):
+                self._reshape(node, bottoms)
+            batch = next(fetched, None) if node.layer.reads else None
+            arguments = node.arguments()
             if self.fused and index in self._scales:  # the BatchNorm before has done it
-                tops = [blobs[step.bottoms[0]]]
+                tops = [blobs[node.bottoms[0]]]
             else:
                 if self.fused and index + 1 in self._scales:
-                    arguments += self.steps[index + 1].arguments()
-                tops = self.run(step, bottoms, arguments, batch)
-            blobs.update(zip(step.tops, tops, strict=True))
+                    arguments += self.nodes[index + 1].arguments()
+                tops = self.run(node, bottoms, arguments, batch)
+            blobs.update(zip(node.tops, tops, strict=True))
             shares += self.objective.shares(index, tops)
         self._memory.keep(blobs)
         loss = sum(shares) if shares else torch.zeros((), device=self.context.device)
         return loss, {name: widened(blobs[name].detach()) for name in self.outputs}
 
-    def run(self, step, bottoms, arguments, batch=None):
+    def run(self, node, bottoms, arguments, batch=None):
         """The tops of one layer, at the net's precision; batch: what it fetched before."""
         if batch is not None:
-            return step.layer.finish(batch)
-        if not step.layer.takes_bfloat16:
+            return node.layer.finish(batch)
+        if not node.layer.takes_bfloat16:
             bottoms = [widened(x) for x in bottoms]
         with autocast(self.context.precision, self.context.device):
-            return step.layer.forward(bottoms, arguments)
+            return node.layer.forward(bottoms, arguments)
 
     @staticmethod
-    def _reshape(step, bottoms):
+    def _reshape(node, bottoms):
         """Check bottoms of other shapes than at set-up: from a Filter, or records of all sizes."""
-        shapes = step.layer.shapes_for([x.shape for x in bottoms])
-        if shapes.params != step.shapes.params:
+        shapes = node.layer.shapes_for([x.shape for x in bottoms])
+        if shapes.params != node.shapes.params:
             now = ", ".join(shape_string(x.shape) for x in bottoms)
-            before = ", ".join(map(shape_string, step.bottom_shapes))
+            before = ", ".join(map(shape_string, node.bottom_shapes))
             raise graph.NetError(
-                f"layer '{step.name}': its parameters are made for bottom shape {before}; a batch "
+                f"layer '{node.name}': its parameters are made for bottom shape {before}; a batch "
                 f"came with {now}"
             )
 
     @staticmethod
-    def _bottoms(step, blobs):
-        """The step's bottoms, cut from the graph where no gradient is to go back."""
+    def _bottoms(node, blobs):
+        """The node's bottoms, cut from the graph where no gradient is to go back."""
         return [
-            blobs[name] if step.needs_backward and needs else blobs[name].detach()
-            for name, needs in zip(step.bottoms, step.bottom_needs, strict=True)
+            blobs[name] if node.needs_backward and needs else blobs[name].detach()
+            for name, needs in zip(node.bottoms, node.bottom_needs, strict=True)
         ]
 
     def forward_backward(self, *fetched):
@@ -245,20 +245,20 @@ class Net:
 
     def replayable(self):
         """Is a pass, but for fetching, work for the device alone, the same each time?"""
-        return all(step.layer.replayable for step in self.steps) and not self.objective.remembers
+        return all(node.layer.replayable for node in self.nodes) and not self.objective.remembers
 
     # --- what resuming needs ---
 
     def state(self):
         """Cursors and random states of the layers that have any, by layer name."""
-        states = {step.name: step.layer.state() for step in self.steps}
+        states = {node.name: node.layer.state() for node in self.nodes}
         return {name: state for name, state in states.items() if state is not None}
 
     def load_state(self, states):
         """Take back what `state` gave; layers that are not there any more are passed over."""
-        for step in self.steps:
-            if step.name in states:
-                step.layer.load_state(states[step.name])
+        for node in self.nodes:
+            if node.name in states:
+                node.layer.load_state(states[node.name])
 
 
 def net_param_for(param, phase, level=0, stages=()):

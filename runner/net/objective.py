@@ -26,17 +26,17 @@ class _Share:
 
 
 class Objective:
-    """The weighted tops of a net's steps, which must be wired."""
+    """The weighted tops of a net's nodes, which must be wired."""
 
-    def __init__(self, steps):
+    def __init__(self, nodes):
         last_reader = {}
-        for index, step in enumerate(steps):
-            for name, needs in zip(step.bottoms, step.bottom_needs, strict=True):
-                if step.needs_backward and needs:
+        for index, node in enumerate(nodes):
+            for name, needs in zip(node.bottoms, node.bottom_needs, strict=True):
+                if node.needs_backward and needs:
                     last_reader[name] = index
         weights, overwritten = {}, set()
-        for index, step in enumerate(steps):
-            for name, weight in zip(step.tops, step.loss_weights, strict=True):
+        for index, node in enumerate(nodes):
+            for name, weight in zip(node.tops, node.loss_weights, strict=True):
                 if weight:
                     weights[name] = weight
                     if last_reader.get(name, -1) >= index:
@@ -48,15 +48,15 @@ class Objective:
                     position,
                     name,
                     weights[name] if weight else 0,
-                    watched=name in overwritten and not graph.in_place(step.param, position),
+                    watched=name in overwritten and not graph.in_place(node.param, position),
                     replaced=last_reader.get(name, -1) > index,
                 )
                 for position, (name, weight) in enumerate(
-                    zip(step.tops, step.loss_weights, strict=True)
+                    zip(node.tops, node.loss_weights, strict=True)
                 )
-                if weight or (name in overwritten and not graph.in_place(step.param, position))
+                if weight or (name in overwritten and not graph.in_place(node.param, position))
             ]
-            for index, step in enumerate(steps)
+            for index, node in enumerate(nodes)
         ]
 
     @property
@@ -65,7 +65,7 @@ class Objective:
         return bool(self._left)
 
     def shares(self, index, tops):
-        """What the tops of step `index` add: a list of scalar tensors."""
+        """What the tops of node `index` add: a list of scalar tensors."""
         found = []
         for share in self._shares[index]:
             top = tops[share.position]

@@ -10,59 +10,59 @@ from runner.log import glog
 
 
 class Memory:
-    """Tells the layers of wired steps what becomes of their tops; keeps it for backward."""
+    """Tells the layers of wired nodes what becomes of their tops; keeps it for backward."""
 
-    def __init__(self, steps):
+    def __init__(self, nodes):
         self._left = {}
-        self._overwritten(steps)
-        self._lent(steps)
+        self._overwritten(nodes)
+        self._lent(nodes)
 
     def keep(self, blobs):
         """Remember what forward left in the blobs that backward reads again."""
         for name in self._left:
             self._left[name] = blobs[name].detach()
 
-    def _overwritten(self, steps):
+    def _overwritten(self, nodes):
         writers = {}  # of each blob the layers in place, the last first
-        for step in reversed(steps):
-            name = step.tops[0] if step.tops else None
-            if step.needs_backward and name in writers:
+        for node in reversed(nodes):
+            name = node.tops[0] if node.tops else None
+            if node.needs_backward and name in writers:
                 types = {writer.param.type for writer in writers[name]}
-                if step.layer.overwritten_by(types, lambda name=name: self._left[name]):
+                if node.layer.overwritten_by(types, lambda name=name: self._left[name]):
                     self._left[name] = None
                     _warn(
-                        step,
+                        node,
                         f"computes its gradient from what layer '{writers[name][0].name}' "
                         "left in its top",
                     )
-            for i, name in enumerate(step.param.top):
-                if graph.in_place(step.param, i):
-                    writers.setdefault(name, []).append(step)
+            for i, name in enumerate(node.param.top):
+                if graph.in_place(node.param, i):
+                    writers.setdefault(name, []).append(node)
 
-    def _lent(self, steps):
+    def _lent(self, nodes):
         makers = {}
-        for step in steps:
-            if step.param.type == "Flatten" and step.needs_backward and step.bottom_needs[0]:
-                maker = makers[step.bottoms[0]]
+        for node in nodes:
+            if node.param.type == "Flatten" and node.needs_backward and node.bottom_needs[0]:
+                maker = makers[node.bottoms[0]]
                 if _lends(maker):
-                    step.layer.loses_gradient = True
-                    _warn(step, f"behind {maker.param.type} ends the gradient")
-            for name in step.tops:
-                makers.setdefault(name, step)
+                    node.layer.loses_gradient = True
+                    _warn(node, f"behind {maker.param.type} ends the gradient")
+            for name in node.tops:
+                makers.setdefault(name, node)
 
 
-def _lends(step):
+def _lends(node):
     """Is the memory of its top's gradient also that of a bottom's, a parameter's, or its own?"""
-    kind = step.param.type
+    kind = node.param.type
     return (
         kind in ("Reshape", "Parameter", "LSTM", "RNN")
-        or (kind == "Slice" and len(step.tops) == 1)
-        or (kind == "Concat" and len(step.bottoms) == 1)
+        or (kind == "Slice" and len(node.tops) == 1)
+        or (kind == "Concat" and len(node.bottoms) == 1)
     )
 
 
-def _warn(step, what):
+def _warn(node, what):
     glog.warning(
-        f"layer '{step.name}': {step.param.type} {what}, in Caffe and therefore here",
+        f"layer '{node.name}': {node.param.type} {what}, in Caffe and therefore here",
         "net.cpp:369",
     )

@@ -25,13 +25,13 @@ def load_weights(net, path):
     if not os.path.exists(path):
         raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {path}")
     source = hdf5.read_weights(path) if hdf5.is_hdf5(path) else _read_binary(path)
-    steps = {step.name: step for step in net.steps}
+    nodes = {node.name: node for node in net.nodes}
     copies, loaded = [], []
     for layer, blobs in source.items():
-        if layer not in steps:
+        if layer not in nodes:
             glog.info(f"Ignoring source layer {layer}", "net.cpp:746")
             continue
-        targets = _targets(net, steps[layer], blobs)
+        targets = _targets(net, nodes[layer], blobs)
         copies += [
             (target, _fitted(blob, tuple(target.shape), i, layer)) for i, target, blob in targets
         ]
@@ -48,7 +48,7 @@ def _read_binary(path):
     return {layer.name: list(layer.blobs) for layer in param.layer}
 
 
-def _targets(net, step, blobs):
+def _targets(net, node, blobs):
     """(index, the net's tensor, the file's blob) for each blob of the layer.
 
     blobs: a list; or a dict by index (HDF5), where a blob that another layer owns may lack.
@@ -56,18 +56,18 @@ def _targets(net, step, blobs):
     if isinstance(blobs, dict):
         missing = [
             i
-            for i, position in enumerate(step.learnable)
-            if i not in blobs and net.parameters.learnable[position].layer == step.name
+            for i, position in enumerate(node.learnable)
+            if i not in blobs and net.parameters.learnable[position].layer == node.name
         ]
-        if missing or len(blobs) > len(step.blobs):
-            raise graph.NetError(f"Incompatible number of blobs for layer {step.name}")
-        return [(i, step.blobs[i], array) for i, array in sorted(blobs.items())]
-    if len(step.blobs) != len(blobs):
+        if missing or len(blobs) > len(node.blobs):
+            raise graph.NetError(f"Incompatible number of blobs for layer {node.name}")
+        return [(i, node.blobs[i], array) for i, array in sorted(blobs.items())]
+    if len(node.blobs) != len(blobs):
         raise graph.NetError(
-            f"Incompatible number of blobs for layer {step.name} "
-            f"({len(step.blobs)} vs. {len(blobs)})"
+            f"Incompatible number of blobs for layer {node.name} "
+            f"({len(node.blobs)} vs. {len(blobs)})"
         )
-    return [(i, *pair) for i, pair in enumerate(zip(step.blobs, blobs, strict=True))]
+    return [(i, *pair) for i, pair in enumerate(zip(node.blobs, blobs, strict=True))]
 
 
 def _fitted(blob, shape, index, layer):
@@ -92,7 +92,7 @@ def _fitted(blob, shape, index, layer):
 
 
 def _report(net, path, source, loaded):
-    own = [step.name for step in net.steps if step.blobs and step.name not in source]
+    own = [node.name for node in net.nodes if node.blobs and node.name not in source]
     unused = [name for name, blobs in source.items() if blobs and name not in loaded]
     text = f"Loaded {len(loaded)} layers from {path}: {', '.join(loaded) or 'none'}"
     if unused:
@@ -105,14 +105,14 @@ def _report(net, path, source, loaded):
 def net_to_proto(net, with_diff=False):
     """The net as Caffe writes it: its name, and every layer with its blobs."""
     param = caffe_pb.NetParameter(name=net.name)
-    for step in net.steps:
+    for node in net.nodes:
         layer = param.layer.add()
-        layer.CopyFrom(step.param)
+        layer.CopyFrom(node.param)
         del layer.blobs[:]
         del layer.param[:]
-        layer.param.extend(step.layer.specs())
-        for i, blob in enumerate(step.blobs):
-            grad = net.parameters.blobs[step.learnable[i]].grad if with_diff else None
+        layer.param.extend(node.layer.specs())
+        for i, blob in enumerate(node.blobs):
+            grad = net.parameters.blobs[node.learnable[i]].grad if with_diff else None
             schema.array_to_blob(
                 blob.detach().cpu().numpy(),
                 layer.blobs.add(),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Step:
+class Node:
     """One layer in the order it runs, and how it is wired."""
 
     layer: object
@@ -38,49 +38,49 @@ class Step:
         return self.param.name
 
 
-def wire_forward(step, specs, blob_needs):
+def wire_forward(node, specs, blob_needs):
     """What is known when a layer is appended: does anything before it, or in it, learn?
 
     specs: the ParamSpecs as the net's prototxt has them, one a blob or None. blob_needs: set
     of blob names that need a gradient so far; the layer's tops are added to it.
     """
-    given = list(step.param.propagate_down)
-    step.bottom_needs = [
-        given[i] if given else name in blob_needs for i, name in enumerate(step.bottoms)
+    given = list(node.param.propagate_down)
+    node.bottom_needs = [
+        given[i] if given else name in blob_needs for i, name in enumerate(node.bottoms)
     ]
-    step.needs_backward = any(name in blob_needs for name in step.bottoms)
-    step.needs_backward |= any(spec is None or spec.lr_mult != 0 for spec in specs)
-    if step.needs_backward:
-        blob_needs.update(step.tops)
+    node.needs_backward = any(name in blob_needs for name in node.bottoms)
+    node.needs_backward |= any(spec is None or spec.lr_mult != 0 for spec in specs)
+    if node.needs_backward:
+        blob_needs.update(node.tops)
 
 
-def wire_backward(steps):
+def wire_backward(nodes):
     """Walk back from the losses: a layer none of them depends on needs no backward."""
     under_loss, cut = set(), set()
-    for step in reversed(steps):
+    for node in reversed(nodes):
         contributes = any(
             weight or top in under_loss
-            for top, weight in zip(step.tops, step.loss_weights, strict=True)
+            for top, weight in zip(node.tops, node.loss_weights, strict=True)
         )
-        if step.needs_backward and all(top in cut for top in step.tops):
-            step.needs_backward = False
-            step.bottom_needs = [False] * len(step.bottoms)
-        step.needs_backward &= contributes
-        for i, name in enumerate(step.bottoms):
+        if node.needs_backward and all(top in cut for top in node.tops):
+            node.needs_backward = False
+            node.bottom_needs = [False] * len(node.bottoms)
+        node.needs_backward &= contributes
+        for i, name in enumerate(node.bottoms):
             if contributes:
                 under_loss.add(name)
             else:
-                step.bottom_needs[i] = False
-            if not step.bottom_needs[i]:
+                node.bottom_needs[i] = False
+            if not node.bottom_needs[i]:
                 cut.add(name)
 
 
-def force_backward(steps):
+def force_backward(nodes):
     """Let backward reach every blob and bottom but labels, as `force_backward: true` asks."""
-    for step in steps:
-        step.needs_backward = True
-        step.blob_needs = [True] * len(step.blob_needs)
-        step.bottom_needs = [
-            needs or i not in step.layer.no_force_backward
-            for i, needs in enumerate(step.bottom_needs)
+    for node in nodes:
+        node.needs_backward = True
+        node.blob_needs = [True] * len(node.blob_needs)
+        node.bottom_needs = [
+            needs or i not in node.layer.no_force_backward
+            for i, needs in enumerate(node.bottom_needs)
         ]

@@ -59,7 +59,7 @@ def test_other_parameters_are_noticed(folder):
 def test_loops_train_on_the_same_batches(name, folder):
     """The arrays in memory are what the Data layer gives, where nothing is drawn at random."""
     _, solver, loop, _ = pair(folder, name)
-    feed = next(step.layer.feed for step in solver.net.steps if step.param.type == "Data")
+    feed = next(node.layer.feed for node in solver.net.nodes if node.param.type == "Data")
     images, labels = feed.next()
     mine, theirs = loop.next()
     assert (images.shape, labels.tolist()) == (mine.shape, theirs.tolist())

@@ -97,9 +97,9 @@ def test_every_bundled_net_trains_with_all_its_convolutions_split(name, cifar, t
     assert training.iter == 2
     assert bool(after.isfinite().all())
     for name, (old, new) in {
-        step.name: (training.net.parameters.split(before)[step.learnable[0]], step.blobs[0])
-        for step in training.net.steps
-        if step.learnable
+        node.name: (training.net.parameters.split(before)[node.learnable[0]], node.blobs[0])
+        for node in training.net.nodes
+        if node.learnable
     }.items():
         assert not torch.equal(old, new), name
 
@@ -278,12 +278,12 @@ def test_training_goes_on_from_a_transferred_state(cifar, tmp_path, monkeypatch)
     child.step(1)
     before = Net(net_param_for(shared_net(cifar), caffe_pb.TRAIN), Context())
     load_weights(before, "s_iter_2.caffemodel")
-    step = {
-        name: {s.name: s for s in side.steps}
+    node = {
+        name: {s.name: s for s in side.nodes}
         for name, side in (("before", before), ("parent", parent.net), ("child", child.net))
     }
-    moved = step["parent"]["c"].blobs[0] - step["before"]["c"].blobs[0]
-    new = step["child"]["c_split1"].blobs[0] - step["before"]["c"].blobs[0][[0, 2]]
+    moved = node["parent"]["c"].blobs[0] - node["before"]["c"].blobs[0]
+    new = node["child"]["c_split1"].blobs[0] - node["before"]["c"].blobs[0][[0, 2]]
     # momentum and gradient are the parent's, so that the kept kernels move as they did
     torch.testing.assert_close(new, moved[[0, 2]], rtol=1e-3, atol=1e-7)
 

@@ -76,9 +76,9 @@ def drawn(net, seed=1):
     """A caffemodel of the net's fillers, its statistics (BatchNorm) not trivial."""
     built = engine(net, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    for step in built.steps:
-        if step.param.type == "BatchNorm":
-            for blob, value in zip(step.blobs, (0.1, 1.5, 1.0), strict=True):
+    for node in built.nodes:
+        if node.param.type == "BatchNorm":
+            for blob, value in zip(node.blobs, (0.1, 1.5, 1.0), strict=True):
                 blob.copy_(torch.rand(blob.shape, generator=generator) * 0.5 + value)
     return net_to_proto(built)
 
@@ -87,8 +87,8 @@ def outputs(net, weights, seed=0):
     """{output: array} of the net on random input."""
     built = engine(net, weights)
     generator = torch.Generator().manual_seed(seed)
-    shape = built.steps[0].layer.values[0].shape
-    built.steps[0].layer.values = [torch.randn(shape, generator=generator)]
+    shape = built.nodes[0].layer.values[0].shape
+    built.nodes[0].layer.values = [torch.randn(shape, generator=generator)]
     with torch.no_grad():
         return {name: top.numpy() for name, top in built.forward()[1].items()}
 
@@ -334,7 +334,7 @@ def test_a_skip_adds_the_bottom_and_preserve_takes_it_off_the_kernels(geometry):
     kept = transfer_weights(net, weights, plan, PRESERVE)
     assert difference(net, weights, child, kept) < 1e-6
     study = transfer_weights(net, weights, plan, Init(noise=0))
-    image = engine(net).steps[0].layer.values[0].shape
+    image = engine(net).nodes[0].layer.values[0].shape
     data = torch.randn(image, generator=torch.Generator().manual_seed(0)).numpy()
     stride = graph.conv_geometry(net.layer[1].convolution_param, 2).stride
     added = outputs(child, study)["c"] - outputs(net, weights)["c"]

@@ -46,17 +46,17 @@ class OneLayer:
         )
         wires = [f'bottom: "{name}"' for name in names] + [f'top: "{name}"' for name in self.tops]
         self.net = net_from(f'{inputs} layer {{ name: "l" {" ".join(wires)} {text} }}', phase)
-        self.step = self.net.steps[-1]
-        self.layer = self.step.layer
-        for step, array in zip(self.net.steps, self.arrays, strict=False):
-            step.layer.values = [torch.tensor(array, dtype=torch.float32)]
+        self.node = self.net.nodes[-1]
+        self.layer = self.node.layer
+        for node, array in zip(self.net.nodes, self.arrays, strict=False):
+            node.layer.values = [torch.tensor(array, dtype=torch.float32)]
 
     @property
     def blobs(self):
-        return [blob.detach().numpy() for blob in self.step.blobs]
+        return [blob.detach().numpy() for blob in self.node.blobs]
 
     def set_blobs(self, *arrays):
-        for blob, array in zip(self.step.blobs, arrays, strict=True):
+        for blob, array in zip(self.node.blobs, arrays, strict=True):
             blob.copy_(torch.as_tensor(np.asarray(array, np.float32)))
         return self
 

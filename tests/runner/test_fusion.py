@@ -49,9 +49,9 @@ def test_both_ways_give_the_same(build, text, phase, batch):
         text = text.replace("num_axes: 1", "num_axes: 2")
     one, two = build(text, phase=phase), build(text, phase=phase)
     for net in (one, two):  # statistics to test with
-        for step in net.steps:
-            if step.name == "norm":
-                for blob, value in zip(step.blobs, (0.1, 0.5, 1), strict=True):
+        for node in net.nodes:
+            if node.name == "norm":
+                for blob, value in zip(node.blobs, (0.1, 0.5, 1), strict=True):
                     blob.fill_(value)
     two.fused = False
     for ours, theirs in zip(passes(one), passes(two), strict=True):
@@ -60,7 +60,7 @@ def test_both_ways_give_the_same(build, text, phase, batch):
 
 def calls(net):
     """How often Scale's own forward runs in a pass."""
-    (scale,) = [step.layer for step in net.steps if step.name == "scale"]
+    (scale,) = [node.layer for node in net.nodes if node.name == "scale"]
     count, forward = [], scale.forward
     scale.forward = lambda *given: count.append(1) or forward(*given)
     net.forward()
@@ -89,6 +89,6 @@ def test_debug_info_sees_every_layer(build, capfd):
 
 def test_every_net_of_the_project_with_batch_norm_is_fused(build):
     net = build(schema.to_text(schema.read_net("prototxt/resnet20_deploy.prototxt")), "TEST")
-    norms = [step for step in net.steps if step.param.type == "BatchNorm"]
+    norms = [node for node in net.nodes if node.param.type == "BatchNorm"]
     assert len(norms) == 19 == len(net._scales)
     assert net.phase == caffe_pb.TEST

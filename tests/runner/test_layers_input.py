@@ -15,7 +15,7 @@ def test_input_is_zero_until_it_is_given_values(build):
     a, b = tops(net)
     np.testing.assert_array_equal(a, np.zeros((2, 3)))
     assert b.shape == (4,)
-    net.steps[0].layer.values[1].fill_(2)
+    net.nodes[0].layer.values[1].fill_(2)
     np.testing.assert_array_equal(tops(net)[1], [2, 2, 2, 2])
 
 

@@ -39,7 +39,7 @@ def test_the_layout_in_memory_makes_no_difference(one_layer, text):
     for layout in (torch.contiguous_format, torch.channels_last):
         layer = one_layer(text, x.numpy())
         bottom = x.clone().to(memory_format=layout).requires_grad_()
-        (top,) = layer.layer.forward([bottom], layer.step.all_arguments())
+        (top,) = layer.layer.forward([bottom], layer.node.all_arguments())
         result = [top]
         if top.requires_grad:
             (top * torch.linspace(-1, 1, top.numel()).view(top.shape)).sum().backward()

@@ -106,7 +106,7 @@ def test_the_second_top_has_the_probabilities_and_no_gradient(one_layer):
     layer = one_layer('type: "SoftmaxWithLoss"', x, labels, tops=2)
     loss, probabilities = layer.forward()
     np.testing.assert_allclose(probabilities, softmax(x), rtol=1e-5)
-    assert layer.step.loss_weights == [1, 0]
+    assert layer.node.loss_weights == [1, 0]
     expected = softmax_loss(x[..., None], labels[:, None], "VALID")[1][..., 0]
     np.testing.assert_allclose(layer.gradients(1, x)[0], expected)
 

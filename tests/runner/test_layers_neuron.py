@@ -114,7 +114,7 @@ def test_dropout_masks_the_gradient_as_the_values(build):
     net = build("""force_backward: true
       layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 8 dim: 8 } } }
       layer { name: "d" type: "Dropout" bottom: "x" top: "y" loss_weight: 1 }""")
-    (x,) = net.steps[0].layer.values
+    (x,) = net.nodes[0].layer.values
     x.fill_(1).requires_grad_()
     _, outputs = net.forward_backward()
     np.testing.assert_array_equal(x.grad.numpy(), outputs["y"].numpy())

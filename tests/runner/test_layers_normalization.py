@@ -62,7 +62,7 @@ def test_batch_norm_keeps_decayed_sums_of_unbiased_statistics(one_layer):
     layer = one_layer('type: "BatchNorm" batch_norm_param { moving_average_fraction: 0.9 }', X)
     mean_sum, var_sum, weight = np.zeros(4), np.zeros(4), 0
     for scale in (1, 2, 0.5):
-        layer.net.steps[0].layer.values[0].copy_(tensor(scale * X))
+        layer.net.nodes[0].layer.values[0].copy_(tensor(scale * X))
         layer.forward()
         mean_sum = 0.9 * mean_sum + (scale * X).mean((0, 2, 3))
         var_sum = 0.9 * var_sum + (scale * X).var((0, 2, 3), ddof=1)
@@ -114,7 +114,7 @@ def test_batch_norm_statistics_are_not_trained(build, one_layer):
       layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 2 } } }
       layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" }
       layer { name: "scale" type: "Scale" bottom: "y" top: "z" loss_weight: 1 }""")
-    net.steps[0].layer.values[0].copy_(tensor(RANDOM.normal(size=(4, 2))))
+    net.nodes[0].layer.values[0].copy_(tensor(RANDOM.normal(size=(4, 2))))
     assert [blob.lr_mult for blob in net.parameters.learnable] == [0, 0, 0, 1]
     net.forward_backward()
     assert not net.parameters.grad[:5].any() and net.parameters.data[4] == 1

@@ -4,7 +4,7 @@ import pytest
 from netgen.graph import NetError
 
 RANDOM = np.random.default_rng(0)
-T, N, K, D, S = 4, 2, 3, 2, 5  # steps, streams, inputs, outputs, static inputs
+T, N, K, D, S = 4, 2, 3, 2, 5  # time steps, streams, inputs, outputs, static inputs
 X = RANDOM.normal(size=(T, N, K))
 STATIC = RANDOM.normal(size=(N, S))
 CONT = np.array([[0, 1], [1, 1], [1, 0], [1, 1]])
@@ -18,7 +18,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def lstm_step(c, gates, cont):
+def lstm_cell(c, gates, cont):
     i, f, o, g = np.split(gates, 4, -1)
     c = cont[..., None] * sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return c, sigmoid(o) * np.tanh(c)
@@ -31,7 +31,7 @@ def lstm(x, cont, blobs, h, c, static=None):
         gates = x_t @ blobs[0].T + blobs[1] + (cont_t[:, None] * h) @ blobs[-1].T
         if static is not None:
             gates = gates + static @ blobs[2].T
-        c, h = lstm_step(c, gates, cont_t)
+        c, h = lstm_cell(c, gates, cont_t)
         outputs.append(h)
     return np.array(outputs), h, c
 
@@ -132,7 +132,7 @@ def test_lstm_unit(one_layer):
     c, gates = RANDOM.normal(size=(1, N, D)), RANDOM.normal(size=(1, N, 4 * D))
     cont = np.array([[0, 1]])
     layer = one_layer('type: "LSTMUnit"', c, gates, cont, tops=2)
-    expected = lstm_step(c, gates, cont)
+    expected = lstm_cell(c, gates, cont)
     for top, value in zip(layer.forward(), expected, strict=True):
         np.testing.assert_allclose(top, value, rtol=1e-5)
     layer.check_gradients(bottoms=(0, 1))

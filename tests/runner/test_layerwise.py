@@ -30,7 +30,7 @@ NETS = {
 
 def fed(build, text):
     net = build(text)
-    values = net.steps[0].layer.values
+    values = net.nodes[0].layer.values
     values[0].copy_(torch.tensor(np.random.default_rng(0).normal(size=(4, 3))))
     values[1].copy_(torch.tensor([0, 2, 1, 1]))
     return net
@@ -62,8 +62,8 @@ def test_every_layer_hands_its_gradient_to_the_one_below(build):
     run.forward()
     assert run.diff["loss"] == 2
     run.backward()
-    (w1, b1), (w2, b2) = (step.blobs for step in net.steps if step.name in ("ip1", "ip2"))
-    x, label = net.steps[0].layer.values
+    (w1, b1), (w2, b2) = (node.blobs for node in net.nodes if node.name in ("ip1", "ip2"))
+    x, label = net.nodes[0].layer.values
     y = torch.relu(x @ w1.T + b1)
     p = torch.softmax(y @ w2.T + b2, 1)
     dz = 2 * (p - torch.nn.functional.one_hot(label.long(), 3)) / 4
@@ -77,10 +77,10 @@ def test_a_layer_runs_on_the_data_and_gradients_that_are_there(build):
     net = fed(build, NETS["plain"])
     run = Layerwise(net)
     run.forward()
-    index = [step.name for step in net.steps].index("ip2")
+    index = [node.name for node in net.nodes].index("ip2")
     run.data["y"] = torch.ones(4, 3)
     run.forward_layer(index)
-    weight, bias = net.steps[index].blobs
+    weight, bias = net.nodes[index].blobs
     np.testing.assert_allclose(run.data["z"], (weight.sum(1) + bias).expand(4, 3), rtol=1e-5)
     run.diff["z"] = torch.ones(4, 3)
     run.backward_layer(index)

@@ -53,7 +53,7 @@ def made(build):
 
     def make(text, phase="TRAIN"):
         net = build(PARAMETER + text, phase=phase)
-        net.steps[0].blobs[0].copy_(net.parameters.data.new_tensor(X))
+        net.nodes[0].blobs[0].copy_(net.parameters.data.new_tensor(X))
         return net
 
     return make

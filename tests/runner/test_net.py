@@ -29,7 +29,7 @@ def fed(build):
 
     def make(text, **how):
         net = build(DATA + text, **how)
-        for value, array in zip(net.steps[0].layer.values, (X, TARGET), strict=True):
+        for value, array in zip(net.nodes[0].layer.values, (X, TARGET), strict=True):
             value.copy_(torch.tensor(array))
         return net
 
@@ -37,7 +37,7 @@ def fed(build):
 
 
 def blobs(net, layer):
-    return [b.detach().numpy() for s in net.steps if s.name == layer for b in s.blobs]
+    return [b.detach().numpy() for s in net.nodes if s.name == layer for b in s.blobs]
 
 
 def gradients(net):
@@ -45,9 +45,9 @@ def gradients(net):
     net.parameters.grad.zero_()
     net.forward_backward()
     return {
-        step.name: [net.parameters.blobs[i].grad.numpy().copy() for i in step.learnable]
-        for step in net.steps
-        if step.learnable
+        node.name: [net.parameters.blobs[i].grad.numpy().copy() for i in node.learnable]
+        for node in net.nodes
+        if node.learnable
     }
 
 
@@ -148,9 +148,9 @@ def test_a_blob_with_several_consumers_is_split(fed):
         + ' layer { name: "sum" type: "Eltwise" bottom: "ya" bottom: "yb" top: "z" }'
         + LOSS % "z"
     )
-    names = [step.name for step in net.steps]
+    names = [node.name for node in net.nodes]
     assert names == ["data", "ip1", "y_ip1_0_split", "a", "b", "sum", "loss"]
-    assert net.steps[2].tops == ["y_ip1_0_split_0", "y_ip1_0_split_1"]
+    assert net.nodes[2].tops == ["y_ip1_0_split_0", "y_ip1_0_split_1"]
     (wa, _), (wb, _), (w, b) = (blobs(net, name) for name in ("a", "b", "ip1"))
     z = (X @ w.T + b) @ (wa + wb).T + blobs(net, "a")[1] + blobs(net, "b")[1]
     dy = (z - TARGET) / 4 @ (wa + wb)
@@ -165,8 +165,8 @@ def test_shared_weights_get_the_sum_of_both_gradients(fed):
     net = fed(ip("ip1", "x", "y", named) + ip("ip2", "y", "z", named) + LOSS % "z")
     assert len(net.parameters.learnable) == 2
     apart = fed(ip("ip1", "x", "y") + ip("ip2", "y", "z") + LOSS % "z")
-    for step in apart.steps:
-        for blob, value in zip(step.blobs, blobs(net, "ip1"), strict=False):
+    for node in apart.nodes:
+        for blob, value in zip(node.blobs, blobs(net, "ip1"), strict=False):
             blob.copy_(torch.tensor(value))
     np.testing.assert_array_equal(net.forward()[0].detach(), apart.forward()[0].detach())
     one, two = gradients(apart).values()
@@ -226,7 +226,7 @@ def test_propagate_down_false_stops_the_gradient(fed):
 def test_force_backward_reaches_the_data_and_blobs_that_do_not_learn(fed):
     fixed = "param { lr_mult: 0 } param { lr_mult: 0 }"
     net = fed("force_backward: true" + ip("ip1", "x", "y", fixed) + LOSS % "y")
-    values = net.steps[0].layer.values[0].requires_grad_()
+    values = net.nodes[0].layer.values[0].requires_grad_()
     found = gradients(net)["ip1"]
     w, b = blobs(net, "ip1")
     dy = (X @ w.T + b - TARGET) / 4
@@ -268,7 +268,7 @@ def test_layers_are_chosen_by_phase_level_and_stage():
     def names(phase, level=0, stages=()):
         param = schema.parse_text(DATA + PHASED, caffe_pb.NetParameter)
         net = Net(net_param_for(param, phase, level, stages))
-        return [step.name for step in net.steps]
+        return [node.name for node in net.nodes]
 
     assert names(caffe_pb.TRAIN) == ["data", "d", "p"]
     assert names(caffe_pb.TRAIN, 2) == ["data", "d"]

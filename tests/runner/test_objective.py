@@ -26,7 +26,7 @@ def passes(build):
 
     def run(text, weight=""):
         net = build(START.format(weight=weight) + text)
-        net.steps[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
+        net.nodes[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
         found = []
         for _ in range(3):
             net.parameters.grad.zero_()
@@ -63,7 +63,7 @@ def test_of_two_weights_in_place_the_last_holds_for_both(build):
         + ' layer { name: "l" type: "EuclideanLoss" bottom: "y" bottom: "p" top: "l" }'
         + LEAKY.format("l", 0.25)
     )
-    net.steps[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
+    net.nodes[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
     loss = 21 / 2 / 3  # y - p is p; half its square over the batch of three
     for _ in range(2):  # the loss is positive: ReLU leaves it as it is
         net.parameters.grad.zero_()
@@ -77,7 +77,7 @@ def test_a_reader_without_a_split_replaces_the_weight_of_a_loss(build):
         + ' layer { name: "l" type: "EuclideanLoss" bottom: "y" bottom: "p" top: "l" }'
         + power("l", "z", 3, "loss_weight: 0.5")
     )
-    net.steps[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
+    net.nodes[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
     loss = 21 / 2 / 3
     for weight in (1, 1.5, 1.5):  # its own at first, then what z's backward wrote
         net.parameters.grad.zero_()
@@ -87,5 +87,5 @@ def test_a_reader_without_a_split_replaces_the_weight_of_a_loss(build):
 
 def test_a_net_that_only_tests_keeps_its_weights(build):
     net = build(START.format(weight="") + LEAKY.format("y", 0.5), phase="TEST")
-    net.steps[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
+    net.nodes[0].blobs[0].copy_(net.parameters.data.new_tensor(VALUES))
     assert [net.forward()[0].item() for _ in range(2)] == [1.5 * Y] * 2

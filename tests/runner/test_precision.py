@@ -62,7 +62,7 @@ def test_weights_gradients_statistics_and_outputs_stay_float32(passes):
     for tensor in (loss, *outputs.values(), net.parameters.data, net.parameters.grad):
         assert tensor.dtype == torch.float32
     statistics = [
-        step.blobs for n, *_ in passes.values() for step in n.steps if step.name == "norm"
+        node.blobs for n, *_ in passes.values() for node in n.nodes if node.name == "norm"
     ]
     for theirs, ours in zip(*statistics, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0.05, atol=1e-3)

@@ -26,8 +26,8 @@ def wired(build, text):
         return "".join("T" if flag else "F" for flag in flags)
 
     return {
-        step.name: (step.needs_backward, letters(step.bottom_needs), letters(step.blob_needs))
-        for step in build(text).steps
+        node.name: (node.needs_backward, letters(node.bottom_needs), letters(node.blob_needs))
+        for node in build(text).nodes
     }
 
 

@@ -109,9 +109,9 @@ class Side:
         self.net.parameters.data.fill_(float("nan"))
         load_weights(self.net, path)
         empty = [
-            step.name
-            for step in self.net.steps
-            if any(bool(blob.isnan().any()) for blob in step.blobs)
+            node.name
+            for node in self.net.nodes
+            if any(bool(blob.isnan().any()) for blob in node.blobs)
         ]
         if empty:
             raise CaffeError(
@@ -122,12 +122,12 @@ class Side:
     def run(self, values):
         """{blob: tensor} of all blobs for the given {input: tensor}."""
         blobs = {}
-        for step in self.net.steps:
-            if _is_source(step.param):
-                tops = [values[top] for top in step.tops]
+        for node in self.net.nodes:
+            if _is_source(node.param):
+                tops = [values[top] for top in node.tops]
             else:
-                tops = step.layer.forward([blobs[name] for name in step.bottoms], step.blobs)
-            blobs.update(zip(step.tops, tops, strict=True))
+                tops = node.layer.forward([blobs[name] for name in node.bottoms], node.blobs)
+            blobs.update(zip(node.tops, tops, strict=True))
         return blobs
 
     def random_input(self, generator):

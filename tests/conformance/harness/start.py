@@ -49,18 +49,18 @@ def write_start(folder, net, random, values=None, batch_statistics=False, state=
             if state is not None:
                 param.state.MergeFrom(state)
             built = Net(param, Context(fillers=torch.Generator().manual_seed(0)))
-        for step in built.steps:
-            arrays = (values or {}).get(step.name)
-            if arrays is None and batch_statistics and step.param.type == "BatchNorm":
-                arrays = statistics(step.shapes.params[0], random)
-            if arrays is None and step.param.type == "Parameter":  # it has no filler
-                arrays = [0.4 * random.standard_normal(step.shapes.params[0])]
+        for node in built.nodes:
+            arrays = (values or {}).get(node.name)
+            if arrays is None and batch_statistics and node.param.type == "BatchNorm":
+                arrays = statistics(node.shapes.params[0], random)
+            if arrays is None and node.param.type == "Parameter":  # it has no filler
+                arrays = [0.4 * random.standard_normal(node.shapes.params[0])]
             if arrays is None:
                 arrays = [
                     _drawn(filler, shape, random)
-                    for filler, shape in zip(step.layer.fillers(), step.shapes.params, strict=False)
+                    for filler, shape in zip(node.layer.fillers(), node.shapes.params, strict=False)
                 ]
-            for blob, array in zip(step.blobs, arrays, strict=False):
+            for blob, array in zip(node.blobs, arrays, strict=False):
                 if array is not None:
                     blob.copy_(torch.from_numpy(np.asarray(array, np.float32)).view(blob.shape))
         schema.write_binary(net_to_proto(built, False), "init.caffemodel")
