@@ -10,9 +10,9 @@ import io
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from PIL import Image
 
 from netgen.schema import caffe_pb
+from runner.data import image
 from runner.data.errors import DataError
 
 #: How a `repeated float` that is not [packed] lies on the wire: tag byte, value, tag byte, ...
@@ -103,32 +103,11 @@ class Decoder:
         """An encoded image as OpenCV gives it: BGR(A) or gray, uint8, (C, H, W)."""
         if self.force_color and self.force_gray:
             raise DataError("cannot set both force_color and force_gray")
+        color = True if self.force_color else False if self.force_gray else None
         try:
-            with Image.open(io.BytesIO(data)) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise DataError("Image data type must be unsigned byte")
-                pixels = np.asarray(_in_mode(image, self._mode(image)))
-        except (OSError, SyntaxError, Image.DecompressionBombError):
+            return image.planes(image.decode(io.BytesIO(data), color))
+        except image.UnreadableImage:
             raise DataError("Could not decode datum") from None
-        if pixels.ndim == 2:
-            return pixels[None]
-        order = [2, 1, 0, 3][: pixels.shape[2]]  # RGB(A) to BGR(A)
-        return np.ascontiguousarray(pixels[:, :, order].transpose(2, 0, 1))
-
-    def _mode(self, image):
-        """Pillow's name of the channels wanted: the flags', else the image's own."""
-        if self.force_color:
-            return "RGB"
-        if self.force_gray or image.mode in ("1", "L"):
-            return "L"
-        has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        return "RGBA" if has_alpha else "RGB"
-
-
-def _in_mode(image, mode):
-    if mode == "L":
-        image.draft("L", image.size)  # a JPEG's own luma, as libjpeg gives it to OpenCV
-    return image.convert(mode)
 
 
 def _payload(record, start, stop, dtype):
