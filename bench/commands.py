@@ -5,6 +5,7 @@ import sys
 from bench import subjects
 from bench.interleave import alternate
 from bench.processes import CAFFE, ROOT, run
+from runner.log import at, read_line
 
 LOG_MEGABYTES = 30
 
@@ -21,7 +22,7 @@ def measure(folder, rounds):
         "`caffe --version`": ([*CAFFE, "--version"], None),
         "`caffe train`, until the first iteration": (
             [*CAFFE, "train", "-solver", solver],
-            "Iteration 0 (",
+            f"{at(0)} (",
         ),
         "`caffe train`, LeNet, 21 iterations and two tests": (
             [*CAFFE, "train", "-solver", solver],
@@ -47,23 +48,18 @@ def measure(folder, rounds):
 def _parse_log(path, training, rounds):
     """MB/s of parse_log on a long training's log: the displays of a short one, over and over."""
     head, _, rest = training.partition("Solving ")
-    lines = [
-        line
-        for line in rest.splitlines(keepends=True)
-        if "Iteration" in line or "net output" in line
-    ]
+    lines = [(line, read_line(line)) for line in rest.splitlines(keepends=True)]
     long = path.with_name("long.log")
     with open(long, "w", encoding="utf-8") as file:
         file.write(head + "Solving " + rest.partition("\n")[0] + "\n")
-        iteration = 0
+        first = 0
         while file.tell() < LOG_MEGABYTES * 1e6:
-            for line in lines:
-                before, found, after = line.partition("Iteration ")
-                if found:
-                    number = after.split(" ")[0].rstrip(",")
-                    line = f"{before}Iteration {iteration + int(number)}{after[len(number) :]}"
-                file.write(line)
-            iteration += 22
+            for line, parts in lines:
+                if parts.iteration is not None:
+                    file.write(line.replace(at(parts.iteration), at(first + parts.iteration), 1))
+                elif parts.output:
+                    file.write(line)
+            first += 22
     size = long.stat().st_size / 1e6
     seconds = alternate(
         {

@@ -1,20 +1,17 @@
 """Whole commands, each in its own process: how long, how much memory, what the log says when."""
 
 import os
-import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.log import read_line
+
 ROOT = Path(__file__).resolve().parents[1]
 CAFFE = [sys.executable, "-m", "runner"]
 
-# I1122 10:00:00.123456 12345 solver.cpp:239] Iteration 100 (...), loss = 2.3; with or without year
-_DISPLAYED = re.compile(
-    r"^I\d+ (\d+):(\d+):(\d+\.\d+) .*\] Iteration (\d+)(?: \([^)]*\))?, loss = "
-)
 DAY = 24 * 3600
 
 
@@ -64,13 +61,8 @@ def run(command, until=None, env=None, cwd=ROOT):
 
 def displayed(text):
     """[(iteration, seconds of the day)] of the displays in a training log, in its order."""
-    found = []
-    for line in text.splitlines():
-        if match := _DISPLAYED.match(line):
-            hours, minutes, seconds, iteration = match.groups()
-            clock = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-            found.append((int(iteration), clock))
-    return found
+    lines = map(read_line, text.splitlines())
+    return [(line.iteration, line.clock) for line in lines if line.source and line.loss is not None]
 
 
 def seconds_a_step(text):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from netgen.errors import CaffeError
-from runner.log.reader import Log
-from runner.log.tables import Run
+from runner.log import Log, Run
 from study.settings import ARMS
 from study.trainings import Training
 

@@ -20,7 +20,7 @@ from caffe_tools.machine import sha256
 from netgen import schema
 from netgen.commandline import Parser, replacing, run
 from netgen.errors import CaffeError
-from runner.log.reader import Log
+from runner.log import Log
 from study.stage import STOPPED
 from study.training_run import TrainingRun
 

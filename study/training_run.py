@@ -1,7 +1,8 @@
 """One run of `caffe train`: its log to a file, its gist to the screen, its signals."""
 
+from __future__ import annotations
+
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,13 +12,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from caffe_tools.machine import machine
+from runner.log import number, read_line
 
 ROOT = Path(__file__).resolve().parents[1]
-_SCORE = re.compile(r"\] +Test net output #\d+: (\S*acc\S* = .*)")
-_AT = re.compile(r"\] Iteration (\d+)\b")
-_STATE = re.compile(r"\] Snapshotting solver state to .*_iter_(\d+)\.solverstate")
-_GPU = re.compile(r"\] GPU \d+: (.*)")
-_FATAL = re.compile(r"F\d{4,8} [\d:.]+ +\d+ \S+\] (.*)")
 
 
 class TrainingRun:
@@ -68,21 +65,20 @@ class TrainingRun:
                 self._process.send_signal(signal.SIGINT)
             for line in self._process.stderr:
                 log.write(line)
-                self._look(line.rstrip("\n"), bar)
+                self._look(line, bar)
         return self._process.returncode
 
-    def _look(self, line, bar):
-        if line.strip():
-            fatal = _FATAL.match(line)
-            self.last_line = fatal[1] if fatal else line.strip()
-        at = _AT.search(line) or _STATE.search(line)
-        if at:
-            self.reached = int(at[1])
+    def _look(self, text: str, bar: tqdm) -> None:
+        line = read_line(text)
+        if text.strip():
+            self.last_line = line.message if line.severity == "F" else text.strip()
+        if line.iteration is not None:
+            self.reached = line.iteration
             bar.update(self.reached - bar.n)
-        if gpu := _GPU.search(line):
-            self.gpu = gpu[1]
-        if score := _SCORE.search(line):
-            tqdm.write(f"iteration {self.reached}: {score[1]}")
+        self.gpu = line.gpu or self.gpu
+        output = line.output
+        if output and output.phase == "Test" and "acc" in output.name:
+            tqdm.write(f"iteration {self.reached}: {output.name} = {number(output.value)}")
             sys.stdout.flush()
 
     def _stop(self, number, frame):

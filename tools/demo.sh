@@ -29,7 +29,7 @@ python -m netgen solver baseline --net "$out/net.prototxt" --max-iter 2400 --bat
 # glog's file is the demo's log; the screen shows its gist.
 caffe train -solver "$out/solver.prototxt" > "$out/demo.log" 2>&1 &
 trap 'kill $! 2>/dev/null || true' EXIT
-tail -f --pid=$! "$out/demo.log" | grep -E --line-buffered 'Iteration|output|Optimization|^F' || true
+tail -f --pid=$! "$out/demo.log" | python -m runner.log || true
 wait $!
 trap - EXIT
 python tools/plot_loss.py --no_refresh -o "$out/demo.png" "$out/demo.log"

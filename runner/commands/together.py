@@ -67,7 +67,7 @@ class Together:
 
     def _job(self, index, prepare):
         torch.set_num_threads(self.threads_each)
-        log = glog.Log(title=f"{self.names[index]}: ")
+        log = glog.LogSink(title=f"{self.names[index]}: ")
         with glog.use(log), contextlib.closing(log):
             try:
                 try:

@@ -10,7 +10,7 @@ from netgen.schema import caffe_pb
 from runner import parallel
 from runner.commands.progress import progress_bar
 from runner.commands.together import Together, check_prefixes, titles
-from runner.log import glog, upgrades
+from runner.log import glog, lines, upgrades
 from runner.process.device import device_of, gpu_ids
 from runner.process.place import is_worker, place, refuse_workers
 from runner.process.precision import set_precision
@@ -108,9 +108,9 @@ def _solver(flags, param, state, request, workers=None):
 
 
 def _optimize(solver):
-    glog.info("Starting Optimization", "caffe.cpp:239")
+    glog.info(lines.STARTING, "caffe.cpp:239")
     solver.solve()
-    glog.info("Optimization Done.", "caffe.cpp:250")
+    glog.info(lines.DONE, "caffe.cpp:250")
 
 
 def _device(flags, param):
@@ -132,7 +132,7 @@ def _device(flags, param):
         return device_of(ids)
     glog.info(f"Using GPUs {', '.join(map(str, ids))}", "caffe.cpp:204")
     for number in ids:
-        glog.info(f"GPU {number}: {torch.cuda.get_device_name(number)}", "caffe.cpp:209")
+        glog.info(lines.gpu(number, torch.cuda.get_device_name(number)), "caffe.cpp:209")
     if len(ids) != here.local_count:
         raise CaffeError(
             f"{asked}: {len(ids)} device(s), and {here.local_count} process(es) on this machine"

@@ -1,11 +1,11 @@
-"""Log lines in glog's form, as every Caffe log parser expects them.
-
-    I1122 10:00:00.123456 12345 solver.cpp:239] Iteration 0 (...), loss = 2.3
+"""Where log lines go, in glog's form (see lines.py), as every Caffe log parser expects them.
 
 Lines go to stderr and, with a log directory, to a file as well. The source file and
 line number are Caffe 1.0's own, since log parsers and habits refer to them.
 GLOG_log_year_in_prefix=1 writes the year, as glog 0.5 and later do by default.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -13,23 +13,21 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
-SEVERITIES = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
+from runner.log.lines import number as number  # what makes messages asks here for both
+from runner.log.lines import prefix
 
 
-def number(value):
-    """A number as a C++ stream prints it by default: six significant digits."""
-    return f"{float(value):.6g}"
-
-
-class Log:
+class LogSink:
     """Where the lines go. The process's is `glog.log`; a thread may `use` one of its own.
 
-    title: written before each message on the screen, where several logs meet.
+    title: written before each message on the screen, where several logs meet. minimum: the
+    severities that are written.
     """
 
-    def __init__(self, title=""):
+    def __init__(self, title: str = ""):
         self.title = title
         self._file = None
         self._write_screen = None
@@ -37,7 +35,7 @@ class Log:
         level = os.environ.get("GLOG_minloglevel", "0")
         self.minimum = "IWEF"[min(int(level), 3) if level.isdigit() else 0 :]
 
-    def open_file(self, directory, name):
+    def open_file(self, directory: str, name: str) -> str:
         """Also write to `<directory>/<name>.<date>-<time>.<pid>.log`; returns the path."""
         self.close()
         now = datetime.now()
@@ -50,31 +48,27 @@ class Log:
         )
         return path
 
-    def close(self, discard=False):
-        """Write to the screen only, again; discard: and remove the file."""
+    def close(self, discard: bool = False) -> None:
+        """Write to the screen alone from now on; discard: remove the file as well."""
         if self._file is not None:
             self._file.close()
             if discard:
                 os.remove(self._file.name)
         self._file = None
 
-    def through(self, write):
+    def through(self, write: Callable[[str], object] | None) -> None:
         """Send screen lines through `write(line)`, e.g. above a progress bar; None resets.
 
-        So are those of other logs that have no way of their own.
+        What `glog.log` is sent through also takes the lines of sinks without a way of their own.
         """
         self._write_screen = write
 
-    def line(self, severity, message, where):
+    def line(self, severity: str, message: str, where: str) -> None:
         """Write one message; a message of several lines is written as it is, as glog does."""
         if severity not in self.minimum:
             return
-        now = time.time()
-        date = time.strftime("%Y%m%d" if self.year else "%m%d", time.localtime(now))
-        clock = time.strftime("%H:%M:%S", time.localtime(now))
-        micros = int(now % 1 * 1e6)
-        head = f"{severity}{date} {clock}.{micros:06d} {threading.get_native_id():5d} {where}] "
-        message = message.removesuffix("\n")  # glog ends a line that ends already no second time
+        head = prefix(severity, time.time(), threading.get_native_id(), where, self.year)
+        message = message.removesuffix("\n")  # like glog, which does not end such a line twice
         if self._file is not None:
             self._file.write(f"{head}{message}\n")
         text = head + self.title + message
@@ -85,18 +79,20 @@ class Log:
             elif sys.stderr is not None:
                 sys.stderr.write(text + "\n")
                 sys.stderr.flush()
-        except BrokenPipeError:  # whoever read the log has gone: a C program is killed by it
+        except BrokenPipeError:  # The log's reader has gone, which ends a C program too.
             raise
-        except OSError:  # the terminal has gone (SIGHUP): the run goes on, as Caffe's does,
-            # and what it could not write is no failure at its end (Python's status 120)
+        except OSError:
+            # The terminal has gone (SIGHUP). The run goes on, as Caffe's does, and what it
+            # could not write must not become a failure at its end (Python's status 120).
             sys.stderr = None
 
 
-def log_directory(asked, fallback=""):
-    """Where log files go: to -log_dir's folder `asked`, which is made, else to `fallback`.
+def log_directory(asked: str, fallback: str = "") -> str:
+    """The folder for log files, "" for none.
 
-    As with glog, GLOG_log_dir stands in for the flag and GLOG_logtostderr=1 turns files off. ""
-    stands for nowhere, which is also so where there is no folder `fallback`.
+    It is -log_dir's folder `asked`, which is made if need be, or else the folder `fallback` if
+    that is there. As with glog, GLOG_log_dir stands in for the flag, and GLOG_logtostderr=1
+    turns files off.
     """
     if os.environ.get("GLOG_logtostderr", "0").lower() in ("1", "true"):
         return ""
@@ -106,13 +102,13 @@ def log_directory(asked, fallback=""):
     return directory or (fallback if os.path.isdir(fallback) else "")
 
 
-log = Log()
+log = LogSink()
 _of_thread = threading.local()
 
 
 @contextlib.contextmanager
-def use(own):
-    """Have this thread's lines go to the Log `own` inside the with block."""
+def use(own: LogSink) -> Iterator[LogSink]:
+    """Have this thread's lines go to the sink `own` inside the with block."""
     _of_thread.log = own
     try:
         yield own
@@ -120,25 +116,25 @@ def use(own):
         del _of_thread.log
 
 
-def _line(severity, message, where):
+def _line(severity: str, message: str, where: str) -> None:
     getattr(_of_thread, "log", log).line(severity, message, where)
 
 
-def info(message, where):
-    """An INFO line; `where` is Caffe's `file:line`."""
+def info(message: str, where: str) -> None:
+    """Write an INFO line; `where` is Caffe's `file:line`."""
     _line("I", message, where)
 
 
-def warning(message, where):
-    """A WARNING line."""
+def warning(message: str, where: str) -> None:
+    """Write a WARNING line."""
     _line("W", message, where)
 
 
-def error(message, where):
-    """An ERROR line."""
+def error(message: str, where: str) -> None:
+    """Write an ERROR line."""
     _line("E", message, where)
 
 
-def fatal(message, where):
-    """A FATAL line. The caller ends the process: nothing is aborted here."""
+def fatal(message: str, where: str) -> None:
+    """Write a FATAL line. Nothing is aborted: the caller ends the process."""
     _line("F", message, where)

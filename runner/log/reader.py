@@ -1,32 +1,26 @@
-"""Read Caffe training logs: the one place that knows what a log line looks like.
+"""Read the log of a training by any Caffe, as far as it has been written.
 
 Understood are BVLC Caffe's lines, old (`Iteration 20, loss = 1.7`) and new
 (`Iteration 20 (12.3 iter/s, 8.1s/100 iters), loss = 1.7`), NVIDIA's, and this
 project's; with glog's date with or without a year, or with no prefix at all. All
 else in the file (net dumps, progress bars, garbage) is skipped.
 
-Lines are taken apart with `partition` rather than one regular expression, and known
-outputs are found in a dictionary: that is twice as fast.
+Most lines of a log are displays and outputs. They are taken apart as bytes, with `partition`
+instead of the patterns of lines.py, and known outputs are found in a dictionary: that is twice
+as fast. All other lines are decoded and matched against the patterns.
 """
 
+from __future__ import annotations
+
 import os
-import re
 from datetime import date
 from math import inf, nan
+from typing import BinaryIO
 
 from netgen.errors import CaffeError
+from runner.log import lines as pattern
+from runner.log.lines import parse_number
 from runner.log.tables import Run, Table, join
-
-OUTPUT = re.compile(rb"\s*(Train|Test) net output #(\d+): (.+)$")
-LOSS_WEIGHT = re.compile(rb"\S+ \(\* (-?\d[\d.]*(?:e[-+]\d+)?) = ")
-TESTING = re.compile(rb"\s*Iteration (\d+), Testing net \(#(\d+)\)")
-SETUP = re.compile(rb"Initializing solver from parameters|Starting Optimization\s*$")
-SOLVING = re.compile(rb"Solving\b ?(.*)")
-END = re.compile(rb"Optimization (Done|stopped)|\*\*\* (Check failure)")
-ENDINGS = {b"Done": "done", b"stopped": "stopped", b"Check failure": "failed"}
-WINDOWS_NAN = re.compile(rb"([-+]?)(1\.#INF|1\.#IND|1\.#QNAN|nan\(ind\))")
-FATAL = re.compile(rb"F(?:\d{4})?\d{4} \d\d:\d\d:\d\d\.")
-STAMP = re.compile(rb"[IWEF]((?:\d{4})?\d{4} \d\d:\d\d):\d\d\.\d{6}")
 
 BLOCK = 1 << 18  # its lines fit a processor's cache
 LONGEST_LINE = 1 << 16  # what goes on for longer without an end is garbage
@@ -44,22 +38,22 @@ class Log:
     be cut short.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = path
         self._clear()
 
-    def _clear(self):
+    def _clear(self) -> None:
         self.runs = []
         self._head, self._offset, self._rest = b"", 0, b""
         self._start_run()
 
     @property
-    def ended(self):
+    def ended(self) -> str | None:
         """How the last run ended (Run.ended), None while it may go on."""
         return self.runs[-1].ended
 
-    def training(self):
-        """The training that the runs make up, as a Run (see log_tables.join).
+    def training(self) -> Run:
+        """The training that the runs make up, as a Run (see tables.join).
 
         Raises LogError if there is not one iteration in the file.
         """
@@ -68,7 +62,7 @@ class Log:
             raise LogError(f"{self.path}: no iterations found; is it a Caffe training log?")
         return runs[0] if len(runs) == 1 else join(runs)
 
-    def read(self):
+    def read(self) -> bool:
         """Parse what the file has gained; returns whether that was anything.
 
         A file that was cut or replaced is read anew. Raises LogError if it cannot be opened.
@@ -79,7 +73,7 @@ class Log:
         except OSError as error:
             raise LogError(f"{self.path}: {error.strerror}") from None
 
-    def _read(self, file):
+    def _read(self, file: BinaryIO) -> bool:
         size = os.fstat(file.fileno()).st_size
         news = size < self._offset or file.read(len(self._head)) != self._head
         if news:
@@ -97,7 +91,7 @@ class Log:
             self._rest = b""
         return news
 
-    def _start_run(self):
+    def _start_run(self) -> None:
         """Begin a new run, unless nothing has happened yet in the one at hand."""
         if self.runs:
             self.runs[-1].seconds = self._clock.elapsed
@@ -109,10 +103,10 @@ class Log:
             self._columns = {}
             self._loss = run.loss, run.loss.column((0, "loss"))
 
-    def _parse(self, lines):
-        """The loop over all lines; for speed, outputs are dealt with here once they are known.
+    def _parse(self, lines: list[bytes]) -> None:
+        """The loop over all lines. For speed it deals with outputs itself once they are known.
 
-        They are known by all that stands between time stamp and value.
+        An output is known by all that stands between its time stamp and its value.
         """
         columns, clock = self._columns, self._clock
         for line in lines:
@@ -130,7 +124,7 @@ class Log:
             try:
                 value = float(right.partition(b" ")[0])
             except ValueError:
-                value = _number(right)
+                value = parse_number(_text(right))
                 if value is None:
                     continue
             if table.last != self._iteration or len(values) == table.rows:
@@ -138,8 +132,8 @@ class Log:
             values.append(value)
         self.runs[-1].seconds = clock.elapsed
 
-    def _equation(self, left, right):
-        """`left = right`: the table and the column of a loss or an output, None for all else."""
+    def _equation(self, left: bytes, right: bytes) -> tuple[Table, list] | None:
+        """The table and the column of `left = right`, a loss or an output; None for all else."""
         _, found, what = left.partition(b"Iteration ")
         if found:  # `20 (12.3 iter/s, 8.1s/100 iters), loss` or `20, lr`
             number, _, what = what.partition(b" ")
@@ -156,21 +150,21 @@ class Log:
                 if right != self._rate_text:
                     self._set_rate(right)
             return None
-        output = OUTPUT.match(left.rpartition(b"] ")[2])
+        output = pattern.OUTPUT.match(_message(left))
         if output is None or self._iteration in (-1, inf):
             return None
         which, number, name = output.groups()
         run = self.runs[-1]
-        table = run.train if which == b"Train" else run.tests.setdefault(self._net, Table())
-        key = int(number), name.decode("utf-8", "replace").strip()
-        if weight := LOSS_WEIGHT.match(right):
+        table = run.train if which == "Train" else run.tests.setdefault(self._net, Table())
+        key = int(number), name.strip()
+        if weight := pattern.LOSS_WEIGHT.match(_text(right)):
             table.weights[key] = float(weight[1])
         known = self._columns[left[self._clock.width :]] = table, table.column(key)
         return known
 
-    def _set_rate(self, text):
+    def _set_rate(self, text: bytes) -> None:
         """A rate is logged after the row of its iteration, and after the first tests."""
-        rate = _number(text)
+        rate = parse_number(_text(text))
         if rate is None:
             return
         run = self.runs[-1]
@@ -182,59 +176,55 @@ class Log:
                 table.rates[:] = [rate] * table.rows
         self._rate, self._rate_text = rate, text
 
-    def _reach(self, iteration):
-        """Going back begins a new run."""
+    def _reach(self, iteration: int) -> None:
+        """Go on to an iteration; an earlier one begins a new run."""
         if iteration < self._iteration:
             self._start_run()
         self._iteration = iteration
 
-    def _event(self, line):
-        """A line without ` = `: where runs and tests begin and end."""
-        message = line.rpartition(b"] ")[2]
-        if testing := TESTING.match(message):
+    def _event(self, line: bytes) -> None:
+        """Follow a line without ` = `: where runs and tests begin and end."""
+        message = _message(line)
+        if testing := pattern.TESTING.match(message):
             self._reach(int(testing[1]))
             if int(testing[2]) != self._net:
                 self._net = int(testing[2])
                 self._columns.clear()
-        elif end := END.match(message):
-            self._end(line, ENDINGS[end[1] or end[2]])
-        elif FATAL.match(line):
+        elif end := pattern.END.match(message):
+            self._end(line, pattern.ENDINGS[end[1] or end[2]])
+        elif pattern.FATAL.match(_text(line)):
             self._end(line, "failed")
-        elif solving := SOLVING.match(message):
+        elif solving := pattern.SOLVING.match(message):
             self._start_run()
-            self.runs[-1].net = solving[1].decode("utf-8", "replace").strip()
+            self.runs[-1].net = solving[1].strip()
             self._clock.start(line)
-        elif SETUP.match(message):
+        elif pattern.SETUP.match(message):
             self._start_run()
-            if message.startswith(b"Starting"):
+            if message.startswith(pattern.STARTING):
                 self._clock.start(line)
 
-    def _end(self, line, how):
+    def _end(self, line: bytes, how: str) -> None:
         self._clock.seconds(line)
         self.runs[-1].ended = self.ended or how
         self._iteration = inf  # whatever follows is another run
         self._columns.clear()
 
 
-def _number(text):
-    """The number at the start of text, up to a comma or blank; None if there is none."""
-    text = text.replace(b",", b" ").partition(b" ")[0]
-    try:
-        return float(text)
-    except ValueError:
-        windows = WINDOWS_NAN.match(text)
-        if windows is None:
-            return None
-        return float(windows[1] + (b"inf" if windows[2] == b"1.#INF" else b"nan"))
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+def _message(line: bytes) -> str:
+    return _text(line.rpartition(b"] ")[2])
 
 
 class _Clock:
-    """Seconds of a run, from glog's time stamps.
+    """The seconds of a run, read from glog's time stamps.
 
-    Without a year, December to January begins a new one, and a year is a leap year
+    Where stamps have no year, December to January begins a new one, and a year is a leap year
     if its 29th of February is seen: no guess from the file's own date is needed.
-    width: length of the stamps at the start of this log's lines; elapsed: the seconds
-    last read.
+    width: length of the stamps at the start of this log's lines. elapsed: the seconds
+    that were read last.
     """
 
     def __init__(self):
@@ -242,21 +232,22 @@ class _Clock:
         self._minute, self._base, self._start = None, 0, None
         self._year_start, self._leap, self._month = 0, False, 0
 
-    def start(self, line):
+    def start(self, line: bytes) -> None:
         """Count from this line's time on; otherwise from that of the first line read."""
         self._start = None
         self.seconds(line)
 
-    def seconds(self, line):
-        """Exact to the microsecond; nan if the line has no (valid) stamp."""
+    def seconds(self, line: bytes) -> float:
+        """The seconds at a line, to the microsecond; nan if it has no (valid) stamp."""
         width = self.width
         try:
             if line[: width - 9] != self._minute:
-                stamp = STAMP.search(line)
+                stamp = pattern.STAMP.search(_text(line))
                 if stamp is None:
                     return nan
-                self._base = 60_000_000 * self._minutes(stamp[1].decode())
-                line, width = stamp[0], len(stamp[0])
+                self._base = 60_000_000 * self._minutes(stamp[1])
+                line = stamp[0].encode()
+                width = len(line)
                 self.width, self._minute = width, line[: width - 9]
             now = self._base + int(line[width - 9 : width].replace(b".", b""))
         except ValueError:
@@ -266,7 +257,7 @@ class _Clock:
         self.elapsed = (now - self._start) / 1e6
         return self.elapsed
 
-    def _minutes(self, text):
+    def _minutes(self, text: str) -> int:
         day, _, clock = text.partition(" ")
         month, month_day = int(day[-4:-2]), int(day[-2:])
         if len(day) == 8:
@@ -275,7 +266,7 @@ class _Clock:
             days = self._day_without_year(month, month_day)
         return (24 * days + int(clock[:2])) * 60 + int(clock[3:])
 
-    def _day_without_year(self, month, month_day):
+    def _day_without_year(self, month: int, month_day: int) -> int:
         if self._month - month >= 6:  # less is a clock put back
             self._year_start += 366 if self._leap else 365
             self._leap = False

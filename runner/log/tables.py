@@ -1,7 +1,10 @@
 """What a Caffe log tells, as tables: runs, the training they make up, series to look at."""
 
+from __future__ import annotations
+
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from math import inf, isfinite, nan
 from typing import NamedTuple
 
@@ -9,30 +12,38 @@ ACCURACY = re.compile(r"acc|top.?\d|prec|recall|\bm?ap\b|eval|iou|dice|f1|auc", 
 NO_ACCURACY = re.compile(r"loss|err|cost|entropy", re.IGNORECASE)
 
 
+Key = tuple[int, str]  # the number of a net's output, and its name
+Values = list[float | None]  # None: the row does not have this value
+
+
 class Table:
     """Rows of iteration, seconds since the start, learning rate, and outputs.
 
-    columns: {(number of the output, its name): values}; weights: the loss weight of
-    those columns that are losses. The lists of a row being read may still be short;
-    outputs() fills them with None, the mark of a value that a row does not have.
+    rows: how many there are. last: the iteration of the last one, None before it. columns: the
+    values of each output. weights: the loss weights of those outputs that are losses. While a
+    row is being read, columns may be short; outputs() fills them with None.
     """
 
     def __init__(self):
-        self.iterations, self.seconds, self.rates = [], [], []
-        self.columns, self.weights = {}, {}
-        self.rows, self.last = 0, None  # the number of rows, the last one's iteration
+        self.iterations: list[int] = []
+        self.seconds: list[float] = []
+        self.rates: list[float] = []
+        self.columns: dict[Key, Values] = {}
+        self.weights: dict[Key, float] = {}
+        self.rows = 0
+        self.last: int | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.rows
 
-    def column(self, key):
-        """The list of a column's values, made if it is new: its first value is for the last row."""
+    def column(self, key: Key) -> Values:
+        """The values of a column, which is made if need be; its next value is the last row's."""
         if key not in self.columns:
             self.columns[key] = [None] * (self.rows - 1)
         return self.columns[key]
 
-    def open_row(self, iteration, seconds, rate):
-        """Begin a row, to be completed by appending to the columns."""
+    def open_row(self, iteration: int, seconds: float, rate: float) -> None:
+        """Begin a row, which is completed by appending to the columns."""
         for values in self.columns.values():
             if len(values) < self.rows:
                 values.append(None)
@@ -42,8 +53,8 @@ class Table:
         self.rows += 1
         self.last = iteration
 
-    def labels(self):
-        """{key of a column: label}; an output of several numbers has `name[0]`, `name[1]`, ..."""
+    def labels(self) -> dict[Key, str]:
+        """The label of each column; an output of several numbers has `name[0]`, `name[1]`, ..."""
         names, seen, labels = [name for _, name in self.columns], {}, {}
         for key in self.columns:
             name = key[1]
@@ -51,16 +62,16 @@ class Table:
             labels[key] = name if names.count(name) == 1 else f"{name}[{index}]"
         return labels
 
-    def outputs(self):
-        """{label: values}, in the order of the log, every list as long as the table."""
+    def outputs(self) -> dict[str, Values]:
+        """The values by label, in the order of the log, every list as long as the table."""
         labels = self.labels()
         return {
             labels[key]: values + [None] * (self.rows - len(values))
             for key, values in self.columns.items()
         }
 
-    def extend(self, other, before, offset):
-        """Add other's rows of iterations under `before`, their seconds moved by `offset`."""
+    def extend(self, other: Table, before: float, offset: float) -> None:
+        """Add the rows of another table up to iteration `before`, seconds moved by `offset`."""
         count = bisect_left(other.iterations, before)
         self.iterations += other.iterations[:count]
         self.seconds += [second + offset for second in other.seconds[:count]]
@@ -72,13 +83,13 @@ class Table:
         for values in self.columns.values():
             values += [None] * (self.rows - len(values))
 
-    def loss(self):
-        """The weighted sum of the losses, a value a row; None if there are none."""
+    def loss(self) -> Values | None:
+        """The weighted sum of the losses, a value for each row; None if there are no losses."""
         losses = [
             [None if value is None else weight * value for value in self.columns[key]]
             for key, weight in self.weights.items()
         ]
-        if not losses:  # not marked as such in the log, so by name
+        if not losses:  # The log marks none as a loss, so the name decides.
             losses = [self.columns[key] for key in self.columns if "loss" in key[1].lower()][:1]
         rows = zip(*losses, strict=False)  # the last row may not be complete yet
         return [None if None in row else sum(row) for row in rows] if losses else None
@@ -88,64 +99,70 @@ class Series(NamedTuple):
     """One curve: values[i] (a float, or None) at iterations[i] and seconds[i]."""
 
     label: str
-    iterations: list
-    seconds: list
-    values: list
+    iterations: Sequence[int]
+    seconds: Sequence[float]
+    values: Sequence[float | None]
 
-    def best(self):
-        """Index of the first highest value, None if there is no number at all."""
+    def best(self) -> int | None:
+        """The index of the first highest value; None if there is no number at all."""
         scores = [-inf if value is None or value != value else value for value in self.values]
         best = max(range(len(scores)), key=scores.__getitem__, default=None)
         return None if best is None or scores[best] == -inf else best
 
-    def final(self):
-        """The last value, None if there is none at all."""
+    def final(self) -> float | None:
+        """The last value; None if there is none at all."""
         return next((value for value in reversed(self.values) if value is not None), None)
 
 
 class Run:
     """One run of a solver, or the training that several runs make up.
 
-    loss: the displayed loss (all losses weighted, averaged over average_loss), column
-    `loss`; train: the train net's outputs; tests: {number of a test net: its outputs}.
-    ended: None while it may go on, else `done`, `stopped` or `failed`.
+    net: the net's name. loss: the displayed loss (the weighted sum of all losses, averaged over
+    average_loss), column `loss`. train: the train net's outputs. tests: the outputs of each test
+    net, by its number. ended: None while it may go on, else `done`, `stopped` or `failed`.
     """
 
     def __init__(self):
-        self.net, self.ended, self.seconds = "", None, nan
-        self.loss, self.train, self.tests = Table(), Table(), {}
+        self.net = ""
+        self.ended: str | None = None
+        self.seconds = nan
+        self.loss, self.train = Table(), Table()
+        self.tests: dict[int, Table] = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(map(len, self.tables()))
 
-    def tables(self):
+    def tables(self) -> list[Table]:
+        """All tables: the displayed loss, the train net's, and those of the test nets."""
         return [self.loss, self.train, *self.tests.values()]
 
     @property
-    def first_iteration(self):
+    def first_iteration(self) -> float:
+        """The lowest iteration with a row; infinite if there is none."""
         return min((table.iterations[0] for table in self.tables() if len(table)), default=inf)
 
     @property
-    def last_iteration(self):
+    def last_iteration(self) -> int:
+        """The highest iteration with a row; 0 if there is none."""
         return max((table.iterations[-1] for table in self.tables() if len(table)), default=0)
 
-    def train_loss(self):
-        """The displayed loss as a Series, None before the first."""
+    def train_loss(self) -> Series | None:
+        """The displayed loss; None before the first one."""
         if len(self.loss):
             return _series("train loss", self.loss, self.loss.column((0, "loss")))
         values = self.train.loss()
         return _series("train loss", self.train, values) if values else None
 
-    def test_losses(self):
-        """One Series a test net that has a loss: the weighted sum of its losses."""
+    def test_losses(self) -> list[Series]:
+        """For each test net with a loss, the weighted sum of its losses."""
         return [
             _series(of_net(net, "test loss"), table, values)
             for net, table in sorted(self.tests.items())
             if (values := table.loss())
         ]
 
-    def accuracies(self):
-        """One Series for each test output that is an accuracy, by its name.
+    def accuracies(self) -> list[Series]:
+        """A Series for each test output whose name says that it is an accuracy.
 
         Where no name says so, every output counts that is one number in 0..1 and no loss.
         """
@@ -167,7 +184,7 @@ class Run:
         ]
 
 
-def join(runs):
+def join(runs: Sequence[Run]) -> Run:
     """The training that the runs of one file make up, as a Run.
 
     Each run replaces what earlier ones logged from its first iteration on, so an
@@ -190,17 +207,17 @@ def join(runs):
     return training
 
 
-def _series(label, table, values):
+def _series(label: str, table: Table, values: Values) -> Series:
     count = min(len(table), len(values))
     return Series(label, table.iterations[:count], table.seconds[:count], values[:count])
 
 
-def of_net(net, label):
-    """The label of an output of test net `net`: the first net's goes without a number."""
+def of_net(net: int, label: str) -> str:
+    """The label of an output of test net `net`; that of the first net has no number."""
     return label if net == 0 else f"net{net}/{label}"
 
 
-def json_number(value):
+def json_number(value: object) -> object:
     """The value as JSON can hold it: "NaN", "Infinity", "-Infinity" as in protobuf's JSON."""
     if not isinstance(value, float) or isfinite(value):
         return value

@@ -14,7 +14,7 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.log import glog
+from runner.log import glog, lines
 from runner.net import hdf5, weights
 
 RESUME = ".resume"
@@ -68,15 +68,13 @@ def write(solver):
     tail = "" if param.snapshot_format == binary else ".h5"
     kind = "HDF5" if tail else "binary proto"
     model, state_path = f"{base}.caffemodel{tail}", f"{base}.solverstate{tail}"
-    glog.info(
-        f"Snapshotting to {kind} file {model}", "solver.cpp:474" if tail else "solver.cpp:464"
-    )
+    glog.info(lines.snapshotting(kind, model), "solver.cpp:474" if tail else "solver.cpp:464")
     if tail:
         hdf5.write_weights(solver.net, model, param.snapshot_diff)
     else:
         schema.write_binary(weights.net_to_proto(solver.net, param.snapshot_diff), model)
     glog.info(
-        f"Snapshotting solver state to {kind} file {state_path}",
+        lines.snapshotting(kind, state_path, state=True),
         "sgd_solver.cpp:296" if tail else "sgd_solver.cpp:284",
     )
     history = _history(solver)

@@ -8,7 +8,7 @@ from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.layers import Context
-from runner.log import glog, upgrades
+from runner.log import glog, lines, upgrades
 from runner.net import weights
 from runner.net.debug_info import debug_info
 from runner.net.net import Net
@@ -158,25 +158,24 @@ class Solver:
     def solve(self):
         """Train to max_iter, then the last snapshot, display and test."""
         p = self.param
-        glog.info(f"Solving {self.net.name}", "solver.cpp:289")
+        glog.info(lines.solving(self.net.name), "solver.cpp:289")
         glog.info(f"Learning Rate Policy: {p.lr_policy}", "solver.cpp:290")
         self.stopped = False
         self.step(p.max_iter - self.iter)
         if p.snapshot_after_train and (not p.snapshot or self.iter % p.snapshot):
             self.snapshot()
         if self.stopped:
-            glog.info("Optimization stopped early.", "solver.cpp:311")
+            glog.info(lines.STOPPED, "solver.cpp:311")
             return
         if p.display and self.iter % p.display == 0:
             # Caffe switches debug_info with each iteration's display, and not once more here.
             with torch.no_grad(), debug_info(self.net, p.debug_info and p.display == 1):
                 loss, _ = self.net.forward()
             self.losses.add(loss)
-            shown = glog.number(self.losses.value())
-            glog.info(f"Iteration {self.iter}, loss = {shown}", "solver.cpp:327")
+            glog.info(lines.final_loss(self.iter, self.losses.value()), "solver.cpp:327")
         if p.test_interval and self.iter % p.test_interval == 0:
             self.test_all()
-        glog.info("Optimization Done.", "solver.cpp:332")
+        glog.info(lines.DONE, "solver.cpp:332")
 
     def step(self, iterations):
         """Run `iterations` iterations, or fewer if a signal stops them."""
@@ -227,14 +226,11 @@ class Solver:
         return outputs
 
     def _display(self, outputs):
-        loss = glog.number(self.losses.value())  # waits for the device
+        loss = self.losses.value()  # waits for the device
         lapse = time.perf_counter() - self._clock
         rate = (self.iter - self._shown_iter) / lapse if lapse else 0.0
-        glog.info(
-            f"Iteration {self.iter} ({glog.number(rate)} iter/s, {glog.number(lapse)}s/"
-            f"{self.param.display} iters), loss = {loss}",
-            "solver.cpp:239",
-        )
+        shown = lines.display(self.iter, rate, lapse, self.param.display, loss)
+        glog.info(shown, "solver.cpp:239")
         self._clock, self._shown_iter = time.perf_counter(), self.iter
         self._print_outputs("Train", self.net, outputs, "solver.cpp:258")
 
@@ -244,10 +240,7 @@ class Solver:
         for name, values in outputs.items():
             weight = net.loss_weights[name]
             for value in values.reshape(-1).tolist():
-                text = f"    {kind} net output #{position}: {name} = {glog.number(value)}"
-                if weight:
-                    text += f" (* {glog.number(weight)} = {glog.number(weight * value)} loss)"
-                glog.info(text, where)
+                glog.info(lines.output(kind, position, name, value, weight), where)
                 position += 1
 
     def apply_update(self):
@@ -255,7 +248,7 @@ class Solver:
         p = self.param
         rate, self.current_step = learning_rate(p, self.iter, self.current_step)
         if p.display and self.iter % p.display == 0:
-            glog.info(f"Iteration {self.iter}, lr = {glog.number(rate)}", "sgd_solver.cpp:112")
+            glog.info(lines.learning_rate(self.iter, rate), "sgd_solver.cpp:112")
         norm = self.updater.clip()
         if norm is not None and norm.item() > p.clip_gradients:
             scale = glog.number(p.clip_gradients / norm.item())
@@ -297,7 +290,7 @@ class Solver:
     @torch.no_grad()
     def test(self, number):
         """Mean outputs of test net `number` over its test_iter batches, logged."""
-        glog.info(f"Iteration {self.iter}, Testing net (#{number})", "solver.cpp:347")
+        glog.info(lines.testing(self.iter, number), "solver.cpp:347")
         net, batches = self.test_nets[number], self.param.test_iter[number]
         net.share_weights_from(self.net)
         scores, loss = {}, 0

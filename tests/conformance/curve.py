@@ -13,7 +13,6 @@ lets rounding grow, and no other engine can lie much closer to it than it lies t
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,13 +21,14 @@ import numpy as np
 
 from netgen import nets, schema, solvers
 from netgen.schema import caffe_pb
+from runner.log import Log
 
 CAFFE = [sys.executable, "-m", "runner", "train", "-solver", "solver.prototxt"]
 START = "curve_iter_0"
 SHOWN = {
-    "loss": r"\] Iteration \d+.*, loss = (\S+)",
-    "test loss": r"Test net output #\d+: loss = (\S+)",
-    "test accuracy": r"Test net output #\d+: accuracy = (\S+)",
+    "loss": lambda training: training.train_loss(),
+    "test loss": lambda training: training.test_losses()[0],
+    "test accuracy": lambda training: training.accuracies()[0],
 }
 
 
@@ -79,7 +79,7 @@ def stir(model, stirred, size=1e-6):
 
 
 def train(out, log, *words):
-    """Train in folder `out`; returns the log, which goes to the file `log` as well."""
+    """Train in folder `out`, with the log in its file `log`; returns that as a Log."""
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "GLOG_logtostderr": "1"}
     done = subprocess.run([*CAFFE, *words], cwd=out, env=environment, text=True,
@@ -87,7 +87,9 @@ def train(out, log, *words):
     (out / log).write_text(done.stderr)
     if done.returncode:
         raise SystemExit(f"{out / log}: exit status {done.returncode}")
-    return done.stderr
+    told = Log(out / log)
+    told.read()
+    return told
 
 
 def main():
@@ -111,8 +113,8 @@ def main():
     for name, (engine, start) in runs.items():
         file = f"{name}.txt" if name == "stirred" else f"{name}.log"
         logs[name] = train(options.out, file, "-engine", engine, "-weights", f"{start}.caffemodel")
-    for what, pattern in SHOWN.items():
-        shown = {name: np.array(re.findall(pattern, log), float) for name, log in logs.items()}
+    for what, series in SHOWN.items():
+        shown = {name: np.array(series(log.training()).values, float) for name, log in logs.items()}
         theirs = shown.pop("pycaffe")
         print(f"{what}: {len(theirs)} values, {theirs[0]:.6g} to {theirs[-1]:.6g}")
         for name, values in shown.items():

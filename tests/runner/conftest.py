@@ -2,7 +2,6 @@
 command in this process with a tiny data set to train on.
 """
 
-import re
 import sys
 
 import lmdb
@@ -15,6 +14,7 @@ from netgen.schema import caffe_pb
 from runner.commands.cli import main
 from runner.layers import Context
 from runner.log import glog
+from runner.log.lines import PREFIX, SPEED
 from runner.net.net import Net, net_param_for
 
 
@@ -235,15 +235,13 @@ def write_solver(work):
 class Result:
     """What a call of the command gave: its exit status, its stdout and its log."""
 
-    LINE = re.compile(r"^([IWEF])\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ ([\w.]+:\d+)\] ", re.MULTILINE)
-
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out, err
-        starts = list(self.LINE.finditer(err))
+        starts = list(PREFIX.finditer(err))
         ends = [match.start() for match in starts[1:]] + [len(err)]
         #: (severity, file:line, message), a message of several lines in one
         self.lines = [
-            (match[1], match[2], err[match.end() : end].rstrip("\n"))
+            (match["severity"], match["source"], err[match.end() : end].rstrip("\n"))
             for match, end in zip(starts, ends, strict=False)  # no end without a start
         ]
         self.messages = [line[2] for line in self.lines]
@@ -255,7 +253,7 @@ class Result:
     def trained(self):
         """What training printed, without times: losses, learning rates, outputs, tests."""
         words = ("Iteration", "    Train net output", "    Test net output", "Test loss")
-        return [re.sub(r" \(.* iter/s.* iters\)", "", line) for line in self.starting(*words)]
+        return [SPEED.sub("", line) for line in self.starting(*words)]
 
 
 @pytest.fixture

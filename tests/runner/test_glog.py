@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.log import glog
-from runner.log.glog import Log, number
+from runner.log.glog import LogSink, number
 
 LINE = re.compile(
     r"([IWEF])(\d{4,8}) (\d\d:\d\d:\d\d)\.\d{6} ( *\d+) (\S+:\d+)\] (.*)\n", re.DOTALL
@@ -21,7 +21,7 @@ def make_log(monkeypatch):
     def make(**environment):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        return Log()
+        return LogSink()
 
     return make
 

@@ -5,7 +5,7 @@ from math import inf, nan
 
 import pytest
 
-from runner.log.reader import Log, LogError
+from runner.log import Log, LogError
 
 
 def read(path):

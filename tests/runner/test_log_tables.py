@@ -4,8 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from runner.log.reader import Log
-from runner.log.tables import Series, json_number
+from runner.log import Log, Series, json_number
 
 
 @pytest.fixture

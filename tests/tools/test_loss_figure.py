@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from caffe_tools.figures.loss import draw, running_mean, thin
-from runner.log.reader import Log, LogError
+from runner.log import Log, LogError
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import matplotlib.image
 import pytest
 
 from caffe_tools.plot_loss import default_output, labelled
-from runner.log.reader import Log
+from runner.log import Log
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "plot_loss.py"
 

@@ -9,8 +9,7 @@ import json
 import sys
 
 from netgen.commandline import Parser, run
-from runner.log.reader import Log
-from runner.log.tables import json_number
+from runner.log import Log, json_number
 
 EXAMPLES = """examples:
   python tools/best_accuracy.py logs/*.log

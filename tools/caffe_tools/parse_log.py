@@ -20,8 +20,7 @@ import os
 import sys
 
 from netgen.commandline import Parser, replacing, run
-from runner.log.reader import Log
-from runner.log.tables import json_number, of_net
+from runner.log import Log, json_number, of_net
 
 EXAMPLES = """examples:
   python tools/parse_log.py logs/baseline.log            logs/baseline.log.train and .test

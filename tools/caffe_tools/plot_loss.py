@@ -16,7 +16,7 @@ import time
 from functools import partial
 
 from netgen.commandline import Parser, run
-from runner.log.reader import Log
+from runner.log import Log
 
 EXAMPLES = """examples:
   python tools/plot_loss.py logs/*.log

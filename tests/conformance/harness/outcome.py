@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from netgen import schema
+from runner.log import timeless
 from runner.net import hdf5
 
-PREFIX = re.compile(r"^[IWEF]\d{4,8} \d\d:\d\d:\d\d\.\d{6} +\d+ ([\w.]+:\d+\] )")
-MILLISECONDS = re.compile(r"\S+ ms\b")
-SPEED = re.compile(r" \(\S+ iter/s, \S+s/\S+ iters\)")
 #: the net that a C++ Caffe unrolls inside an LSTM or RNN layer; ours has none
 UNROLLED = re.compile(
     r"recurrent_layer\.cpp:20\].*?\n(?:recurrent_layer\.cpp:150\][^\n]*\n)+", re.DOTALL
@@ -40,13 +38,9 @@ class Outcome:
 
 def log_lines(text):
     """The lines of a log without date, time, thread and speed."""
-    lines = [_timeless(line) for line in text.splitlines()]
+    lines = [timeless(line) for line in text.splitlines()]
     kept = "\n".join(line for line in lines if not SKIPPED.search(line))
     return UNROLLED.sub("", kept).splitlines()
-
-
-def _timeless(line):
-    return MILLISECONDS.sub("# ms", SPEED.sub("", PREFIX.sub(r"\1", line))).rstrip()
 
 
 def last_snapshot(folder):

@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from runner.log.reader import LogError
+from runner.log import LogError
 
 LOG_SCALE_FROM = 20  # losses that span more than this factor get a logarithmic axis
 FEW_POINTS = 30  # curves of fewer points show them as dots

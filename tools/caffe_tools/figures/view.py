@@ -7,7 +7,7 @@ import time
 from matplotlib.figure import Figure
 
 from netgen.commandline import replacing
-from runner.log.reader import LogError
+from runner.log import LogError
 
 LARGEST_WINDOW = (14, 9)  # inches
 
