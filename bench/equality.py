@@ -118,7 +118,7 @@ def _training(solver, loop):
 
 def _inference(name, module, weights, options):
     """Relative difference of the scores of a deploy net, with statistics for its BatchNorms."""
-    param = nets.build(name, options, deploy=True)
+    param = nets.build_net(name, options, deploy=True)
     del param.layer[-1]  # the Softmax: near the end of its range it would hide differences
     net = Net(net_param_for(param, caffe_pb.TEST), Context(fillers=torch.Generator()))
     _fill(_learned(net), weights)

@@ -39,7 +39,7 @@ def _depth(folder, blocks, rounds):
     )
 
 
-def _pair(folder, net, batch, rounds, value, width=1.0, make=nets.build, module=None):
+def _pair(folder, net, batch, rounds, value, width=1.0, make=nets.build_net, module=None):
     path = subjects.write_solver(folder, net, make=make, batch_size=batch, width=width)
     ours = subjects.our_solver(path)
     module = (module or hand_written.NETS[net])(width)

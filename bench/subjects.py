@@ -86,7 +86,7 @@ def read_records(lmdb):
 
 
 def write_solver(
-    folder, name, display=100, max_iter=10**6, make=nets.build, tests=False, **options
+    folder, name, display=100, max_iter=10**6, make=nets.build_net, tests=False, **options
 ):
     """The path of the solver of net `name` on the records in `folder`; no snapshots.
 
@@ -96,7 +96,7 @@ def write_solver(
     path = Path(folder) / f"{name}-{len(list(Path(folder).iterdir()))}.prototxt"
     schema.write_text(net, path)
     known = name if name in nets.NETS else "resnet20"
-    param = solvers.build(
+    param = solvers.build_solver(
         known,
         solvers.SolverOptions(
             max_iter=max_iter,

@@ -85,7 +85,7 @@ def caffe_steps(caffe, folder, net, steps, width=1.0):
 def arithmetic(net, options, batch):
     """{"forward": multiply-adds an image of a forward pass, "training": of a step}."""
     shape = subjects.KINDS[subjects.SUBJECTS[net]].shape
-    described = describe(nets.build(net, options), caffe_pb.TRAIN, input_shape=shape)
+    described = describe(nets.build_net(net, options), caffe_pb.TRAIN, input_shape=shape)
     return {
         "forward": described["totals"]["multiply_adds"] / batch,
         "training": training_multiply_adds(described) / batch,

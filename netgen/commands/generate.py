@@ -1,4 +1,8 @@
-"""`python -m netgen generate`: the files of prototxt/ and solvers/."""
+"""`python -m netgen generate`: the files of prototxt/ and solvers/, and where trainings write.
+
+The folders are made here, where their names are chosen. Training makes none, as Caffe's does not:
+a mistyped snapshot_prefix shall be an error at the start and not a folder to be looked for later.
+"""
 
 import argparse
 import sys
@@ -9,19 +13,23 @@ from netgen.commands import render
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
 
+#: What the solvers' snapshot_prefix and the README's logs need to be there.
+FOLDERS = ("snapshots", "logs")
 
-def bundled():
+
+def bundled() -> dict[str, list[str]]:
     """{path: arguments of `python -m netgen`} for every generated file of the repository."""
     files = {}
-    for name in nets.NETS:
+    for name, net in nets.NETS.items():
         stem = nets.stem(name)
         files[f"prototxt/{stem}.prototxt"] = [name]
         files[f"prototxt/{stem}_deploy.prototxt"] = [name, "--deploy"]
-        files[f"solvers/{stem}.prototxt"] = ["solver", name]
+        if net.recipe:
+            files[f"solvers/{stem}.prototxt"] = ["solver", name]
     return files
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Rewrite the files under the current folder, or with --check name the stale ones."""
     parser = argparse.ArgumentParser(prog="python -m netgen generate", description=main.__doc__)
     parser.add_argument(
@@ -38,4 +46,7 @@ def main(argv):
         path.parent.mkdir(exist_ok=True)
         write_bytes(texts[path], path)
         print(f"wrote {path}", file=sys.stderr)
+    if not check:
+        for folder in FOLDERS:
+            Path(folder).mkdir(exist_ok=True)
     return 0

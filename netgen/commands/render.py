@@ -24,9 +24,9 @@ def text(args):
         if key not in ("name", "command", "deploy", "output") and value is not None
     }
     if args.command == "solver":
-        message = solvers.build(args.name, solvers.SolverOptions(**chosen))
+        message = solvers.build_solver(args.name, solvers.SolverOptions(**chosen))
     else:
-        message = nets.build(args.name, nets.NetOptions(**chosen), args.deploy)
+        message = nets.build_net(args.name, nets.NetOptions(**chosen), args.deploy)
     return f"# {_command_line(args, chosen)}\n{to_text(message)}"
 
 
@@ -47,7 +47,7 @@ def parse(argv):
     if argv[:1] == ["solver"]:
         parser, argv = _solver_parser(), argv[1:]
     args, unknown = parser.parse_known_args(argv)
-    nets.check_name(args.name)  # before complaining about what follows a mistyped command
+    nets.find(args.name)  # before complaining about what follows a mistyped command
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return args
@@ -64,7 +64,7 @@ def _parser(command, name_help, **texts):
 
 
 def _net_parser():
-    known = "\n".join(f"  {name:12} {summary}" for name, (summary, _) in nets.NETS.items())
+    known = "\n".join(f"  {net.name:12} {net.summary}" for net in nets.NETS.values())
     parser = _parser(
         None,
         "one of the nets below",

@@ -1,52 +1,40 @@
-"""The bundled nets by name.
+"""The bundled nets by name, each in one file with its recipe.
 
-A net is a function (name, options, deploy) -> NetParameter, so that a later one may as well
-be made from another net as be written down layer by layer.
+A module of this folder is found by being there: its `@net(...)` enters the net.
 """
 
-from functools import partial
+from importlib import import_module
+from pkgutil import iter_modules
 
 from netgen.errors import CaffeError
-from netgen.nets.allcnn import allcnn_a, allcnn_b, allcnn_c
-from netgen.nets.allcnn import build as column
-from netgen.nets.cifar10_full import cifar10_full
-from netgen.nets.lenet import lenet
-from netgen.nets.msplit import msplit1, msplit2
 from netgen.nets.options import WEIGHT_FILLERS, NetOptions
-from netgen.nets.resnet import resnet20
+from netgen.nets.registry import NETS, BundledNet
+from netgen.schema import caffe_pb
 
-__all__ = ["NETS", "WEIGHT_FILLERS", "NetOptions", "build", "check_name", "stem"]
+__all__ = ["NETS", "WEIGHT_FILLERS", "NetOptions", "build_net", "find", "stem"]
 
-# name: (one line about it, the function that makes it)
-NETS = {
-    "baseline": ("All-CNN-C under the name that the experiments use", partial(column, allcnn_c)),
-    "allcnn-a": ("All-CNN-A: two 5x5 stages", partial(column, allcnn_a)),
-    "allcnn-b": ("All-CNN-B: as A, with 1x1 convolutions between", partial(column, allcnn_b)),
-    "allcnn-c": ("All-CNN-C: nine 3x3 and 1x1 convolutions", partial(column, allcnn_c)),
-    "msplit1": ("baseline with conv1, conv2 and conv8 split", msplit1),
-    "msplit2": ("msplit1 with parts of conv1 and conv2 split again", msplit2),
-    "lenet": ("LeNet for MNIST, as in Caffe's examples", lenet),
-    "cifar10_full": ("Krizhevsky's CIFAR-10 net with LRN, as in Caffe's examples", cifar10_full),
-    "resnet20": ("ResNet-20 for CIFAR-10, shortcuts without parameters", resnet20),
-}
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)
 
 
-def build(name, options=None, deploy=False):
+def build_net(
+    name: str, options: NetOptions | None = None, deploy: bool = False
+) -> caffe_pb.NetParameter:
     """The NetParameter of a bundled net: train and test net in one, or the deploy net.
 
-    Raises CaffeError for an unknown name, listing the known ones.
+    Raises CaffeError for an unknown name, listing the known ones, and for options that do not
+    fit the net.
     """
-    check_name(name)
-    _, make = NETS[name]
-    return make(name, options or NetOptions(), deploy)
+    return find(name).builder(name, options or NetOptions(), deploy)
 
 
-def check_name(name):
-    """Raise CaffeError, listing the known names, unless this is one."""
+def find(name: str) -> BundledNet:
+    """The bundled net of this name. Raises CaffeError, listing the known names."""
     if name not in NETS:
         raise CaffeError(f"Unknown net: '{name}' (known nets: {', '.join(NETS)})")
+    return NETS[name]
 
 
-def stem(name):
+def stem(name: str) -> str:
     """The name in file names: allcnn-a is allcnn_a.prototxt."""
     return name.replace("-", "_")

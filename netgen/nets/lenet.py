@@ -4,20 +4,38 @@ Two convolutions with max pooling, then 500 hidden units; the only ReLU is on th
 learn at twice the rate. Pixels are scaled to 0..1.
 """
 
+from fractions import Fraction
+
+from netgen.builder import NetSpec, Top
 from netgen.builder import layers as L
 from netgen.builder import params as P
 from netgen.nets import frame
+from netgen.nets.options import NetOptions
+from netgen.nets.registry import Recipe, net
+from netgen.schema import caffe_pb
 
-RECORDS = frame.Records("mnist", (1, 28, 28), {"scale": 1 / 256})
+DATASET = frame.Dataset("mnist", (1, 28, 28), {"scale": 1 / 256})
 RATES = [{"lr_mult": 1}, {"lr_mult": 2}]
 
+# BVLC examples/mnist/lenet_solver.prototxt: 10,000 iterations.
+RECIPE = Recipe(
+    epochs=Fraction(10_000 * 64, 60_000),
+    batch_size=64,
+    train_size=60_000,
+    base_lr=0.01,
+    weight_decay=0.0005,
+    lr_policy="inv",
+    snapshot=5000,
+)
 
-def lenet(name, options, deploy=False):
+
+@net("lenet", "LeNet for MNIST, as in Caffe's examples", recipe=RECIPE)
+def lenet(name: str, options: NetOptions, deploy: bool = False) -> caffe_pb.NetParameter:
     options = options.of_net(name, deploy, batch_size=64, data="data/mnist", weight_filler="xavier")
-    return frame.build(_scores, RECORDS, name, options, deploy)
+    return frame.whole_net(_scores, DATASET, name, options, deploy)
 
 
-def _scores(n, image, o, deploy):
+def _scores(n: NetSpec, image: Top, o: NetOptions, deploy: bool) -> Top:
     learned = {
         "param": RATES,
         "weight_filler": {"type": o.weight_filler},

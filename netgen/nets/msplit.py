@@ -6,17 +6,22 @@ in its plan, and changes weights but no layer.
 """
 
 from netgen.errors import CaffeError
-from netgen.nets.allcnn import allcnn_c, build
+from netgen.nets.allcnn import RECIPE, allcnn_c
+from netgen.nets.options import NetOptions
+from netgen.nets.registry import net
+from netgen.schema import caffe_pb
 
 MSPLIT1 = ("conv1", "conv2", "conv8")
 MSPLIT2 = ("conv1_split2_residual_pre", "conv1_split2", "conv2_split1", "conv2_split2")
 
 
-def msplit1(name, options, deploy=False):
-    return _grown(build(allcnn_c, name, options, deploy), MSPLIT1)
+@net("msplit1", "baseline with conv1, conv2 and conv8 split", recipe=RECIPE)
+def msplit1(name: str, options: NetOptions, deploy: bool = False) -> caffe_pb.NetParameter:
+    return _grown(allcnn_c(name, options, deploy), MSPLIT1)
 
 
-def msplit2(name, options, deploy=False):
+@net("msplit2", "msplit1 with parts of conv1 and conv2 split again", recipe=RECIPE)
+def msplit2(name: str, options: NetOptions, deploy: bool = False) -> caffe_pb.NetParameter:
     return _grown(msplit1(name, options, deploy), MSPLIT2)
 
 

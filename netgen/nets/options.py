@@ -1,5 +1,7 @@
 """What can be chosen about a bundled net."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields, replace
 
 from netgen.checks import check_count, check_number
@@ -26,7 +28,7 @@ class NetOptions:
     input_dropout: float | None = None
     dropout: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.batch_size is not None:
             check_count("batch size", self.batch_size)
         check_count("test batch size", self.test_batch_size)
@@ -41,7 +43,7 @@ class NetOptions:
                 f"(known: {', '.join(WEIGHT_FILLERS)})"
             )
 
-    def of_net(self, name, deploy, **own):
+    def of_net(self, name: str, deploy: bool, **own: object) -> NetOptions:
         """These options with the net's own values where nothing was chosen.
 
         own: every option that the net has, with its published value, batch_size being that of
@@ -59,6 +61,6 @@ class NetOptions:
             own["batch_size"] = 1
         return replace(self, **{**own, **chosen})
 
-    def channels(self, count):
+    def channels(self, count: int) -> int:
         """A channel count of the full net, scaled by the width; at least 1."""
         return max(1, round(count * self.width))

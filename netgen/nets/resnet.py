@@ -14,30 +14,52 @@ Training images have 4 zeros around them (after the mean is subtracted, as those
 are 0 in the mean image too), are cropped at random and mirrored.
 """
 
+from fractions import Fraction
 from functools import partial
 
+from netgen.builder import NetSpec, Top
 from netgen.builder import layers as L
 from netgen.builder import params as P
 from netgen.nets import frame
+from netgen.nets.options import NetOptions
+from netgen.nets.registry import Recipe, net
+from netgen.schema import caffe_pb
 
-RECORDS = frame.Records("cifar10", (3, 32, 32), {"crop_size": 32}, mirror=True, mean_file=True)
+DATASET = frame.Dataset("cifar10", (3, 32, 32), {"crop_size": 32}, mirror=True, mean_file=True)
 CHANNELS = 16  # of the first stage; each later one has twice as many
 STAGES = 3
 
+# Section 4.2: 64,000 iterations. There is no test before the first one: BatchNorm has no
+# statistics yet, so that 19 divisions by sqrt(eps) overflow.
+RECIPE = Recipe(
+    epochs=Fraction(64_000 * 128, 50_000),
+    drops=(Fraction(32, 64), Fraction(48, 64)),
+    batch_size=128,
+    train_size=50_000,
+    base_lr=0.1,
+    weight_decay=0.0001,
+    lr_policy="multistep",
+    test_initialization=False,
+)
 
-def resnet(blocks, name, options, deploy=False):
-    """The net with so many blocks in each stage: 6 blocks + 2 layers with weights."""
+
+def resnet(
+    blocks: int, name: str, options: NetOptions, deploy: bool = False
+) -> caffe_pb.NetParameter:
+    """The net of 6 blocks + 2 layers with weights, `blocks` being those of each stage."""
     options = options.of_net(
         name, deploy, batch_size=128, data="data/cifar10_raw_pad4", weight_filler="msra"
     )
-    return frame.build(partial(_scores, blocks), RECORDS, name, options, deploy)
+    return frame.whole_net(partial(_scores, blocks), DATASET, name, options, deploy)
 
 
-resnet20 = partial(resnet, 3)
+@net("resnet20", "ResNet-20 for CIFAR-10, shortcuts without parameters", recipe=RECIPE)
+def resnet20(name: str, options: NetOptions, deploy: bool = False) -> caffe_pb.NetParameter:
+    return resnet(3, name, options, deploy)
 
 
-def _scores(blocks, n, image, o, deploy):
-    _, side, _ = RECORDS.image
+def _scores(blocks: int, n: NetSpec, image: Top, o: NetOptions, deploy: bool) -> Top:
+    _, side, _ = DATASET.image
     channels = o.channels(CHANNELS)
     top = _relu(n, "relu1", _conv(n, "", 1, image, channels, o))
     for stage in range(1, STAGES + 1):
@@ -60,7 +82,9 @@ def _scores(blocks, n, image, o, deploy):
     return n.fc
 
 
-def _conv(n, prefix, number, bottom, channels, o, stride=1):
+def _conv(
+    n: NetSpec, prefix: str, number: int, bottom: Top, channels: int, o: NetOptions, stride: int = 1
+) -> Top:
     """A 3x3 convolution, its BatchNorm and its Scale."""
     conv, norm, scale = (f"{prefix}{kind}{number}" for kind in ("conv", "bn", "scale"))
     n[conv] = L.Convolution(
@@ -77,12 +101,12 @@ def _conv(n, prefix, number, bottom, channels, o, stride=1):
     return n[scale]
 
 
-def _relu(n, name, bottom):
+def _relu(n: NetSpec, name: str, bottom: Top) -> Top:
     n[name] = L.ReLU(bottom, in_place=True)
     return n[name]
 
 
-def _option_a(n, prefix, top, side):
+def _option_a(n: NetSpec, prefix: str, top: Top, side: int) -> Top:
     """Every second pixel of `top`, whose images are (side, side), and as many zero channels."""
     name = f"{prefix}shortcut"
     n[f"{name}_size"] = L.DummyData(shape={"dim": [1, 1, side - 1, side - 1]})

@@ -37,7 +37,7 @@ def test_branches_in_place_layers_and_what_learns_nothing():
 
 
 def test_all_cnn_c_needs_1_62_gflop_an_image():
-    described = describe(nets.build("allcnn-c", nets.NetOptions(batch_size=1)), caffe_pb.TRAIN)
+    described = describe(nets.build_net("allcnn-c", nets.NetOptions(batch_size=1)), caffe_pb.TRAIN)
     forward, first = 270_798_336, 96 * 27 * 1024
     assert training_multiply_adds(described) == 3 * forward - first
     assert images_per_second(139, 3 * forward - first) == pytest.approx(86, abs=0.5)

@@ -34,7 +34,7 @@ SHOWN = {
 
 def write_net(data, out, batch):
     """The net, with records taken as they are."""
-    net = nets.build(
+    net = nets.build_net(
         "baseline",
         nets.NetOptions(width=0.25, batch_size=batch, data=str(data), dropout=0, input_dropout=0),
         False,
@@ -49,7 +49,7 @@ def write_net(data, out, batch):
 
 def write_solver(out, iterations, base_lr):
     """A solver that tells everything; max_iter 0 only writes the first weights."""
-    solver = solvers.build(
+    solver = solvers.build_solver(
         "baseline",
         solvers.SolverOptions(
             max_iter=max(1, iterations),

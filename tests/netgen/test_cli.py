@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from netgen import nets, schema, solvers
+from netgen.commands.generate import bundled
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def test_net_to_stdout():
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[0] == "# python -m netgen baseline --deploy --width 0.25"
     net = schema.parse_text(result.stdout, caffe_pb.NetParameter)
-    assert net == nets.build("baseline", nets.NetOptions(width=0.25), deploy=True)
+    assert net == nets.build_net("baseline", nets.NetOptions(width=0.25), deploy=True)
 
 
 def test_every_net_option():
@@ -50,7 +51,7 @@ def test_every_net_option():
         0.1,
     )
     assert result.stderr == ""
-    assert schema.parse_text(result.stdout, caffe_pb.NetParameter) == nets.build(
+    assert schema.parse_text(result.stdout, caffe_pb.NetParameter) == nets.build_net(
         "allcnn-b", nets.NetOptions(64, 50, 1.0, "a b", "xavier", 0, 0.1)
     )
     assert result.stdout.splitlines()[0] == (
@@ -104,7 +105,7 @@ def test_every_solver_option():
         caffe_pb.SolverParameter,
     )
     result = netgen("solver", "baseline", "--max-iter", 70)
-    assert schema.parse_text(result.stdout, caffe_pb.SolverParameter) == solvers.build(
+    assert schema.parse_text(result.stdout, caffe_pb.SolverParameter) == solvers.build_solver(
         "baseline", solvers.SolverOptions(max_iter=70)
     )
 
@@ -189,13 +190,21 @@ def test_describe_is_handed_on():
 def test_generate_and_check(tmp_path):
     result = netgen("generate", "--check", cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr.startswith("netgen: stale: prototxt/baseline.prototxt ")
+    assert result.stderr == (
+        f"netgen: stale: {' '.join(bundled())} (run: python -m netgen generate)\n"
+    )
     assert os.listdir(tmp_path) == []
 
     assert netgen("generate", cwd=tmp_path).returncode == 0
     assert netgen("generate", "--check", cwd=tmp_path).returncode == 0
     for path in ("prototxt/baseline.prototxt", "solvers/allcnn_b.prototxt"):
         assert (tmp_path / path).read_text() == (ROOT / path).read_text()
+
+    made = {path.partition("/")[0] for path in bundled()}
+    assert {path.name for path in tmp_path.iterdir()} == made | {"snapshots", "logs"}
+    for path in (tmp_path / "solvers").iterdir():
+        solver = schema.parse_text(path.read_text(), caffe_pb.SolverParameter)
+        assert (tmp_path / solver.snapshot_prefix).parent.is_dir()
 
     (tmp_path / "solvers/baseline.prototxt").write_text("edited")
     result = netgen("generate", "--check", cwd=tmp_path)

@@ -94,12 +94,12 @@ def weights(net, phase=caffe_pb.TRAIN):
 @pytest.mark.parametrize("deploy", [False, True])
 def test_msplit1_has_the_21_convolutions_of_the_study(deploy):
     assert len(MSPLIT1) == 21
-    assert sorted(weights(nets.build("msplit1", deploy=deploy))) == sorted(MSPLIT1)
+    assert sorted(weights(nets.build_net("msplit1", deploy=deploy))) == sorted(MSPLIT1)
 
 
 def test_msplit2_splits_four_parts_of_msplit1_again():
     msplit1, msplit2 = (
-        dict(row[:2] for row in weights(nets.build(name))) for name in ("msplit1", "msplit2")
+        dict(row[:2] for row in weights(nets.build_net(name))) for name in ("msplit1", "msplit2")
     )
     again = ("conv1_split2_residual_pre", "conv1_split2", "conv2_split1", "conv2_split2")
     parts = {
@@ -121,17 +121,17 @@ def test_msplit2_splits_four_parts_of_msplit1_again():
     [("msplit1", 1_500_826, 340_508_160), ("msplit2", 1_555_498, 396_099_072)],
 )
 def test_cost_of_the_grown_nets(name, parameters, products):
-    net = infos(nets.build(name, nets.NetOptions(batch_size=1)))
+    net = infos(nets.build_net(name, nets.NetOptions(batch_size=1)))
     assert sum(info.shapes.macs for info in net) == products
     assert (
-        sum(count for _, _, count in weights(nets.build(name)))
-        + sum(outputs for _, outputs, _ in weights(nets.build(name)))
+        sum(count for _, _, count in weights(nets.build_net(name)))
+        + sum(outputs for _, outputs, _ in weights(nets.build_net(name)))
         == parameters
     )
 
 
 def test_options_reach_the_grown_nets():
-    net = layers_of(nets.build("msplit1", nets.NetOptions(width=0.25, weight_filler="xavier")))
+    net = layers_of(nets.build_net("msplit1", nets.NetOptions(width=0.25, weight_filler="xavier")))
     for name, outputs in (
         ("conv1_split1", 12),
         ("conv2_split2_residual_post", 12),
@@ -140,7 +140,7 @@ def test_options_reach_the_grown_nets():
     ):
         param = net[name].convolution_param
         assert (param.num_output, param.weight_filler.type) == (outputs, "xavier")
-    odd = dict(row[:2] for row in weights(nets.build("msplit1", nets.NetOptions(width=0.05))))
+    odd = dict(row[:2] for row in weights(nets.build_net("msplit1", nets.NetOptions(width=0.05))))
     assert (odd["conv1_split1"], odd["conv1_split2"], odd["conv1_reorder"]) == (3, 2, 5)
 
 
@@ -348,7 +348,7 @@ def test_one_plan_may_split_a_part():
 
 @pytest.mark.parametrize("name", nets.NETS)
 def test_all_convolutions_of_every_bundled_net(name):
-    parent = nets.build(name, nets.NetOptions(width=0.1))
+    parent = nets.build_net(name, nets.NetOptions(width=0.1))
     counts = [
         (layer.name, layer.convolution_param.num_output)
         for layer in parent.layer

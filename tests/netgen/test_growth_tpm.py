@@ -540,7 +540,7 @@ def test_errors_of_nets(capsys):
 
 def test_msplit1_has_the_rows_of_the_study():
     """Names, outputs and weights, measured on snapshots of the bundled net."""
-    net = nets.build("msplit1", nets.NetOptions())
+    net = nets.build_net("msplit1", nets.NetOptions())
     train = graph.filter_net(net, caffe_pb.NetState(phase=caffe_pb.TRAIN))
     shapes = {
         info.layer.name: info.shapes.params[0]

@@ -84,7 +84,7 @@ def solver(net, folder, type_name="SGD", **fields):
 def test_every_bundled_net_trains_with_all_its_convolutions_split(name, cifar, tmp_path):
     width = 0.25 if name in ("cifar10_full", "resnet20") else 0.06  # ReLUs of one channel may die
     options = nets.NetOptions(width=width, batch_size=2, test_batch_size=2, data=cifar)
-    net = nets.build(name, options)
+    net = nets.build_net(name, options)
     for layer in net.layer:  # cifar10_full's own are too small to learn in two iterations
         if layer.convolution_param.weight_filler.type == "gaussian":
             layer.convolution_param.weight_filler.std = 0.1

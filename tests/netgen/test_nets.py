@@ -7,6 +7,7 @@ import pytest
 from netgen import nets, schema
 from netgen.commands.generate import bundled
 from netgen.errors import CaffeError
+from netgen.nets import registry
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +79,8 @@ def multiply_adds(table, channels=3, size=32):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_convolutions_and_parameters_are_the_papers(name):
-    net = nets.build(name)
-    assert convolutions(net) == TABLES[name] == convolutions(nets.build(name, deploy=True))
+    net = nets.build_net(name)
+    assert convolutions(net) == TABLES[name] == convolutions(nets.build_net(name, deploy=True))
     parameters, _, size = multiply_adds(convolutions(net))
     assert (parameters, size) == (PARAMETERS[name], 6)
 
@@ -95,10 +96,10 @@ def test_order_of_layers(name):
         expected += [f"conv{i}", f"relu{i}"]
         if i in DROPS[name]:
             expected.append(f"drop{DROPS[name].index(i) + 2}")
-    net = nets.build(name)
+    net = nets.build_net(name)
     assert [layer.name for layer in net.layer] == [*expected, "pool", "accuracy", "loss"]
     assert net.name == name
-    deploy = nets.build(name, deploy=True)
+    deploy = nets.build_net(name, deploy=True)
     assert [layer.name for layer in deploy.layer] == [
         "data",
         *(n for n in expected if n[:4] in ("conv", "relu")),
@@ -108,7 +109,7 @@ def test_order_of_layers(name):
 
 
 def test_train_and_test_data():
-    train, test = nets.build("baseline").layer[:2]
+    train, test = nets.build_net("baseline").layer[:2]
     assert train == schema.parse_text(
         """
         name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
@@ -128,7 +129,7 @@ def test_train_and_test_data():
 
 
 def test_layers_around_the_first_convolution_and_the_end():
-    layers = {layer.name: layer for layer in nets.build("baseline").layer}
+    layers = {layer.name: layer for layer in nets.build_net("baseline").layer}
     text = "".join(
         schema.to_text(caffe_pb.NetParameter(layer=[layers[name]]))
         for name in ("drop1", "conv1", "relu1", "drop2", "relu9", "pool", "accuracy", "loss")
@@ -156,9 +157,9 @@ def test_layers_around_the_first_convolution_and_the_end():
 
 
 def test_deploy_net():
-    net = nets.build("baseline", nets.NetOptions(batch_size=7), deploy=True)
+    net = nets.build_net("baseline", nets.NetOptions(batch_size=7), deploy=True)
     assert list(net.layer[0].input_param.shape[0].dim) == [7, 3, 32, 32]
-    assert nets.build("baseline", deploy=True).layer[0].input_param.shape[0].dim[0] == 1
+    assert nets.build_net("baseline", deploy=True).layer[0].input_param.shape[0].dim[0] == 1
     assert (net.layer[-1].type, list(net.layer[-1].bottom)) == ("Softmax", ["pool"])
 
 
@@ -166,12 +167,12 @@ def test_deploy_net():
     ("width", "first", "middle"), [(0.25, 24, 48), (2, 192, 384), (0.001, 1, 1)]
 )
 def test_width_scales_all_but_the_classes(width, first, middle):
-    outputs = [c[0] for c in convolutions(nets.build("baseline", nets.NetOptions(width=width)))]
+    outputs = [c[0] for c in convolutions(nets.build_net("baseline", nets.NetOptions(width=width)))]
     assert outputs == [first] * 3 + [middle] * 5 + [10]
 
 
 def test_options_reach_the_net():
-    net = nets.build(
+    net = nets.build_net(
         "allcnn-a",
         nets.NetOptions(
             batch_size=64,
@@ -218,11 +219,15 @@ def test_wrong_options(options, error):
 
 def test_unknown_net():
     with pytest.raises(CaffeError) as caught:
-        nets.build("resnet")
-    assert (
-        str(caught.value) == "Unknown net: 'resnet' (known nets: baseline, "
-        "allcnn-a, allcnn-b, allcnn-c, msplit1, msplit2, lenet, cifar10_full, resnet20)"
-    )
+        nets.build_net("resnet")
+    assert str(caught.value) == f"Unknown net: 'resnet' (known nets: {', '.join(nets.NETS)})"
+
+
+def test_the_register_holds_every_net_once_under_its_name():
+    assert {"baseline", "msplit2", "lenet", "cifar10_full", "resnet20"} <= nets.NETS.keys()
+    assert all(net.name == name and net.summary for name, net in nets.NETS.items())
+    with pytest.raises(ValueError, match=r"^there are two nets of the name 'lenet'$"):
+        registry.net("lenet", "another")(nets.NETS["lenet"].builder)
 
 
 @pytest.mark.parametrize("path", bundled())

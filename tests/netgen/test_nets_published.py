@@ -16,7 +16,7 @@ IMAGES = {"lenet": (1, 28, 28), "cifar10_full": (3, 32, 32), "resnet20": (3, 40,
 
 
 def infos(name, phase=caffe_pb.TRAIN, deploy=False, **options):
-    net = nets.build(name, nets.NetOptions(**options), deploy)
+    net = nets.build_net(name, nets.NetOptions(**options), deploy)
     net = graph.filter_net(net, caffe_pb.NetState(phase=phase))
     return graph.infer(net, phase, IMAGES[name])
 
@@ -36,7 +36,7 @@ def test_parameters_are_the_published_ones(name):
 
 
 def test_resnet20_describes_its_statistics_too():
-    described = describe(nets.build("resnet20", deploy=True), caffe_pb.TEST)["totals"]
+    described = describe(nets.build_net("resnet20", deploy=True), caffe_pb.TEST)["totals"]
     channels = 7 * 16 + 6 * 32 + 6 * 64  # BatchNorms have a mean and a variance each, and a factor
     assert described["parameters"] == LEARNED["resnet20"] + 2 * channels + 19
     assert round(described["multiply_adds"] / 1e6, 1) == 40.6
@@ -71,7 +71,7 @@ def test_any_width_is_a_net(name, width):
 
 
 def test_lenet_trains_as_in_caffes_examples():
-    train, test = (layer for layer in nets.build("lenet").layer if layer.type == "Data")
+    train, test = (layer for layer in nets.build_net("lenet").layer if layer.type == "Data")
     assert (train.data_param.source, train.data_param.batch_size) == (
         "data/mnist/mnist_train_lmdb",
         64,
@@ -85,7 +85,7 @@ def test_lenet_trains_as_in_caffes_examples():
         == test.transform_param
         == schema.parse_text("scale: 0.00390625", caffe_pb.TransformationParameter)
     )
-    assert solvers.build("lenet") == schema.parse_text(
+    assert solvers.build_solver("lenet") == schema.parse_text(
         """
         net: "prototxt/lenet.prototxt" test_iter: 100 test_interval: 500 base_lr: 0.01
         momentum: 0.9 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75
@@ -96,7 +96,7 @@ def test_lenet_trains_as_in_caffes_examples():
 
 
 def test_cifar10_full_trains_as_in_caffes_examples():
-    layers = {layer.name: layer for layer in nets.build("cifar10_full").layer}
+    layers = {layer.name: layer for layer in nets.build_net("cifar10_full").layer}
     assert layers["data"].transform_param == schema.parse_text(
         'mean_file: "data/cifar10_raw/mean.binaryproto"', caffe_pb.TransformationParameter
     )
@@ -110,7 +110,7 @@ def test_cifar10_full_trains_as_in_caffes_examples():
         "conv3": [],
         "ip1": [(1, 250), (2, 0)],
     }
-    assert solvers.build("cifar10_full") == schema.parse_text(
+    assert solvers.build_solver("cifar10_full") == schema.parse_text(
         """
         net: "prototxt/cifar10_full.prototxt" test_iter: 100 test_interval: 1000 base_lr: 0.001
         momentum: 0.9 weight_decay: 0.004 lr_policy: "multistep" gamma: 0.1 stepvalue: 60000
@@ -122,7 +122,7 @@ def test_cifar10_full_trains_as_in_caffes_examples():
 
 
 def test_resnet20_trains_as_in_the_paper():
-    train, test = (layer for layer in nets.build("resnet20").layer if layer.type == "Data")
+    train, test = (layer for layer in nets.build_net("resnet20").layer if layer.type == "Data")
     assert (train.data_param.batch_size, train.transform_param) == (
         128,
         schema.parse_text(
@@ -131,7 +131,7 @@ def test_resnet20_trains_as_in_the_paper():
         ),
     )
     assert not test.transform_param.mirror
-    solver = solvers.build("resnet20")
+    solver = solvers.build_solver("resnet20")
     assert (solver.max_iter, list(solver.stepvalue), solver.gamma) == (
         64_000,
         [32_000, 48_000],
@@ -153,5 +153,5 @@ def test_resnet20_trains_as_in_the_paper():
 )
 def test_options_that_a_net_does_not_have(name, options, error):
     with pytest.raises(CaffeError) as caught:
-        nets.build(name, nets.NetOptions(**options))
+        nets.build_net(name, nets.NetOptions(**options))
     assert str(caught.value) == error

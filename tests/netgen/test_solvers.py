@@ -3,13 +3,15 @@
 import pytest
 
 from netgen import nets, schema, solvers
+from netgen.commands.generate import bundled
 from netgen.errors import CaffeError
+from netgen.nets import registry
 from netgen.schema import caffe_pb
 from netgen.solvers import SolverOptions
 
 
 def test_baseline_is_the_papers_schedule_at_batch_128():
-    assert solvers.build("baseline") == schema.parse_text(
+    assert solvers.build_solver("baseline") == schema.parse_text(
         """
         net: "prototxt/baseline.prototxt"
         test_iter: 100 test_interval: 500
@@ -23,12 +25,12 @@ def test_baseline_is_the_papers_schedule_at_batch_128():
 
 
 def test_paths_follow_the_name():
-    solver = solvers.build("allcnn-a")
+    solver = solvers.build_solver("allcnn-a")
     assert (solver.net, solver.snapshot_prefix) == (
         "prototxt/allcnn_a.prototxt",
         "snapshots/allcnn_a",
     )
-    solver = solvers.build("allcnn-a", SolverOptions(net="a.prototxt", prefix="out/a"))
+    solver = solvers.build_solver("allcnn-a", SolverOptions(net="a.prototxt", prefix="out/a"))
     assert (solver.net, solver.snapshot_prefix) == ("a.prototxt", "out/a")
 
 
@@ -44,7 +46,7 @@ def test_paths_follow_the_name():
     ],
 )
 def test_drops_keep_their_place_in_the_training(options, steps, max_iter):
-    solver = solvers.build("baseline", SolverOptions(**options))
+    solver = solvers.build_solver("baseline", SolverOptions(**options))
     assert (list(solver.stepvalue), solver.max_iter) == (steps, max_iter)
 
 
@@ -54,27 +56,27 @@ def test_drops_keep_their_place_in_the_training(options, steps, max_iter):
 )
 def test_a_test_covers_the_test_set(size, batch, iterations):
     options = SolverOptions(test_size=size, test_batch_size=batch)
-    assert list(solvers.build("baseline", options).test_iter) == [iterations]
+    assert list(solvers.build_solver("baseline", options).test_iter) == [iterations]
 
 
 @pytest.mark.parametrize("name", nets.NETS)
 def test_default_batches_are_the_nets(name):
-    train, test = (layer.data_param.batch_size for layer in nets.build(name).layer[:2])
-    recipe = solvers.RECIPES.get(name, solvers.Recipe())
+    train, test = (layer.data_param.batch_size for layer in nets.build_net(name).layer[:2])
+    recipe = nets.NETS[name].recipe
     assert (train, test) == (recipe.batch_size, SolverOptions().test_batch_size)
 
 
 @pytest.mark.parametrize("type_name", solvers.SOLVER_TYPES)
 def test_momentum_suits_the_type(type_name):
-    solver = solvers.build("baseline", SolverOptions(type=type_name))
+    solver = solvers.build_solver("baseline", SolverOptions(type=type_name))
     assert solver.type == type_name
     assert solver.HasField("momentum") == (type_name not in ("AdaGrad", "RMSProp"))
-    given = solvers.build("baseline", SolverOptions(type=type_name, momentum=0))
+    given = solvers.build_solver("baseline", SolverOptions(type=type_name, momentum=0))
     assert given.HasField("momentum") and given.momentum == 0
 
 
 def test_the_rest_of_the_options():
-    solver = solvers.build(
+    solver = solvers.build_solver(
         "baseline",
         SolverOptions(
             base_lr=0.02,
@@ -117,21 +119,21 @@ def test_the_rest_of_the_options():
 )
 def test_wrong_options(options, error):
     with pytest.raises(CaffeError) as caught:
-        solvers.build("baseline", SolverOptions(**options))
+        solvers.build_solver("baseline", SolverOptions(**options))
     assert str(caught.value) == error
 
 
 def test_policies():
-    poly = solvers.build("baseline", SolverOptions(lr_policy="poly"))
+    poly = solvers.build_solver("baseline", SolverOptions(lr_policy="poly"))
     assert (poly.lr_policy, poly.power, list(poly.stepvalue)) == ("poly", 1, [])
-    fixed = solvers.build("baseline", SolverOptions(lr_policy="fixed"))
+    fixed = solvers.build_solver("baseline", SolverOptions(lr_policy="fixed"))
     assert fixed.lr_policy == "fixed" and not fixed.HasField("power")
-    inv = solvers.build("baseline", SolverOptions(lr_policy="inv"))
+    inv = solvers.build_solver("baseline", SolverOptions(lr_policy="inv"))
     assert (inv.gamma, inv.power) == pytest.approx((0.0001, 0.75))
 
 
 def test_options_win_over_the_nets_own():
-    solver = solvers.build(
+    solver = solvers.build_solver(
         "lenet",
         SolverOptions(
             lr_policy="multistep", epochs=7, batch_size=100, base_lr=0.2, weight_decay=0, display=3
@@ -139,10 +141,54 @@ def test_options_win_over_the_nets_own():
     )
     assert (solver.max_iter, list(solver.stepvalue)) == (4200, [2400, 3000, 3600])
     assert (solver.base_lr, solver.weight_decay, solver.display) == (pytest.approx(0.2), 0, 3)
-    half = solvers.build("resnet20", SolverOptions(max_iter=320))
+    half = solvers.build_solver("resnet20", SolverOptions(max_iter=320))
     assert list(half.stepvalue) == [160, 240]
 
 
+@pytest.fixture
+def bare(monkeypatch):
+    """The name of a net that was published without a recipe."""
+    entry = registry.BundledNet("bare", "no recipe", nets.NETS["lenet"].builder, None)
+    monkeypatch.setitem(nets.NETS, "bare", entry)
+    return "bare"
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({}, "--max-iter, --base-lr, --lr-policy, --weight-decay"),
+        ({"max_iter": 100, "base_lr": 0.1}, "--lr-policy, --weight-decay"),
+        (
+            {"epochs": 2, "base_lr": 0.1, "lr_policy": "fixed", "weight_decay": 0},
+            "--batch-size, --train-size",
+        ),
+    ],
+)
+def test_a_net_without_a_recipe_says_what_is_missing(bare, options, flags):
+    with pytest.raises(CaffeError) as caught:
+        solvers.build_solver(bare, SolverOptions(**options))
+    assert str(caught.value) == f"net 'bare' has no recipe of its own: give {flags}"
+
+
+def test_a_net_without_a_recipe_takes_what_it_is_given(bare):
+    given = {"base_lr": 0.1, "lr_policy": "fixed", "weight_decay": 0}
+    solver = solvers.build_solver(bare, SolverOptions(max_iter=100, **given))
+    assert solver == schema.parse_text(
+        """
+        net: "prototxt/bare.prototxt"
+        test_iter: 100 test_interval: 500
+        base_lr: 0.1 lr_policy: "fixed" max_iter: 100 momentum: 0.9 weight_decay: 0
+        display: 100 snapshot: 1000 snapshot_prefix: "snapshots/bare" type: "SGD"
+        """,
+        caffe_pb.SolverParameter,
+    )
+    length = {"epochs": 2, "batch_size": 10, "train_size": 1000}
+    assert solvers.build_solver(bare, SolverOptions(**length, **given)).max_iter == 200
+    assert "solvers/bare.prototxt" not in bundled()
+
+
 def test_unknown_net():
-    with pytest.raises(CaffeError, match=r"^Unknown net: 'x' \(known nets: baseline, "):
-        solvers.build("x")
+    with pytest.raises(
+        CaffeError, match=rf"^Unknown net: 'x' \(known nets: {next(iter(nets.NETS))}, "
+    ):
+        solvers.build_solver("x")

@@ -35,11 +35,11 @@ def folder(tmp_path_factory):
             transaction.put(b"%05d" % i, datum.SerializeToString())
     env.close()
     options = nets.NetOptions(width=0.05, test_batch_size=3, data=str(folder))
-    net = nets.build("baseline", options)
+    net = nets.build_net("baseline", options)
     plan = Plan(
         tuple(LayerPlan(name, "residual", (0, 3), (1, 2, 4)) for name in ("conv1", "conv2"))
     )
-    deploy = nets.build("baseline", options, deploy=True)
+    deploy = nets.build_net("baseline", options, deploy=True)
     context = Context(fillers=torch.Generator().manual_seed(1))
     weights = net_to_proto(Net(net_param_for(deploy, caffe_pb.TEST), context))
     for name, built in (("parent", net), ("deploy", deploy)):
