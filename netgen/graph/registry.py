@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from netgen.graph.connections import in_place
 from netgen.graph.errors import NetError, require, require_equal
-from netgen.graph.shape import check_blob
+from netgen.graph.geometry import Geometry, PoolGeometry
+from netgen.graph.shape import Shape, check_blob
 
 
 @dataclass
@@ -19,12 +20,21 @@ class LayerShapes:
     macs: multiply-adds of one forward of the whole batch in products with learned weights
     (convolution, deconvolution, inner product, LSTM and RNN); biases, pooling, normalisation
     and elementwise work count 0. note: what had to be assumed, one line, or "".
+
+    The rule also hands over what it resolved on the way, so that nobody resolves it again.
+    axis: the axis that the layer's parameters name, counted from 0, or None where they name
+    none. geometry: the window of a convolution. pools: that of a pooling, or of each level of
+    a pyramid. offsets: where a crop starts on each axis from `axis` on.
     """
 
-    tops: list
-    params: list = field(default_factory=list)
+    tops: list[Shape]
+    params: list[Shape] = field(default_factory=list)
     macs: int = 0
     note: str = ""
+    axis: int | None = None
+    geometry: Geometry | None = None
+    pools: tuple[PoolGeometry, ...] = ()
+    offsets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -71,14 +71,19 @@ class Layer:
 
     def setup(self, bottoms):
         """Check the bottoms' shapes (tuples); returns the LayerShapes of tops and blobs."""
-        return self.shapes_for(bottoms)
+        self.shapes = self.shapes_for(bottoms)
+        return self.shapes
 
     def shapes_for(self, bottoms):
-        """The graph's shape rule for these bottoms, remembered."""
-        key = tuple(map(tuple, bottoms))
+        """What the graph's shape rule says of bottoms of these shapes; it is asked once."""
+        key = tuple(bottoms)
         if key not in self._shapes:
             self._shapes[key] = graph.layer_shapes(self.param, list(key), self.phase)
         return self._shapes[key]
+
+    def shapes_of(self, *bottoms):
+        """The same of the bottoms themselves, tensors."""
+        return self.shapes_for([x.shape for x in bottoms])
 
     def holds_a_layer(self):
         """Does Caffe set up a second layer inside this one, and log it?"""

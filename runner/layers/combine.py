@@ -25,15 +25,8 @@ class Concat(Layer, type="Concat"):
 
     takes_bfloat16 = True
 
-    def setup(self, bottoms):
-        shapes = super().setup(bottoms)
-        p = self.param.concat_param
-        axis = p.concat_dim if p.HasField("concat_dim") else p.axis
-        self.axis = graph.canonical_axis(axis, len(bottoms[0]))
-        return shapes
-
     def forward(self, bottoms, blobs):
-        return [torch.cat(bottoms, self.axis)]
+        return [torch.cat(bottoms, self.shapes.axis)]
 
 
 class Slice(Layer, type="Slice"):
@@ -41,17 +34,10 @@ class Slice(Layer, type="Slice"):
 
     takes_bfloat16 = True
 
-    def setup(self, bottoms):
-        shapes = super().setup(bottoms)
-        p = self.param.slice_param
-        axis = p.slice_dim if p.HasField("slice_dim") else p.axis
-        self.axis = graph.canonical_axis(axis, len(bottoms[0]))
-        return shapes
-
     def forward(self, bottoms, blobs):
         x = bottoms[0]
-        tops = self.shapes_for([x.shape]).tops
-        return list(x.split([top[self.axis] for top in tops], self.axis))
+        shapes = self.shapes_of(x)
+        return list(x.split([top[shapes.axis] for top in shapes.tops], shapes.axis))
 
 
 class Eltwise(Layer, type="Eltwise"):
@@ -155,7 +141,7 @@ class Reshaping(Layer, type=("Flatten", "Reshape")):
 
     def forward(self, bottoms, blobs):
         (x,) = bottoms
-        top = x.reshape(self.shapes_for([x.shape]).tops[0])
+        top = x.reshape(self.shapes_of(x).tops[0])
         if self.loses_gradient and x.requires_grad:
             top = custom_gradient(top, [x], lambda upstream: [torch.zeros_like(x)])
         return [top]
@@ -164,16 +150,9 @@ class Reshaping(Layer, type=("Flatten", "Reshape")):
 class Crop(Layer, type="Crop"):
     """bottom[0] cut to bottom[1]'s size from `axis` on, at `offset`."""
 
-    def setup(self, bottoms):
-        shapes = super().setup(bottoms)
-        self.axis = graph.canonical_axis(self.param.crop_param.axis, len(bottoms[0]))
-        return shapes
-
     def forward(self, bottoms, blobs):
         x, like = bottoms
-        offsets = list(self.param.crop_param.offset) or [0]
-        for i, axis in enumerate(range(self.axis, x.dim())):
-            offset = offsets[i] if len(offsets) > 1 else offsets[0]
+        for axis, offset in enumerate(self.shapes.offsets, self.shapes.axis):
             x = x.narrow(axis, offset, like.shape[axis])
         return [x]
 
@@ -182,9 +161,9 @@ class Tile(Layer, type="Tile"):
     """`tiles` copies along `axis`."""
 
     def forward(self, bottoms, blobs):
-        p, x = self.param.tile_param, bottoms[0]
+        x = bottoms[0]
         repeats = [1] * x.dim()
-        repeats[graph.canonical_axis(p.axis, x.dim())] = p.tiles
+        repeats[self.shapes_of(x).axis] = self.param.tile_param.tiles
         return [x.repeat(repeats)]
 
 
@@ -193,7 +172,7 @@ class Reduction(Layer, type="Reduction"):
 
     def forward(self, bottoms, blobs):
         p, x = self.param.reduction_param, bottoms[0]
-        rows = x.flatten(graph.canonical_axis(p.axis, x.dim()))
+        rows = x.flatten(self.shapes_of(x).axis)
         if p.operation == caffe_pb.ReductionParameter.ASUM:
             rows = rows.abs()
         elif p.operation == caffe_pb.ReductionParameter.SUMSQ:
@@ -248,12 +227,13 @@ class ArgMax(Layer, type="ArgMax"):
 
     def forward(self, bottoms, blobs):
         p, x = self.param.argmax_param, bottoms[0].detach()
-        if p.HasField("axis"):
-            index, values = self._largest(x, graph.canonical_axis(p.axis, x.dim()))
+        shapes = self.shapes_of(x)
+        if shapes.axis is not None:
+            index, values = self._largest(x, shapes.axis)
             return [values if p.out_max_val else index]
         index, values = self._largest(x.reshape(x.shape[0], -1), 1)
         parts = [index, values] if p.out_max_val else [index]
-        return [torch.stack(parts, 1).reshape(self.shapes_for([x.shape]).tops[0])]
+        return [torch.stack(parts, 1).reshape(shapes.tops[0])]
 
     def _largest(self, x, axis):
         values, index = x.flip(axis).sort(dim=axis, descending=True, stable=True)

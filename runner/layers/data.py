@@ -40,7 +40,8 @@ class Data(Layer, type="Data"):
         for message, where in told:
             glog.info(message, where)
         record = tuple(self.feed.data_shape[1:])
-        return graph.layer_shapes(self.param, bottoms, self.phase, data_shape=record)
+        self.shapes = graph.layer_shapes(self.param, bottoms, self.phase, data_shape=record)
+        return self.shapes
 
     def fetch(self):
         """Go on to the next batch; a list of tensors on the device."""

@@ -40,20 +40,20 @@ class Convolution(Layer, type="Convolution"):
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
-        p = self.param.convolution_param
-        self.axis = graph.canonical_axis(p.axis, len(bottoms[0]))
-        self.spatial = len(bottoms[0]) - self.axis - 1
+        window = shapes.geometry
+        self.axis, self.spatial = shapes.axis, len(window.kernel)
         if self.spatial > 3:
             raise graph.NetError(
                 f"layer '{self.name}': {self.spatial} spatial axes; "
                 f"at most 3 are supported by {self.param.type}"
             )
-        self.geometry, self.overhang = {"groups": p.group}, []
+        self.options, self.overhang = {"groups": self.param.convolution_param.group}, []
         if self.spatial:
-            g = graph.conv_geometry(p, self.spatial)
-            self.geometry |= {"stride": g.stride, "padding": g.pad, "dilation": g.dilation}
+            self.options["stride"] = window.stride
+            self.options["padding"] = window.pad
+            self.options["dilation"] = window.dilation
             if self.functions is _CONV:
-                self.overhang = _overhang(bottoms[0][self.axis + 1 :], g)
+                self.overhang = _overhang(bottoms[0][self.axis + 1 :], window)
         return shapes
 
     def fillers(self):
@@ -70,13 +70,13 @@ class Convolution(Layer, type="Convolution"):
         if self.spatial == 2 and x.dim() == 4:
             x = _channels_last(x)
         if self.axis == 1 and self.spatial:
-            return self.functions[self.spatial](x, weight, bias, **self.geometry)
+            return self.functions[self.spatial](x, weight, bias, **self.options)
         batch = x.shape[: self.axis]
         y = x.reshape(-1, *x.shape[self.axis :])
         if self.spatial:
-            y = self.functions[self.spatial](y, weight, bias, **self.geometry)
+            y = self.functions[self.spatial](y, weight, bias, **self.options)
         else:  # nothing to slide over: a window of one place
-            y = self.functions[1](y[..., None], weight[..., None], bias, **self.geometry)[..., 0]
+            y = self.functions[1](y[..., None], weight[..., None], bias, **self.options)[..., 0]
         return y.reshape(*batch, *y.shape[1:])
 
 
@@ -91,17 +91,12 @@ class InnerProduct(Layer, type="InnerProduct"):
 
     takes_bfloat16 = True
 
-    def setup(self, bottoms):
-        shapes = super().setup(bottoms)
-        self.axis = graph.canonical_axis(self.param.inner_product_param.axis, len(bottoms[0]))
-        return shapes
-
     def fillers(self):
         p = self.param.inner_product_param
         return [p.weight_filler, p.bias_filler] if p.bias_term else [p.weight_filler]
 
     def forward(self, bottoms, blobs):
-        x = bottoms[0].flatten(self.axis)
+        x = bottoms[0].flatten(self.shapes.axis)
         weight, bias = blobs if len(blobs) == 2 else (blobs[0], None)
         if self.param.inner_product_param.transpose:
             weight = weight.t()
@@ -137,23 +132,20 @@ class Im2col(Layer, type="Im2col"):
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
-        p = self.param.convolution_param
-        self.axis = graph.canonical_axis(p.axis, len(bottoms[0]))
-        if len(bottoms[0]) - self.axis - 1 != 2:
+        if len(shapes.geometry.kernel) != 2:
             raise graph.NetError(f"layer '{self.name}': Im2col is supported with 2 spatial axes")
-        self.geometry = graph.conv_geometry(p, 2)
-        self.overhang = _overhang(bottoms[0][self.axis + 1 :], self.geometry)
+        self.overhang = _overhang(bottoms[0][shapes.axis + 1 :], shapes.geometry)
         return shapes
 
     def forward(self, bottoms, blobs):
-        g, x = self.geometry, bottoms[0]
-        top = self.shapes_for([x.shape]).tops[0]
+        x = bottoms[0]
+        shapes = self.shapes_of(x)
+        window = shapes.geometry
         if self.overhang:
             x = F.pad(x, self.overhang)
-        columns = F.unfold(
-            x.reshape(-1, *x.shape[self.axis :]), g.kernel, g.dilation, g.pad, g.stride
-        )
-        return [columns.reshape(top)]
+        images = x.reshape(-1, *x.shape[shapes.axis :])
+        columns = F.unfold(images, window.kernel, window.dilation, window.pad, window.stride)
+        return [columns.reshape(shapes.tops[0])]
 
 
 class Parameter(Layer, type="Parameter"):

@@ -39,7 +39,7 @@ class Softmax(Rereading, type="Softmax"):
     reads_bottom, reads_top = False, True
 
     def _axis(self, x):
-        return graph.canonical_axis(self.param.softmax_param.axis, x.dim())
+        return self.shapes_of(x).axis
 
     def gradient(self, x, y, upstream):
         return (upstream - (upstream * y).sum(self._axis(y), keepdim=True)) * y
@@ -65,12 +65,12 @@ def normalizer(mode, full, batch, valid):
 class LabelledScores:
     """Scores and labels laid out as (outer, classes, inner) and (outer, 1, inner).
 
-    ignore_label's places get label 0 and `valid` 0. Raises NetError for a label that is no
-    class (on the CPU, where looking costs nothing).
+    axis: that of the classes, counted from 0. ignore: the label whose places get label 0 and
+    `valid` 0, or None. Raises NetError for a label that is no class (on the CPU, where looking
+    costs nothing).
     """
 
     def __init__(self, layer, scores, labels, axis, ignore):
-        axis = graph.canonical_axis(axis, scores.dim())
         outer, classes = scores.shape[:axis].numel(), scores.shape[axis]
         self.scores = scores.detach().reshape(outer, classes, -1)
         self.labels = labels.detach().to(torch.int64).reshape(outer, 1, -1)
@@ -106,7 +106,7 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
         scores, labels = bottoms
         p = self.param.loss_param
         ignore = p.ignore_label if p.HasField("ignore_label") else None
-        at = LabelledScores(self, scores, labels, self.param.softmax_param.axis, ignore)
+        at = LabelledScores(self, scores, labels, self.shapes_of(*bottoms).axis, ignore)
         mode = normalization_mode(p, LossParameter.VALID)
         with torch.no_grad():
             probabilities = torch.softmax(at.scores, 1)
@@ -136,7 +136,7 @@ class InfogainLoss(Loss, type="InfogainLoss"):
         p = self.param.infogain_loss_param
         if len(bottoms) < 3:
             matrix = schema.blob_to_array(schema.read_blob(p.source))
-            classes = bottoms[0][graph.canonical_axis(p.axis, len(bottoms[0]))]
+            classes = bottoms[0][shapes.axis]
             if matrix.size != classes**2:
                 raise graph.NetError(
                     f"layer '{self.name}': H must be {classes}x{classes}, "
@@ -149,7 +149,7 @@ class InfogainLoss(Loss, type="InfogainLoss"):
         scores, labels, *given = bottoms
         p = self.param.loss_param
         ignore = p.ignore_label if p.HasField("ignore_label") else None
-        at = LabelledScores(self, scores, labels, self.param.infogain_loss_param.axis, ignore)
+        at = LabelledScores(self, scores, labels, self.shapes_of(*bottoms).axis, ignore)
         with torch.no_grad():
             classes = at.scores.shape[1]
             matrix = (given[0] if given else self.matrix).reshape(classes, classes)
@@ -255,7 +255,7 @@ class Accuracy(Layer, type="Accuracy"):
     def forward(self, bottoms, blobs):
         p = self.param.accuracy_param
         ignore = p.ignore_label if p.HasField("ignore_label") else None
-        at = LabelledScores(self, bottoms[0], bottoms[1], p.axis, ignore)
+        at = LabelledScores(self, bottoms[0], bottoms[1], self.shapes_of(*bottoms).axis, ignore)
         with torch.no_grad():
             not_worse = (at.scores >= at.scores.gather(1, at.labels)).sum(1, keepdim=True)
             right = (not_worse <= p.top_k) * at.valid

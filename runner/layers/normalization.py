@@ -5,7 +5,6 @@ import math
 import torch
 import torch.nn.functional as F
 
-from netgen import graph
 from netgen.schema import caffe_pb
 from runner.layers.base import Layer, constant_filler
 from runner.layers.in_place import Rereading
@@ -137,7 +136,7 @@ class MVN(Rereading, type="MVN"):
         rows = rows - rows.mean(-1, keepdim=True)
         if self.surprising():
             rows = rows / self._deviation(rows)
-        return rows.reshape(self.shapes_for([x.shape]).tops[0])
+        return rows.reshape(self.shapes_of(x).tops[0])
 
     def _deviation(self, rows):
         return rows.square().mean(-1, keepdim=True).sqrt() + self.param.mvn_param.eps
@@ -158,13 +157,6 @@ class MVN(Rereading, type="MVN"):
         return self.apply(x), gradient
 
 
-def _axis(param, bottoms):
-    """Where bottom[1], or the learned blob, starts on bottom[0]; a scalar fits anywhere."""
-    if len(bottoms) > 1 and not bottoms[1]:
-        return 0
-    return graph.canonical_axis(param.axis, len(bottoms[0]))
-
-
 def _broadcast(factor, x, axis):
     """View `factor`, whose axes are x's from `axis` on, so that it broadcasts against x."""
     shape = [1] * axis + list(factor.shape) + [1] * (x.dim() - axis - factor.dim())
@@ -178,8 +170,7 @@ class Scale(Layer, type="Scale"):
 
     def setup(self, bottoms):
         shapes = super().setup(bottoms)
-        self.axis = _axis(self.param.scale_param, bottoms)
-        if len(bottoms) == 1 and math.prod(bottoms[0][: self.axis]) == 1:
+        if len(bottoms) == 1 and math.prod(bottoms[0][: shapes.axis]) == 1:
             scales = math.prod(shapes.params[0])
             if scales > 1 or math.prod(bottoms[0]) == 1:
                 self.rewrites = (0,)  # Caffe writes its only record's sums over the last batch's
@@ -197,9 +188,9 @@ class Scale(Layer, type="Scale"):
     def forward(self, bottoms, blobs):
         x = bottoms[0]
         factor = bottoms[1] if len(bottoms) > 1 else blobs[0]
-        top = x * _broadcast(factor, x, self.axis)
+        top = x * _broadcast(factor, x, self.shapes.axis)
         if self.param.scale_param.bias_term:
-            top = top + _broadcast(blobs[-1], x, self.axis)
+            top = top + _broadcast(blobs[-1], x, self.shapes.axis)
         return [top]
 
 
@@ -208,18 +199,13 @@ class Bias(Layer, type="Bias"):
 
     takes_bfloat16 = True
 
-    def setup(self, bottoms):
-        shapes = super().setup(bottoms)
-        self.axis = _axis(self.param.bias_param, bottoms)
-        return shapes
-
     def fillers(self):
         return [] if len(self.param.bottom) > 1 else [self.param.bias_param.filler]
 
     def forward(self, bottoms, blobs):
         x = bottoms[0]
         term = bottoms[1] if len(bottoms) > 1 else blobs[0]
-        return [x + _broadcast(term, x, self.axis)]
+        return [x + _broadcast(term, x, self.shapes.axis)]
 
 
 class PReLU(Layer, type="PReLU"):

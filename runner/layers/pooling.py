@@ -4,8 +4,6 @@ Caffe rounds the output size up, and a window may hang over the padded edge. Tor
 ceil_mode means the same only for some geometries; the others are padded by hand.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 
@@ -101,10 +99,10 @@ class Pooling(Layer, type="Pooling"):
 
     def forward(self, bottoms, blobs):
         x, p = bottoms[0], self.param.pooling_param
-        geometry = graph.pool_geometry(p, x.shape)
+        (window,) = self.shapes_of(x).pools
         if p.pool == caffe_pb.PoolingParameter.MAX:
-            return max_pool(x, *geometry, with_mask=len(self.param.top) > 1)
-        return [ave_pool(x, *geometry)]
+            return max_pool(x, *window, with_mask=len(self.param.top) > 1)
+        return [ave_pool(x, *window)]
 
 
 class SPP(Layer, type="SPP"):
@@ -119,24 +117,9 @@ class SPP(Layer, type="SPP"):
         return shapes
 
     def forward(self, bottoms, blobs):
-        x, p = bottoms[0], self.param.spp_param
-        parts = []
-        for level in range(p.pyramid_height):
-            bins = 2**level
-            kernel = tuple(math.ceil(n / bins) for n in x.shape[2:])
-            pad = tuple((k * bins - n + 1) // 2 for k, n in zip(kernel, x.shape[2:], strict=True))
-            pooling = caffe_pb.PoolingParameter(
-                kernel_h=kernel[0],
-                kernel_w=kernel[1],
-                stride_h=kernel[0],
-                stride_w=kernel[1],
-                pad_h=pad[0],
-                pad_w=pad[1],
-            )
-            geometry = graph.pool_geometry(pooling, x.shape)
-            if p.pool == caffe_pb.SPPParameter.MAX:
-                part = max_pool(x, *geometry)[0]
-            else:
-                part = ave_pool(x, *geometry)
-            parts.append(part)
+        x, pool = bottoms[0], self.param.spp_param.pool
+        parts = [
+            max_pool(x, *window)[0] if pool == caffe_pb.SPPParameter.MAX else ave_pool(x, *window)
+            for window in self.shapes_of(x).pools
+        ]
         return parts if len(parts) == 1 else [torch.cat([part.flatten(1) for part in parts], 1)]

@@ -20,7 +20,7 @@ def fused_scales(nodes, outputs):
         and scale.param.type == "Scale"
         and scale.bottoms == norm.tops
         and scale.param.scale_param.bias_term
-        and graph.canonical_axis(scale.param.scale_param.axis, len(scale.bottom_shapes[0])) == 1
+        and scale.shapes.axis == 1
         and len(scale.shapes.params[0]) == 1
         and scale.bottom_needs == [norm.needs_backward]
         and not any([*norm.loss_weights, *scale.loss_weights])

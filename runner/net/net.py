@@ -217,7 +217,7 @@ class Net:
     @staticmethod
     def _reshape(node, bottoms):
         """Check bottoms of other shapes than at set-up: from a Filter, or records of all sizes."""
-        shapes = node.layer.shapes_for([x.shape for x in bottoms])
+        shapes = node.layer.shapes_of(*bottoms)
         if shapes.params != node.shapes.params:
             now = ", ".join(shape_string(x.shape) for x in bottoms)
             before = ", ".join(map(shape_string, node.bottom_shapes))

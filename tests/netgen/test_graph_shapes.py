@@ -238,3 +238,46 @@ def test_canonical_axis():
     assert [graph.canonical_axis(a, 4) for a in (-4, -1, 0, 3)] == [0, 3, 0, 3]
     with pytest.raises(graph.NetError, match=r"^axis 4 out of range for 4-D Blob$"):
         graph.canonical_axis(4, 4)
+
+
+@pytest.mark.parametrize(
+    "kind, rest, bottoms, axis",
+    [
+        ("Convolution", "convolution_param { num_output: 4 kernel_size: 2 axis: -2 }", [IMAGE], 2),
+        ("InnerProduct", "inner_product_param { num_output: 4 axis: -1 }", [IMAGE], 3),
+        ("Concat", "concat_param { axis: -3 }", [IMAGE, IMAGE], 1),
+        ("Concat", "concat_param { concat_dim: 2 }", [IMAGE, IMAGE], 2),
+        ("Slice", "slice_param { axis: -1 }", [IMAGE], 3),
+        ("Softmax", "", [IMAGE], 1),
+        ("SoftmaxWithLoss", "softmax_param { axis: -1 }", [VECTORS, LABELS], 1),
+        ("Accuracy", "accuracy_param { axis: -1 }", [VECTORS, LABELS], 1),
+        ("Scale", "scale_param { axis: -2 num_axes: 1 }", [IMAGE], 2),
+        ("Scale", "scale_param { axis: 9 }", [IMAGE, ()], 0),  # a scalar fits anywhere
+        ("Bias", "bias_param { axis: -4 }", [IMAGE, (2, 3)], 0),
+        ("Tile", "tile_param { axis: -1 tiles: 2 }", [IMAGE], 3),
+        ("Reduction", "reduction_param { axis: -1 }", [IMAGE], 3),
+        ("ArgMax", "argmax_param { axis: -1 }", [IMAGE], 3),
+        ("ArgMax", "", [IMAGE], None),
+    ],
+)
+def test_a_rule_hands_over_its_axis(kind, rest, bottoms, axis):
+    layer = make_layer(kind, rest, len(bottoms), 1)
+    assert graph.layer_shapes(layer, bottoms, caffe_pb.TRAIN).axis == axis
+
+
+def shapes(kind, rest, *bottoms):
+    return graph.layer_shapes(make_layer(kind, rest, len(bottoms), 1), bottoms, caffe_pb.TRAIN)
+
+
+def test_a_rule_hands_over_its_windows_and_offsets():
+    text = "convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 }"
+    for kind in ("Convolution", "Deconvolution", "Im2col"):
+        assert shapes(kind, text, IMAGE).geometry == ((3, 3), (2, 2), (1, 1), (1, 1))
+    pooling = shapes("Pooling", "pooling_param { kernel_size: 3 stride: 2 }", IMAGE)
+    assert pooling.pools == (((3, 3), (2, 2), (0, 0), (4, 4)),)
+    pyramid = shapes("SPP", "spp_param { pyramid_height: 3 }", IMAGE)
+    assert [level.out for level in pyramid.pools] == [(1, 1), (2, 2), (4, 4)]
+    crop = shapes("Crop", "crop_param { axis: -2 offset: 3 }", IMAGE, (2, 3, 4, 5))
+    assert (crop.axis, crop.offsets) == (2, (3, 3))
+    crop = shapes("Crop", "crop_param { offset: 1 offset: 2 }", IMAGE, (2, 3, 4, 5))
+    assert (crop.axis, crop.offsets) == (2, (1, 2))

@@ -65,7 +65,7 @@ def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
             boxes[makers[layer.top[0]]][1].append(layer.type)
             continue
         place = len(boxes)
-        boxes.append((layer, [], info.shapes.tops))
+        boxes.append((layer, [], info.shapes))
         edges += [(makers[blob], place, blob) for blob in dict.fromkeys(layer.bottom)]
         makers |= dict.fromkeys(layer.top, place)
     lines = [
@@ -75,9 +75,9 @@ def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
         "  edge [arrowsize=0.6, penwidth=0.8];",
         "  ranksep=0.25; nodesep=0.2;",
     ]
-    for place, (layer, in_place, tops) in enumerate(boxes):
+    for place, (layer, in_place, shapes) in enumerate(boxes):
         role, color = role_of(layer)
-        label = "\n".join([layer.name, *_details(layer, in_place, tops)])
+        label = "\n".join([layer.name, *_details(layer, in_place, shapes)])
         lines.append(
             f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(color)}, "
             f"tooltip={_quoted(f'{layer.type}: {role}')}];"
@@ -114,19 +114,18 @@ def render(text, kind="svg"):
         raise CaffeError(f"Graphviz: {str(error).strip().splitlines()[0]}") from None
 
 
-def _details(layer, in_place, tops):
+def _details(layer, in_place, shapes):
     parts = []
     if layer.type == "Convolution":
-        param = layer.convolution_param
-        kernel = graph.conv_geometry(param, max(len(tops[0]) - 2, 1))
-        window = "x".join(map(str, kernel.kernel))
-        stride = f" /{max(kernel.stride)}" if max(kernel.stride) > 1 else ""
-        parts.append(f"{param.num_output} {window}{stride}")
+        window = "x".join(map(str, shapes.geometry.kernel)) or "1"
+        stride = max(shapes.geometry.stride, default=1)
+        parts.append(f"{layer.convolution_param.num_output} {window}")
+        parts[-1] += f" /{stride}" if stride > 1 else ""
     elif layer.name.lower() != layer.type.lower():
         parts.append(layer.type)
     yield " + ".join([*parts, *in_place]) or layer.type
-    if tops:
-        yield "x".join(map(str, tops[0][1:])) or "scalar"
+    if shapes.tops:
+        yield "x".join(map(str, shapes.tops[0][1:])) or "scalar"
 
 
 def _quoted(text):

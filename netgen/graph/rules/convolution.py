@@ -38,7 +38,7 @@ def convolution(setup):
     tops = [(*first[:axis], outputs, *out)] * len(setup.bottoms)
     params = [weight, (outputs,)] if param.bias_term else [weight]
     macs = len(tops) * prod(first[:axis]) * positions * prod(weight)
-    return LayerShapes(tops, params, macs)
+    return LayerShapes(tops, params, macs, axis=axis, geometry=geometry)
 
 
 @rule("Im2col")
@@ -50,4 +50,5 @@ def im2col(setup):
     require(sizes, f"no spatial axes after axis {axis} in {shape_string(bottom)}")
     geometry = conv_geometry(param, len(sizes))
     channels = bottom[axis] * prod(geometry.kernel)
-    return LayerShapes([(*bottom[:axis], channels, *conv_out(sizes, geometry))])
+    top = (*bottom[:axis], channels, *conv_out(sizes, geometry))
+    return LayerShapes([top], axis=axis, geometry=geometry)

@@ -17,7 +17,8 @@ def inner_product(setup):
     require(n > 0, "num_output must be positive")
     weight = (k, n) if param.transpose else (n, k)
     params = [weight, (n,)] if param.bias_term else [weight]
-    return LayerShapes([(*bottom[:axis], n)], params, prod(bottom[:axis]) * n * k)
+    macs = prod(bottom[:axis]) * n * k
+    return LayerShapes([(*bottom[:axis], n)], params, macs, axis=axis)
 
 
 @rule("Embed")

@@ -37,7 +37,7 @@ def concat(setup):
             f"concat_axis {axis})",
         )
     joined = sum(bottom[axis] for bottom in setup.bottoms)
-    return LayerShapes([(*first[:axis], joined, *first[axis + 1 :])])
+    return LayerShapes([(*first[:axis], joined, *first[axis + 1 :])], axis=axis)
 
 
 @rule("Eltwise", bottoms=(2, None))
@@ -90,7 +90,8 @@ def slice_(setup):
             f"Number of top blobs ({tops}) should evenly divide input slice axis ({size})",
         )
         parts = [size // tops] * tops
-    return LayerShapes([(*bottom[:axis], part, *bottom[axis + 1 :]) for part in parts])
+    tops = [(*bottom[:axis], part, *bottom[axis + 1 :]) for part in parts]
+    return LayerShapes(tops, axis=axis)
 
 
 @rule("Split", tops=(1, None))

@@ -80,7 +80,7 @@ def softmax_with_loss(setup):
     scores, labels = setup.bottoms
     axis = axis_of(scores, setup.layer.softmax_param.axis)
     check_labels(scores, labels, axis, "softmax axis")
-    return LayerShapes([(), scores][: setup.num_tops])
+    return LayerShapes([(), scores][: setup.num_tops], axis=axis)
 
 
 @rule("InfogainLoss", bottoms=(2, 3), tops=(1, 2), automatic_top=True)
@@ -103,4 +103,4 @@ def infogain(setup):
         require_equal(
             scores[axis] ** 2, prod(setup.bottoms[2]), "the infogain matrix must be (C, C)"
         )
-    return LayerShapes([(), scores][: setup.num_tops])
+    return LayerShapes([(), scores][: setup.num_tops], axis=axis)

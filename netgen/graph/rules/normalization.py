@@ -28,8 +28,7 @@ def mvn(setup):
 @rule("Softmax")
 def softmax(setup):
     (bottom,) = setup.bottoms
-    axis_of(bottom, setup.layer.softmax_param.axis)
-    return LayerShapes([bottom])
+    return LayerShapes([bottom], axis=axis_of(bottom, setup.layer.softmax_param.axis))
 
 
 @rule("BatchNorm")
@@ -48,22 +47,21 @@ def batch_norm(setup):
 
 @rule("Bias", bottoms=(1, 2))
 def bias(setup):
-    shape, params = _broadcast(setup, setup.layer.bias_param, "bias")
-    return LayerShapes([shape], params)
+    return _broadcast(setup, setup.layer.bias_param, "bias")
 
 
 @rule("Scale", bottoms=(1, 2))
 def scale(setup):
     """Blobs: the scale unless it is the second bottom, then the bias if there is one."""
     param = setup.layer.scale_param
-    shape, params = _broadcast(setup, param, "scale")
+    shapes = _broadcast(setup, param, "scale")
     if param.bias_term:
-        params += params or [setup.bottoms[1]]
-    return LayerShapes([shape], params)
+        shapes.params += shapes.params or [setup.bottoms[1]]
+    return shapes
 
 
 def _broadcast(setup, param, name):
-    """Top shape and own blobs of a layer whose blob covers some axes of bottom[0]."""
+    """The shapes of a layer whose own blob, or second bottom, covers some axes of bottom[0]."""
     bottom = setup.bottoms[0]
     if len(setup.bottoms) == 2:
         covering = setup.bottoms[1]
@@ -76,17 +74,16 @@ def _broadcast(setup, param, name):
                 size,
                 f"dimension mismatch between bottom[0]->shape({axis + i}) and {name}->shape({i})",
             )
-        return bottom, []
+        return LayerShapes([bottom], axis=axis)
     axis = axis_of(bottom, param.axis)
     require(
         param.num_axes >= -1,
         "num_axes must be non-negative, or -1 to extend to the end of bottom[0] "
         f"({param.num_axes})",
     )
-    if param.num_axes == -1:
-        return bottom, [bottom[axis:]]
-    _check_extent(bottom, axis, param.num_axes, name)
-    return bottom, [bottom[axis : axis + param.num_axes]]
+    end = len(bottom) if param.num_axes == -1 else axis + param.num_axes
+    _check_extent(bottom, axis, end - axis, name)
+    return LayerShapes([bottom], [bottom[axis:end]], axis=axis)
 
 
 def _check_extent(bottom, axis, extent, name):

@@ -17,8 +17,8 @@ def _pooling_tops(layer):
 @rule("Pooling", tops=_pooling_tops)
 def pooling(setup):
     (bottom,) = setup.bottoms
-    out = pool_geometry(setup.layer.pooling_param, bottom).out
-    return LayerShapes([(*bottom[:2], *out)] * setup.num_tops)
+    window = pool_geometry(setup.layer.pooling_param, bottom)
+    return LayerShapes([(*bottom[:2], *window.out)] * setup.num_tops, pools=(window,))
 
 
 @rule("SPP")
@@ -37,10 +37,13 @@ def spp(setup):
         "Input must have 4 axes, corresponding to (num, channels, height, width)",
     )
     require(param.pyramid_height > 0, "pyramid_height must be positive")
-    levels = [pool_geometry(_level(param, i, sizes), bottom) for i in range(param.pyramid_height)]
+    levels = tuple(
+        pool_geometry(_level(param, i, sizes), bottom) for i in range(param.pyramid_height)
+    )
     if len(levels) == 1:
-        return LayerShapes([(*bottom[:2], *levels[0].out)])
-    return LayerShapes([(bottom[0], bottom[1] * sum(prod(level.out) for level in levels))])
+        return LayerShapes([(*bottom[:2], *levels[0].out)], pools=levels)
+    bins = sum(prod(level.out) for level in levels)
+    return LayerShapes([(bottom[0], bottom[1] * bins)], pools=levels)
 
 
 def _level(param, level, sizes):

@@ -20,7 +20,7 @@ def accuracy(setup):
     )
     axis = axis_of(scores, param.axis)
     check_labels(scores, labels, axis, "label axis")
-    return LayerShapes([(), (scores[axis],)][: setup.num_tops])
+    return LayerShapes([(), (scores[axis],)][: setup.num_tops], axis=axis)
 
 
 @rule("ArgMax")
@@ -37,7 +37,7 @@ def argmax(setup):
             "top_k must be less than or equal to the dimension of the axis. "
             f"({top_k} vs. {bottom[axis]})",
         )
-        return LayerShapes([(*bottom[:axis], top_k, *bottom[axis + 1 :])])
+        return LayerShapes([(*bottom[:axis], top_k, *bottom[axis + 1 :])], axis=axis)
     require(
         top_k <= prod(bottom[1:]),
         "top_k must be less than or equal to the dimension of the flattened bottom blob "
@@ -50,7 +50,8 @@ def argmax(setup):
 @rule("Reduction")
 def reduction(setup):
     (bottom,) = setup.bottoms
-    return LayerShapes([bottom[: axis_of(bottom, setup.layer.reduction_param.axis)]])
+    axis = axis_of(bottom, setup.layer.reduction_param.axis)
+    return LayerShapes([bottom[:axis]], axis=axis)
 
 
 @rule("HDF5Output", bottoms=2, tops=0)

@@ -65,7 +65,8 @@ def tile(setup):
     axis = axis_of(bottom, param.axis)
     require(param.HasField("tiles"), "Number of tiles must be specified")
     require(param.tiles > 0, f"Number of tiles must be positive. ({param.tiles} vs. 0)")
-    return LayerShapes([(*bottom[:axis], bottom[axis] * param.tiles, *bottom[axis + 1 :])])
+    top = (*bottom[:axis], bottom[axis] * param.tiles, *bottom[axis + 1 :])
+    return LayerShapes([top], axis=axis)
 
 
 @rule("Crop", bottoms=2)
@@ -93,4 +94,4 @@ def crop(setup):
             f"({data[i] - offset} vs. {wanted})",
         )
         top.append(wanted)
-    return LayerShapes([tuple(top)])
+    return LayerShapes([tuple(top)], axis=axis, offsets=tuple(offsets))
