@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from harness import fillers, older
-from harness.engines import CRASHED
+from harness.engines import CRASHED, Embedded
 from harness.families import families
 from harness.judge import Verdict, compare
-from harness.outcome import Outcome, log_lines
+from harness.judges import Frozen
+from harness.outcome import Outcome, last_snapshot, log_lines
 from harness.results import Results
+
+from netgen import schema
 
 BLOBS = {"conv/0": np.array([1.0, -2.0, 3.0]), "conv/0.diff": np.array([0.5, 0.25])}
 LOG = ["solver.cpp:239] Iteration 1, loss = 1.5", "solver.cpp:414]     loss = 0.25"]
@@ -39,6 +42,47 @@ def test_equal_outcomes_agree():
 def test_what_differs_is_told(got, complaint):
     (told,) = compare(got, outcome()).complaints
     assert told.startswith(complaint)
+
+
+def test_an_array_is_held_to_be_no_more_exact_than_it_is_by_itself():
+    got = outcome(blobs={**BLOBS, "conv/0": np.array([1, -2, 3.001])})  # off by 0.00033
+    assert compare(got, outcome(), moved={"conv/0": 2e-4}).complaints == []
+    for moved in ({"conv/0": 1e-4}, {"conv/0.diff": 1.0}, {}):
+        assert compare(got, outcome(), moved=moved).complaints == ["conv/0 off by 0.00033"]
+
+
+class Faulty:
+    """The embedded engine, but for one blob of its snapshot that is too large by a factor."""
+
+    def __init__(self, blob, factor):
+        self.engine = Embedded()
+        (self.layer, self.index), self.factor = blob.split("/"), factor
+
+    def call(self, words, folder):
+        status, log = self.engine.call(words, folder)
+        stem, _ = last_snapshot(folder)
+        if self.layer == "history":
+            path, message = f"{stem}.solverstate", schema.read_solverstate(f"{stem}.solverstate")
+            blob = message.history[int(self.index)]
+        else:
+            path, message = f"{stem}.caffemodel", schema.read_caffemodel(f"{stem}.caffemodel")
+            (layer,) = (layer for layer in message.layer if layer.name == self.layer)
+            blob = layer.blobs[int(self.index)]
+        schema.array_to_blob(schema.blob_to_array(blob) * np.float32(self.factor), blob)
+        schema.write_binary(message, path)
+        return status, log
+
+
+@pytest.mark.parametrize(
+    "blob, factor", [("history/1", 1.02), ("history/0", 1.002), ("conv/0", 1.0002)]
+)
+def test_a_fault_is_seen_beside_what_cancels(blob, factor):
+    """history/1 is a sum that cancels; all the same it and the others are not let off."""
+    judge = Frozen()
+    judge.ours = Faulty(blob, factor)
+    (case,) = (c for c in families()["finds"] if c.name == "mvn_in_place_overwritten")
+    (told,) = judge.judge(case).complaints
+    assert told.startswith(f"{blob} off by ")
 
 
 def test_a_difference_that_is_meant_must_be_there():

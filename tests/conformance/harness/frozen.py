@@ -64,11 +64,11 @@ def read_family(family):
     return found
 
 
-def compare_frozen(got, kept, differs=""):
-    """The Verdict on a whole outcome against an entry of read_family; differs: as in compare."""
+def compare_frozen(got, kept, differs="", moved=None):
+    """The Verdict on a whole outcome against an entry of read_family; the rest as in compare."""
     want, shapes = kept
     thinned, own = thin(got)
-    verdict = compare(thinned, want, log=bool(want.log), differs=differs)
+    verdict = compare(thinned, want, log=bool(want.log), differs=differs, moved=moved)
     for key in shapes.keys() & own.keys():
         if shapes[key] != own[key]:
             verdict.complaints.append(f"{key} has shape {own[key]}, expected {shapes[key]}")

@@ -13,6 +13,8 @@ FORWARD, BACKWARD, WEIGHTS, HISTORY = 1e-5, 1e-4, 1e-4, 1e-3
 #: printed numbers: relative, and measured against at least this
 PRINTED, PRINTED_FLOOR = 1e-4, 1e-2
 TINY = 1e-6  # an array all below this is measured against it
+#: how much further than it moves by itself an array may be off (see judges.judged)
+MARGIN = 2
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)(?![\w.])")
 
@@ -21,12 +23,13 @@ NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)(?![\w.]
 class Verdict:
     """complaints: sentences, empty when all agrees. errors: {what: its largest error}.
 
-    quirk: why the other engine, an older one, is expected to differ, and does. share: how much
+    arrays: {array: its error}. quirk: why the other engine, an older one, is expected to differ, and does. share: how much
     of the tolerances is allowed.
     """
 
     complaints: list = field(default_factory=list)
     errors: dict = field(default_factory=dict)
+    arrays: dict = field(default_factory=dict)
     quirk: str = ""
     share: float = 1.0
 
@@ -60,11 +63,12 @@ def _tolerance(key):
     return ("backward", BACKWARD) if key.endswith(".diff") else ("weights", WEIGHTS)
 
 
-def compare(got, want, log=True, differs="", share=1.0):
+def compare(got, want, log=True, differs="", share=1.0, moved=None):
     """The Verdict on outcome `got` where `want` is right.
 
     log: are the lines compared? differs: why one is refused and the other is not, on purpose.
-    share: of the tolerances, what is allowed.
+    share: of the tolerances, what is allowed. moved: {array: how far it moves by itself}, which
+    is allowed MARGIN times where that is more than the tolerance.
     """
     verdict = Verdict(share=share)
     if got.status == CRASHED:
@@ -89,7 +93,9 @@ def compare(got, want, log=True, differs="", share=1.0):
             verdict.complaints.append(f"{key} has shape {ours.shape}, expected {theirs.shape}")
         else:
             what, tolerance = _tolerance(key)
-            verdict.note(what, relative(ours, theirs), tolerance, key)
+            verdict.arrays[key] = relative(ours, theirs)
+            allowed = max(tolerance, MARGIN * (moved or {}).get(key, 0))
+            verdict.note(what, verdict.arrays[key], allowed, key)
     if log:
         compare_logs(got.log, want.log, verdict)
     return verdict

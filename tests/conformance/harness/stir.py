@@ -1,4 +1,4 @@
-"""Is a case's end a matter of rounding? Change what it starts from by a millionth, and see."""
+"""Is a case's end a matter of rounding? Change what it starts from a little, and see."""
 
 from pathlib import Path
 
@@ -8,14 +8,18 @@ import numpy as np
 from netgen import schema
 from netgen.schema import caffe_pb
 
-SIZE = 1e-6  # relative
+MILLIONTH = 1e-6
+ROUNDING = 1e-7  # about what rounding to float32 changes
 
 
 class Stirred:
-    """An engine that changes the first weights and the float records before its first call."""
+    """An engine that changes the first weights and the float records before its first call.
 
-    def __init__(self, engine, seed):
-        self.engine, self.random = engine, np.random.RandomState(seed)
+    size: the standard deviation of the changes, relative to each value.
+    """
+
+    def __init__(self, engine, seed, size=MILLIONTH):
+        self.engine, self.random, self.size = engine, np.random.RandomState(seed), size
 
     def call(self, words, folder):
         if "init.caffemodel" in words:
@@ -25,7 +29,7 @@ class Stirred:
         return self.engine.call(words, folder)
 
     def _noisy(self, array):
-        return np.float32(array * (1 + SIZE * self.random.standard_normal(array.shape)))
+        return np.float32(array * (1 + self.size * self.random.standard_normal(array.shape)))
 
     def _weights(self, path):
         net = schema.read_caffemodel(path)
