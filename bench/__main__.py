@@ -7,7 +7,6 @@
 Nothing else should run meanwhile; the load before and after stands in the results.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -21,6 +20,8 @@ from bench.processes import ROOT
 from bench.report import report
 from bench.subjects import SUBJECTS, write_records
 from caffe_tools.machine import machine
+from netgen.commandline import Parser, run
+from netgen.schema import write_bytes
 
 PAGE = ROOT / "bench" / "RESULTS.md"
 
@@ -159,10 +160,9 @@ SECTIONS = (
 
 
 def main():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=SECTIONS)
@@ -192,16 +192,14 @@ def main():
         "date": time.strftime("%Y-%m-%d", time.gmtime(start)),
     }
     if args.json:
-        Path(args.json).write_text(json.dumps(results), encoding="utf-8")
+        write_bytes(json.dumps(results).encode(), args.json)
     text = report(results)
     if output == "-":
         print(text)
     else:
-        part = Path(f"{output}.part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, output)
+        write_bytes(text.encode(), output)
         print(f"wrote {output}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,7 +9,6 @@ that steps recorded as a CUDA graph are the steps run one by one. Then milliseco
 an All-CNN-C step goes, and images/s of several quarter-width nets trained at once.
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -19,6 +18,7 @@ import torch
 from bench import hand_written, subjects
 from bench.interleave import alternate, steps_for, summary, timed
 from caffe_tools.machine import processor
+from netgen.commandline import Parser, run
 from netgen.schema import caffe_pb
 from runner.commands.together import Together
 from runner.log import glog
@@ -227,10 +227,9 @@ def at_once(folder, device, precision, counts, width, wait):
 
 
 def main():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.gpu",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--width", type=float, default=1.0, help="of the All-CNN nets")
@@ -323,4 +322,4 @@ def of_net(net, path, device, precisions, wait, width):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

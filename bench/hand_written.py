@@ -7,13 +7,14 @@ mirrored by slices, one crop a batch. Modules stand in the order of the prototxt
 their parameters are those of the Caffe net one by one.
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, cross_entropy, pad, relu
+
+from netgen.commandline import Parser, run
 
 CLASSES = 10
 
@@ -224,7 +225,7 @@ class Loop:
 
 def main():
     """Train alone in this process and print the seconds of a step, after one to warm up."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = Parser(description=main.__doc__)
     parser.add_argument("net", choices=NETS)
     parser.add_argument("folder", help="with images.npy and labels.npy")
     parser.add_argument("--steps", type=int, default=5)
@@ -244,4 +245,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

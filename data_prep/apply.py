@@ -1,6 +1,5 @@
 """Prepare new images, for inference, with the constants of a finished folder."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from data_prep.dataset import IMAGE_SHAPE
 from data_prep.errors import DataError
 from data_prep.whiten import CHUNK, Preprocessing
+from netgen import schema
 
 _CHANNELS, _HEIGHT, _WIDTH = IMAGE_SHAPE
 
@@ -16,7 +16,7 @@ def apply_to_files(npz, paths, out):
     """GCN and ZCA of images in files, written to `out` as one .npy; returns its shape.
 
     paths: image files of 32x32 pixels, or .npy arrays (see read_images). The output is
-    (N, 3, 32, 32) float32, in the order of the paths. Raises DataError naming the file.
+    (N, 3, 32, 32) float32, in the order of the paths. Raises CaffeError naming the file.
     """
     preprocessing = Preprocessing.load(npz)
     images = np.concatenate([read_images(path) for path in paths])
@@ -24,7 +24,8 @@ def apply_to_files(npz, paths, out):
     for start in range(0, len(images), CHUNK):
         rows = preprocessing.apply(images[start : start + CHUNK])
         result[start : start + CHUNK] = rows.reshape(-1, *IMAGE_SHAPE)
-    _save(result, Path(out))
+    with schema.writing(out) as file:
+        np.save(file, result)
     return result.shape
 
 
@@ -76,15 +77,3 @@ def _read_picture(path):
                 f"{path}: {picture.width}x{picture.height} pixels, expected {_WIDTH}x{_HEIGHT}"
             )
         return np.asarray(picture.convert("RGB"), np.float32)
-
-
-def _save(array, out):
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            np.save(file, array)
-        os.replace(part, out)
-    except OSError as error:
-        raise DataError(f"{out}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,14 +1,14 @@
 """The command line of data_prep. Nothing heavy is imported before a command runs."""
 
+from __future__ import annotations
+
 import argparse
 import signal
-import sys
 import time
+from collections.abc import Sequence
 
-from data_prep.errors import DataError, NoDataError
-from netgen.errors import CaffeError
-
-NO_DATA = 3
+from data_prep.errors import DataError
+from netgen.commandline import Parser, exit_status, print_error
 
 EPILOG = """\
 exit status: 0 done, or was done already; 1 bad input, one line says which;
@@ -25,25 +25,23 @@ examples:
 """
 
 
-def main(argv=None):
-    """Run one command; returns its exit status."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status, 3 where there are no data (see EPILOG)."""
+    return exit_status(lambda: _main(argv), _tell)
+
+
+def _main(argv):
     arguments = _parser().parse_args(argv)
     try:
         with _StopSignals():
             return arguments.run(arguments)
-    except NoDataError as error:
-        return _fail(error, NO_DATA)
-    except CaffeError as error:
-        return _fail(error, 1)
     except _Stopped as stopped:
-        return _fail("interrupted; nothing half-finished is left", 128 + stopped.number)
-    except MemoryError:
-        return _fail("out of memory", 1)
+        _tell("interrupted; nothing half-finished is left")
+        return 128 + stopped.number
 
 
-def _fail(line, status):
-    print(f"data_prep: {line}", file=sys.stderr)
-    return status
+def _tell(line):
+    print_error("data_prep", line)
 
 
 def _cifar10(arguments):
@@ -126,7 +124,7 @@ def _verify(arguments):
 
     problems = verify(arguments.folder)
     for line in problems:
-        _fail(line, 1)
+        _tell(line)
     if not problems:
         manifest = read_manifest(arguments.folder)
         records = sum(facts["records"] for facts in manifest["databases"].values())
@@ -145,17 +143,11 @@ def _apply(arguments):
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(1, f"{self.prog}: {message} (--help shows the options)\n")
-
-
 def _parser():
-    parser = _Parser(
+    parser = Parser(
         prog="python -m data_prep",
         epilog=EPILOG,
         description="CIFAR-10, whitened or raw, and MNIST to LMDBs for Caffe.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="command", required=True)
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.errors import DataError
+from netgen.schema.files import sync
 
 
 @contextmanager
@@ -30,7 +31,11 @@ def new_folder(out, replace=False):
     try:
         with _locked(part):
             yield part
+            for path in part.rglob("*"):
+                sync(path)
+            sync(part)
             _move(part, out, replace)
+            sync(out.parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_prep.digest import file_digest
 from data_prep.errors import DataError
+from netgen.schema import write_bytes
 
 NAME = "manifest.json"
 FORMAT = "data_prep 1"
@@ -48,6 +49,5 @@ def write_manifest(folder, manifest):
             for path in files
         },
     }
-    text = json.dumps(manifest, indent=2) + "\n"
-    (folder / NAME).write_text(text, encoding="utf-8")
+    write_bytes(f"{json.dumps(manifest, indent=2)}\n".encode(), folder / NAME)
     return manifest

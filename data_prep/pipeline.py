@@ -58,7 +58,7 @@ def build(name, load, options, out, force=False):
             _require_space(out, dataset, options)
             try:
                 return _fill(folder, dataset, options), True
-            except (OSError, lmdb.Error) as error:
+            except (OSError, lmdb.Error, schema.SchemaError) as error:
                 # LMDB calls a write that a full disk cuts short an input/output error.
                 free = shutil.disk_usage(folder).free >> 20
                 raise DataError(

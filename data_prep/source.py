@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,6 +12,7 @@ from data_prep.cifar10 import DISTRIBUTIONS, PYTHON, locate
 from data_prep.digest import file_digest
 from data_prep.errors import DataError, NoDataError
 from data_prep.progress import BAR
+from netgen.schema.files import SchemaError, writing
 
 
 def find_or_download(folder="data"):
@@ -37,33 +37,38 @@ def find_or_download(folder="data"):
 
 
 def download(url, md5, path, timeout=20):
-    """Fetch url to path through path.part, renamed when whole and of the right MD5.
+    """Fetch url to path, which is there when it is whole and of the right MD5.
 
-    timeout: seconds without an answer. Returns path. Raises NoDataError (and leaves no
-    .part) in every case in which the file did not come.
+    timeout: seconds without an answer. Returns path. Raises NoDataError, and leaves nothing,
+    in every case in which the file did not come.
     """
     remedy = f"fetch {url} (MD5 {md5}) elsewhere and put it at {path}, or name it with --source"
-    part = path.with_name(path.name + ".part")
     digest = hashlib.md5(usedforsecurity=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=timeout) as answer, open(part, "wb") as file:
+        with urllib.request.urlopen(url, timeout=timeout) as answer, writing(path) as file:
             size = int(answer.headers.get("Content-Length") or 0) or None
             with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, **BAR) as bar:
-                while block := answer.read(1 << 20):
+                for block in _blocks(answer):
                     file.write(block)
                     digest.update(block)
                     bar.update(len(block))
-        if digest.hexdigest() != md5:
-            raise NoDataError(
-                f"{url} answered with other bytes (MD5 {digest.hexdigest()}); " + remedy
-            )
-        os.replace(part, path)
-    except (OSError, http.client.HTTPException) as error:
+            if digest.hexdigest() != md5:
+                raise NoDataError(
+                    f"{url} answered with other bytes (MD5 {digest.hexdigest()}); " + remedy
+                )
+    except (OSError, http.client.HTTPException, SchemaError) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
         reason = getattr(error, "reason", None) or error
         raise NoDataError(f"{path.name} could not be downloaded ({reason}); {remedy}") from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
+
+
+def _blocks(answer):
+    """What the server sends, a block at a time; a network that fails is no fault of the file."""
+    try:
+        while block := answer.read(1 << 20):
+            yield block
+    except OSError as error:
+        raise http.client.HTTPException(error) from None

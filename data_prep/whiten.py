@@ -13,6 +13,7 @@ import numpy as np
 from data_prep.dataset import IMAGE_BYTES, IMAGE_SHAPE
 from data_prep.errors import DataError
 from data_prep.progress import progress, slices
+from netgen import schema
 
 CHUNK = 2_000  # images at a time: 25 MB as float32
 
@@ -112,8 +113,8 @@ class Preprocessing:
         rows = global_contrast_normalize(images, self.scale, self.min_norm)
         return rows if self.zca is None else self.zca.apply(rows)
 
-    def save(self, file, **more):
-        """Write all constants, and the arrays in `more`, as .npz to a path or open file."""
+    def save(self, path, **more):
+        """Write all constants, and the arrays in `more`, as an .npz. Raises SchemaError."""
         arrays = {
             "gcn_scale": self.scale,
             "gcn_min_norm": self.min_norm,
@@ -129,7 +130,8 @@ class Preprocessing:
                 "zca_bias": self.zca.bias,
                 "eigenvalues": self.zca.eigenvalues,
             }
-        np.savez(file, **arrays, **more)
+        with schema.writing(path) as file:
+            np.savez(file, **arrays, **more)
 
     @classmethod
     def load(cls, path):

@@ -1,11 +1,13 @@
 """`python -m netgen`: nets, solvers, growth and tables on the command line."""
 
-import os
+from __future__ import annotations
+
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
+from netgen.commandline import exit_status, print_error
 from netgen.commands.render import parse, text
-from netgen.errors import CaffeError
 from netgen.schema import write_bytes
 
 #: command -> the module whose main(argv) it is, loaded when it is asked for
@@ -19,20 +21,10 @@ COMMANDS = {
 }
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. An error is one line on stderr."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    try:
-        status = _run(argv)
-        sys.stdout.flush()
-        return status
-    except CaffeError as error:
-        print(f"netgen: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python would flush stdout again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    words = sys.argv[1:] if argv is None else list(argv)
+    return exit_status(lambda: _run(words), lambda line: print_error("netgen", line))
 
 
 def _run(argv):

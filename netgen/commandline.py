@@ -1,41 +1,37 @@
-"""What the command line of every tool has in common: one-line errors and whole outputs."""
+"""What all command lines have in common: one parser and one way to fail."""
+
+from __future__ import annotations
 
 import argparse
 import os
 import sys
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any, NoReturn
 
-from netgen.errors import CaffeError
+from netgen.errors import CaffeError, line_of
+
+# As a shell reports a program that a signal ended: 128 and the signal's number.
+INTERRUPTED = 130  # SIGINT
+READER_GONE = 141  # SIGPIPE
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line and exit status 1."""
+    """An ArgumentParser whose errors are one line on stderr and exit status 1.
 
-    def __init__(self, **options):
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+    Description and epilog are printed as they are written, unless `formatter_class` is given.
+    """
 
-    def error(self, message):
-        self.exit(1, f"{self.prog}: {message} (--help tells more)\n")
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options)
 
-
-def run(main):
-    """Exit with main()'s status; a CaffeError or a missing file is one line and status 1."""
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # the reader, `head` say, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def error(self, message: str) -> NoReturn:
+        """Print the message with the program's name before it, and exit with status 1."""
+        print_error(self.prog, f"{message} (--help tells more)")
         sys.exit(1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        message = f"{where}{error.strerror or error}"
-    except CaffeError as error:
-        message = str(error)
-    sys.exit(f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: {message}")
 
 
-def shape_of(text):
+def shape_of(text: str) -> tuple[int, ...]:
     """The type of an --input-shape: (3, 32, 32) for "3,32,32"."""
     try:
         shape = tuple(int(part) for part in text.split(",")) if text else ()
@@ -46,19 +42,54 @@ def shape_of(text):
     return shape
 
 
-@contextmanager
-def replacing(path, mode="w", **options):
-    """Open a temporary file beside `path` that takes its place when the block ends well."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
-    try:  # the error is to name `path`
-        file = open(temporary, mode, **options)  # noqa: SIM115
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
+def print_error(program: str, message: object) -> None:
+    """Print `program: message` on stderr, as one line whatever the message holds."""
+    print(f"{program}: {' '.join(str(message).splitlines())}", file=sys.stderr)
+
+
+def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -> int:
+    """The exit status of a command whose work is `main`; of an error, its one line goes to `tell`.
+
+    main returns its status, None for 0. An interrupt and a reader that went away (`head` has
+    seen enough) end the command without a word. What is nobody's input keeps its traceback.
+    """
     try:
-        with file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        status = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status or 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_output()
+        return READER_GONE
+    except Exception as error:
+        line = line_of(error)
+        if line is None:
+            raise
+        tell(line)
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:  # what was printed cannot be written: the disk is full, say
+            _drop_output()
+        return error.status if isinstance(error, CaffeError) else 1
+
+
+def _drop_output() -> None:
+    """Let go of what stdout still holds; Python would flush it at its end, and complain."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run(main: Callable[[], int | None], program: str | None = None) -> NoReturn:
+    """Exit with the status of the command `main`, its errors printed under the program's name.
+
+    program: by default the name of the script, or of the package that was run with `-m`.
+    """
+    sys.exit(exit_status(main, lambda line: print_error(program or _program(), line)))
+
+
+def _program() -> str:
+    folder, name = os.path.split(sys.argv[0])
+    return os.path.basename(folder) if name == "__main__.py" else name.removesuffix(".py")

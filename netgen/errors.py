@@ -1,9 +1,31 @@
-"""The base of every error that a user can cause."""
+"""The base of every error that a user can cause, and the one line that is shown of an error."""
+
+from __future__ import annotations
 
 
 class CaffeError(ValueError):
     """An expected failure: str(error) is the one line that a person is shown.
 
-    Commands print that line and exit with status 1; anything else that is raised is a
-    fault of the project and keeps its traceback.
+    Commands print that line and exit with `status`; anything else that is raised is a fault of
+    the project and keeps its traceback (see line_of).
     """
+
+    status = 1
+
+
+def line_of(error: BaseException) -> str | None:
+    """The line that a person is shown of an error; None for one that only a programmer can mend.
+
+    Besides CaffeError those are what the machine refuses: files, memory, a GPU's memory.
+    """
+    if isinstance(error, CaffeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}" if str(error) else "out of memory"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    text = str(error)
+    if isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
+        return text.splitlines()[0]
+    return None

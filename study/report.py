@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 
 from caffe_tools.draw_net import NoGraphviz, render
-from netgen.commandline import Parser, replacing, run
+from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
+from netgen.schema import write_bytes
 from study import text as text
 from study.plan import stages
 from study.results import collect, groups, read_json
@@ -42,11 +43,9 @@ def main(arguments=None):
     parser.add_argument("study", metavar="DIR", help="folder of python -m study")
     out = parser.parse_args(arguments).study.rstrip("/")
     markdown = "\n\n".join(report(out)) + "\n"
-    with replacing(f"{out}/report.md") as file:
-        file.write(markdown)
+    write_bytes(markdown.encode(), f"{out}/report.md")
     page = to_html(markdown, out)
-    with replacing(f"{out}/report.html") as file:
-        file.write(page)
+    write_bytes(page.encode(), f"{out}/report.html")
     print(f"Wrote {out}/report.md and {out}/report.html")
     return 0
 
@@ -114,8 +113,7 @@ def _drawings(out, training):
     try:
         for path in files:
             picture = render(Path(path).read_text(encoding="utf-8"), "svg")
-            with replacing(_svg(path), "wb") as file:
-                file.write(picture)
+            write_bytes(picture, _svg(path))
         images = " | ".join(f"![net]({os.path.relpath(_svg(path), out)})" for path in files)
         yield f"| before | after |\n| :-- | :-- |\n| {images} |"
         yield (

@@ -4,8 +4,8 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
 
-from netgen.commandline import replacing
 from netgen.errors import CaffeError
+from netgen.schema import write_bytes
 
 FILE = "study.json"
 ARMS = {
@@ -119,8 +119,7 @@ def settle(out, given):
         settings = replace(settings, **_sizes(settings.data))
     if not begun or settings != base:
         os.makedirs(out, exist_ok=True)
-        with replacing(path) as file:
-            file.write(json.dumps(asdict(settings), indent=1) + "\n")
+        write_bytes(f"{json.dumps(asdict(settings), indent=1)}\n".encode(), path)
     return settings
 
 

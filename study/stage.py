@@ -10,8 +10,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from netgen.commandline import replacing
 from netgen.errors import CaffeError
+from netgen.schema import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 STOPPED = 75  # exit status of a training that can go on where it stopped (EX_TEMPFAIL)
@@ -89,7 +89,7 @@ def run_stage(stage, flags=(), deadline=None):
     for command in stage.with_flags(flags):
         if deadline is not None and time.monotonic() > deadline:
             raise Stopped
-        with replacing(command.stdout, "wb") if command.stdout else nullcontext() as file:
+        with writing(command.stdout) if command.stdout else nullcontext() as file:
             status = _run(command, file, deadline if stage.trains else None)
             if status == STOPPED:
                 raise Stopped

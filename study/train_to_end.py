@@ -18,7 +18,7 @@ import sys
 
 from caffe_tools.machine import sha256
 from netgen import schema
-from netgen.commandline import Parser, replacing, run
+from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 from runner.log import Log
 from study.stage import STOPPED
@@ -127,8 +127,7 @@ class Training:
         return found
 
     def _write(self, path):
-        with replacing(path) as file:
-            file.write(json.dumps(self.begun, indent=1) + "\n")
+        schema.write_bytes(f"{json.dumps(self.begun, indent=1)}\n".encode(), path)
 
 
 def _read(path):

@@ -6,7 +6,7 @@ What follows `--` goes to `python -m netgen`: the net's name and options, withou
 import sys
 
 from netgen import schema
-from netgen.commandline import Parser, replacing, run
+from netgen.commandline import Parser, run
 from netgen.commands.render import render
 from netgen.describe import describe
 from netgen.schema import caffe_pb
@@ -23,8 +23,7 @@ def main(arguments=None):
     wanted = parameters(schema.read_net(options.like))
     width, text = closest(wanted, options.words)
     count = parameters(schema.parse_text(text, caffe_pb.NetParameter))
-    with replacing(options.output) as file:
-        file.write(text)
+    schema.write_bytes(text.encode(), options.output)
     print(f"Wrote {options.output}: width {width:.6g}, {count:,} parameters for {wanted:,}")
     return 0
 

@@ -5,7 +5,7 @@ import json
 import sys
 
 from netgen import graph, schema
-from netgen.commandline import shape_of
+from netgen.commandline import Parser, shape_of
 from netgen.describe import DEFINITIONS, describe, table
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
@@ -26,11 +26,9 @@ def main(argv=None):
             blob_shapes=dict(args.blob_shape),
         )
     except graph.UnknownShapeError as error:
-        return _fail(f"{args.net}: {error}; {_HINT}")
+        raise CaffeError(f"{args.net}: {error}; {_HINT}") from None
     except graph.NetError as error:
-        return _fail(f"{args.net}: {error}")
-    except CaffeError as error:
-        return _fail(error)
+        raise CaffeError(f"{args.net}: {error}") from None
     if args.json:
         print(json.dumps(described, indent=2))
     else:
@@ -40,14 +38,10 @@ def main(argv=None):
     return 0
 
 
-def _fail(line):
-    print(f"netgen: {line}", file=sys.stderr)
-    return 1
-
-
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m netgen describe",
+        formatter_class=argparse.HelpFormatter,
         description="Print each layer's top shapes, parameters and multiply-adds, and the totals.",
         epilog=DEFINITIONS,
     )

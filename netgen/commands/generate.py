@@ -4,11 +4,11 @@ The folders are made here, where their names are chosen. Training makes none, as
 a mistyped snapshot_prefix shall be an error at the start and not a folder to be looked for later.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from netgen import nets
+from netgen.commandline import Parser
 from netgen.commands import render
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
@@ -31,7 +31,7 @@ def bundled() -> dict[str, list[str]]:
 
 def main(argv: list[str]) -> int:
     """Rewrite the files under the current folder, or with --check name the stale ones."""
-    parser = argparse.ArgumentParser(prog="python -m netgen generate", description=main.__doc__)
+    parser = Parser(prog="python -m netgen generate", description=main.__doc__)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; status 1 where a file differs"
     )

@@ -5,6 +5,7 @@ import os
 import sys
 
 from netgen import schema
+from netgen.commandline import Parser
 from netgen.growth.choose import FACTOR, make_plan
 from netgen.growth.partition import CUTS, PARTITIONS
 from netgen.growth.plan import KINDS, PlanError, to_json
@@ -38,8 +39,9 @@ def main(argv):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m netgen plan",
+        formatter_class=argparse.HelpFormatter,
         description="Choose layers to split, and their fast and slow kernels, from a measurement "
         "of `tpm --json`. Without --layers: all whose entropy is at least --factor "
         "times the mean, but for the classifier and the glue of earlier splits.",

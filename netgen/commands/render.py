@@ -1,9 +1,9 @@
 """Arguments of `python -m netgen NET` and `solver NET` to prototxt text."""
 
-import argparse
 import shlex
 
 from netgen import nets, solvers
+from netgen.commandline import Parser
 from netgen.errors import CaffeError
 from netgen.schema import to_text
 
@@ -11,7 +11,7 @@ from netgen.schema import to_text
 def render(argv):
     """The prototxt that `python -m netgen ARGV...` writes for a net or a solver.
 
-    Raises CaffeError; SystemExit where argparse refuses the arguments.
+    Raises CaffeError; SystemExit where the parser refuses the arguments.
     """
     return text(parse(argv))
 
@@ -54,9 +54,7 @@ def parse(argv):
 
 
 def _parser(command, name_help, **texts):
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
-    )
+    parser = Parser(allow_abbrev=False, **texts)
     parser.set_defaults(command=command)
     parser.add_argument("name", metavar="NET", help=name_help)
     parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")

@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from netgen import graph, schema
+from netgen.commandline import Parser
 from netgen.errors import CaffeError
 from netgen.growth.plan import read_plan
 from netgen.growth.split import SplitError, split_net
@@ -31,8 +32,9 @@ def main(argv):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m netgen split",
+        formatter_class=argparse.HelpFormatter,
         allow_abbrev=False,
         description="Write the net in which every layer of a plan is split: a fast part, kept as "
         "it is, and a slow part with something beside it. The rest of the net stays.",

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from netgen import graph, schema
+from netgen.commandline import Parser
 from netgen.errors import CaffeError
 from netgen.growth.jsonfile import json_text
 from netgen.growth.tpm import measure, table
@@ -31,8 +32,9 @@ def main(argv):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m netgen tpm",
+        formatter_class=argparse.HelpFormatter,
         description="Print how much the kernels of each convolution differ in the straightness "
         "of their way (TPM) through a window of training: high entropy, worth "
         "splitting.",

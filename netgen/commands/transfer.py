@@ -1,9 +1,9 @@
 """`python -m netgen transfer NET.prototxt WEIGHTS.caffemodel --plan PLAN`: the child's weights."""
 
-import argparse
 import sys
 
 from netgen import graph, schema
+from netgen.commandline import Parser
 from netgen.errors import CaffeError
 from netgen.growth.history import grow_history
 from netgen.growth.plan import read_plan
@@ -50,10 +50,9 @@ def _check(args):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m netgen transfer",
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Write the weights of the child net that `split` makes of NET and the plan.\n"
         "  study     starts near the parent: the residual takes part at once\n"
         "  preserve  computes what the parent did: the residual starts at 0",

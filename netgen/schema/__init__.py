@@ -1,19 +1,38 @@
-"""Caffe's messages and files: nets, solvers, weights, solver states, blobs."""
+"""Caffe's messages and files: nets, solvers, weights, solver states, blobs, records.
 
-from netgen.schema import caffe_pb
-from netgen.schema.binary import read_binary, write_binary
-from netgen.schema.files import SchemaError, write_bytes
-from netgen.schema.load import (
-    read_blob,
-    read_caffemodel,
-    read_net,
-    read_solver,
-    read_solverstate,
-)
-from netgen.schema.text import parse_text, read_text, to_text, write_text
-from netgen.schema.upgrade import upgrade_net, upgrade_solver
+A name is loaded when it is first asked for: who writes a file whole needs no protobuf, and who
+writes a net needs no NumPy, which takes longer to import than all of the schema.
+"""
 
-_BLOBS = ("array_to_blob", "blob_shape", "blob_to_array")
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netgen.schema import caffe_pb
+    from netgen.schema.binary import read_binary, write_binary
+    from netgen.schema.blobs import array_to_blob, blob_shape, blob_to_array
+    from netgen.schema.files import SchemaError, write_bytes, writing
+    from netgen.schema.load import (
+        read_blob,
+        read_caffemodel,
+        read_net,
+        read_solver,
+        read_solverstate,
+    )
+    from netgen.schema.text import parse_text, read_text, to_text, write_text
+    from netgen.schema.upgrade import upgrade_net, upgrade_solver
+
+_HOMES = {
+    "binary": ("read_binary", "write_binary"),
+    "blobs": ("array_to_blob", "blob_shape", "blob_to_array"),
+    "files": ("SchemaError", "write_bytes", "writing"),
+    "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
+    "text": ("parse_text", "read_text", "to_text", "write_text"),
+    "upgrade": ("upgrade_net", "upgrade_solver"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "SchemaError",
@@ -35,13 +54,15 @@ __all__ = [
     "write_binary",
     "write_bytes",
     "write_text",
+    "writing",
 ]
 
 
-def __getattr__(name):
-    # NumPy takes longer to import than all of the schema, and writing a net needs none.
-    if name in _BLOBS:
-        from netgen.schema import blobs
-
-        return getattr(blobs, name)
-    raise AttributeError(f"module 'netgen.schema' has no attribute '{name}'")
+def __getattr__(name: str) -> Any:
+    if name == "caffe_pb":
+        return import_module("netgen.schema.caffe_pb")
+    if name not in _HOME:
+        raise AttributeError(f"module 'netgen.schema' has no attribute '{name}'")
+    value = getattr(import_module(f"netgen.schema.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

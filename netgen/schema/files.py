@@ -1,17 +1,24 @@
 """Bytes from a file and to a file, with one-line errors; a write is all or nothing."""
 
+from __future__ import annotations
+
 import contextlib
+import errno
 import os
 import stat
+from collections.abc import Iterator
+from typing import IO, Any, TypeAlias
 
 from netgen.errors import CaffeError
+
+StrPath: TypeAlias = "str | os.PathLike[str]"
 
 
 class SchemaError(CaffeError):
     """A file or message that cannot be read, written or understood."""
 
 
-def read_bytes(path):
+def read_bytes(path: StrPath) -> bytes:
     """The contents of a file. Raises SchemaError where there is none or it is empty."""
     path = os.fspath(path)
     try:
@@ -26,29 +33,76 @@ def read_bytes(path):
     return data
 
 
-def write_bytes(data, path):
-    """Write a file whole or not at all.
+def write_bytes(data: bytes | bytearray | memoryview, path: StrPath) -> None:
+    """Write a file whole or not at all; see `writing`. Raises SchemaError."""
+    with writing(path) as file:
+        file.write(data)
 
-    The bytes go to a temporary name in the same folder, which then takes the file's place.
-    A link is followed, so what it points to is replaced; a device or pipe is written to
-    directly. Raises SchemaError.
+
+@contextlib.contextmanager
+def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Give an open file that takes the place of `path`, whole, when the block ends well.
+
+    mode: "wb", or "w" for text, which is UTF-8; options: further ones of open(). Until the end
+    of the block the file has an unpredictable name in the same folder. It is on the disk before
+    it is renamed, and so is the folder afterwards: nothing is lost at a power cut. A file that is
+    replaced hands its permissions on, a new one has those of the umask. A link is followed, so
+    what it points to is replaced; a device or pipe is written to directly. Raises SchemaError,
+    and what the block raises; then `path` is as it was.
     """
     path = os.fspath(path)
+    if "b" not in mode:
+        options.setdefault("encoding", "utf-8")
     target = os.path.realpath(path)
-    temporary = None
+    temporary, made = None, False
     try:
-        if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-            with open(path, "wb") as file:
-                file.write(data)
+        old = os.stat(path) if os.path.exists(path) else None
+        if old is not None and not stat.S_ISREG(old.st_mode):
+            with open(path, mode, **options) as file:
+                yield file
             return
-        temporary = f"{target}.{os.getpid()}.tmp"
-        with open(temporary, "wb") as file:
-            file.write(data)
+        folder, name = os.path.split(target)
+        temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(8).hex()}.tmp")
+        with open(temporary, mode, opener=_exclusive, **options) as file:
+            made = True
+            yield file
+            file.flush()
+            if old is not None:
+                os.fchmod(file.fileno(), old.st_mode & 0o777)
+            os.fsync(file.fileno())
         os.replace(temporary, target)
+        sync(folder)
     except BaseException as error:
-        if temporary is not None:
+        if temporary is not None and made:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise SchemaError(f"{path}: cannot be written: {error.strerror}") from None
+        if isinstance(error, OSError) and _is_of_writing(error, path, temporary):
+            raise SchemaError(f"{path}: cannot be written: {error.strerror or error}") from None
         raise
+
+
+def sync(path: StrPath) -> None:
+    """Have a file or folder, as it is now, on the disk. Raises OSError."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written to, but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every file system can
+            raise
+    finally:
+        os.close(handle)
+
+
+def _exclusive(path: str, flags: int) -> int:
+    """For open(): the file is new and no link; its permissions are those of the umask."""
+    return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+
+def _is_of_writing(error: OSError, path: str, temporary: str | None) -> bool:
+    """Whether an error is of the file being written, not of another that the block reads."""
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe has seen enough
+        return False
+    return error.filename in (None, path, temporary)

@@ -1,14 +1,17 @@
 """The `caffe` command: flags, the choice of a subcommand, and how failures are told."""
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from netgen import __version__
+from netgen.commandline import exit_status, print_error
 from netgen.errors import CaffeError
 from runner import external
 from runner.commands import flags as gflags
-from runner.commands.failures import line_of
 from runner.log import glog
 from runner.process import host
 from runner.process.place import place, refuse_workers
@@ -16,17 +19,26 @@ from runner.process.place import place, refuse_workers
 COMMANDS = ("device_query", "test", "time", "train")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run `caffe <command> <args>`; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
+        return exit_status(lambda: _main(words), lambda line: glog.fatal(line, "caffe.cpp:439"))
+    finally:
+        glog.log.close()
+
+
+def _main(words):
+    try:
         own, others = gflags.take_own(words)
-        if own.get("engine") == "pycaffe":
-            return _run_external(others, own)
-        flags = gflags.parse(words)
+        external_caffe = own.get("engine") == "pycaffe"
+        flags = None if external_caffe else gflags.parse(words)
     except gflags.FlagError as error:
-        print(f"ERROR: {error}", file=sys.stderr)
-        return 1
+        print_error("ERROR", error)  # as gflags does
+        return error.status
+    if external_caffe:  # it reads the words itself
+        refuse_workers("-engine pycaffe")
+        return external.run(others, own)
     if "version" in flags.values:
         print(f"caffe version {gflags.VERSION}\ncaffe-split {__version__}")
         return 0
@@ -36,34 +48,7 @@ def main(arguments=None):
     if len(flags.words) != 1:
         print(gflags.help_text())
         return 0
-    try:
-        return _run(flags)
-    except KeyboardInterrupt:  # where no solver listens to it
-        return 130
-    except BrokenPipeError:
-        return 141
-    except Exception as error:
-        return _tell(error)
-    finally:
-        glog.log.close()
-
-
-def _tell(error):
-    """Say in one line what went wrong; returns the exit status. Raises what is a bug."""
-    line = line_of(error)
-    if line is None:
-        raise error
-    glog.fatal(line, "caffe.cpp:439")
-    return 1
-
-
-def _run_external(words, own):
-    """The exit status of an external Caffe, which reads the words itself."""
-    try:
-        refuse_workers("-engine pycaffe")
-        return external.run(words, own)
-    except (CaffeError, OSError) as error:
-        return _tell(error)
+    return _run(flags)
 
 
 def _run(flags):

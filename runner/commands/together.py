@@ -11,8 +11,7 @@ import threading
 
 import torch
 
-from netgen.errors import CaffeError
-from runner.commands.failures import line_of
+from netgen.errors import CaffeError, line_of
 from runner.log import glog
 
 

@@ -4,10 +4,12 @@ h5py is needed only where such a file is read or written.
 """
 
 import contextlib
+import io
 import os
 
 import numpy as np
 
+from netgen import schema
 from netgen.errors import CaffeError
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -67,17 +69,11 @@ def read_solverstate(path):
 
 
 def _write(path, build):
-    """Write through a temporary name, so that a broken file never has the real one."""
-    temporary = f"{path}.tmp{os.getpid()}"
-    try:
-        with h5py_for(path).File(temporary, "w") as f:
-            build(f)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise CaffeError(f"Couldn't open {path} to save: {error}") from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    """Write the file that `build` fills, whole or not at all."""
+    content = io.BytesIO()
+    with h5py_for(path).File(content, "w") as f:
+        build(f)
+    schema.write_bytes(content.getbuffer(), path)
 
 
 def write_weights(net, path, with_diff=False):

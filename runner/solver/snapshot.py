@@ -104,15 +104,8 @@ def _write_resume(solver, path):
     }
     if not interrupted:
         content["test"] = None
-    temporary = f"{path}.tmp{os.getpid()}"
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        raise CaffeError(f"{path}: cannot be written: {error}".splitlines()[0]) from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with schema.writing(path) as file:
+        torch.save(content, file)
 
 
 def restore(solver, path):

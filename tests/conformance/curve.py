@@ -11,7 +11,6 @@ For comparison C++ Caffe trains once more, from weights changed by a millionth: 
 lets rounding grow, and no other engine can lie much closer to it than it lies to itself.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from netgen import nets, schema, solvers
+from netgen.commandline import Parser, run
 from netgen.schema import caffe_pb
 from runner.log import Log
 
@@ -94,7 +94,7 @@ def train(out, log, *words):
 
 def main():
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=lambda path: Path(path).resolve())
     parser.add_argument("out", type=Path)
     parser.add_argument("--iterations", type=int, default=200)
@@ -125,4 +125,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,6 @@ A run whose end changes visibly when its first weights and records change by a m
 fair case: it is told, so that it gets another seed or a lower rate.
 """
 
-import argparse
 import sys
 
 from harness import crossing, fillers, frozen
@@ -15,6 +14,8 @@ from harness.families import families, is_probe
 from harness.judge import WEIGHTS, compare
 from harness.judges import LIVE_ONLY, filler_samples, outcome_of
 from harness.stir import Stirred
+
+from netgen.commandline import Parser, run
 
 CALM = WEIGHTS / 2  # how far the end may then be away
 
@@ -44,7 +45,7 @@ def freeze(family, cases, engine):
 
 def main():
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", metavar="FAMILY")
     only = parser.parse_args().only
     engine = find_caffe()
@@ -60,4 +61,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

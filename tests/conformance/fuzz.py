@@ -8,7 +8,6 @@ of a find. Rounding is no find: a case counts only if each engine itself comes t
 when its first weights and records change by a millionth. Exit status 0 if nothing was found.
 """
 
-import argparse
 import re
 import sys
 import time
@@ -26,6 +25,7 @@ from harness.random_nets import cases
 from harness.stir import Stirred
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 
 ROUND = 300  # cases before the next seed
@@ -136,7 +136,7 @@ class Fuzzer:
 
 def main():
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--finds", default="finds.runs", metavar="FILE")
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
@@ -160,4 +160,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -6,7 +6,6 @@ CAFFE_ROOT names the C++ Caffe; without one the frozen sample serves. PATTERN is
 of family/case. Exit status 0 only if everything agrees.
 """
 
-import argparse
 import fnmatch
 import sys
 
@@ -19,6 +18,7 @@ from harness.judges import Frozen, Live, filler_samples
 from harness.page import write_page
 from harness.results import Results
 
+from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 
 
@@ -55,7 +55,7 @@ def judge_all(judge, pattern, tell):
 
 def main(words=None):
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="*", metavar="PATTERN", help="e.g. 'solver/*'")
     parser.add_argument("--against", choices=("frozen", "caffe"), help="instead of what is there")
     parser.add_argument("--page", metavar="FILE", help="write the results page")
@@ -77,4 +77,4 @@ def main(words=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

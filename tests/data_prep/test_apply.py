@@ -4,6 +4,7 @@ from PIL import Image
 
 from data_prep import DataError, Preprocessing
 from data_prep.apply import apply_to_files, read_images
+from netgen.errors import CaffeError
 
 
 @pytest.fixture(scope="module")
@@ -93,5 +94,7 @@ def test_arrays_refused(npz, tmp_path, array, reason):
 
 def test_output_that_cannot_be_written(npz, images, tmp_path):
     np.save(tmp_path / "a.npy", images)
-    with pytest.raises(DataError, match="absent/out.npy: No such file or directory"):
+    with pytest.raises(
+        CaffeError, match="absent/out.npy: cannot be written: No such file or directory"
+    ):
         apply_to_files(npz, [tmp_path / "a.npy"], tmp_path / "absent" / "out.npy")

@@ -330,7 +330,7 @@ def test_every_option(capsys):
 def test_refused_arguments(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         main(["plan", write(measurement(layer("a", [0.1, 0.9]))), *arguments])
-    assert stop.value.code == 2
+    assert stop.value.code == 1
     assert "Traceback" not in capsys.readouterr().err
 
 

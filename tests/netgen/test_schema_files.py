@@ -160,3 +160,77 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path):
     reader.join(timeout=10)
     assert read == ['name: "n"\n']
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+def test_a_reader_of_stdout_is_written_to(tmp_path):
+    code = "from netgen import schema; schema.write_bytes(b'bytes', '/dev/stdout')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout, os.listdir(tmp_path)) == (0, b"bytes", [])
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_block_that_raises_leaves_what_was_there(error, tmp_path):
+    path = tmp_path / "file"
+    for old in (None, b"old"):
+        with pytest.raises(error), schema.writing(path) as file:
+            file.write(b"half")
+            assert not path.exists() or path.read_bytes() == b"old"
+            raise error
+        assert os.listdir(tmp_path) == (["file"] if old else [])
+        path.write_bytes(b"old")
+
+
+def test_an_error_of_another_file_is_not_blamed_on_this_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match="other"), schema.writing(tmp_path / "file"):
+        (tmp_path / "other").read_bytes()
+    assert os.listdir(tmp_path) == []
+
+
+def test_text_is_utf_8_and_line_ends_are_ours(tmp_path):
+    with schema.writing(tmp_path / "file", "w", newline="") as file:
+        file.write("\u00e9\r\n")
+    assert (tmp_path / "file").read_bytes() == b"\xc3\xa9\r\n"
+
+
+def test_the_temporary_name_is_new_each_time_and_follows_no_link(tmp_path, monkeypatch):
+    names = []
+    for _ in range(2):
+        with schema.writing(tmp_path / "file") as file:
+            names.append(os.path.basename(file.name))
+    assert names[0] != names[1] and all(name.startswith(".file.") for name in names)
+
+    monkeypatch.setattr(os, "urandom", bytes)  # whoever could guess the name laid a trap there
+    (tmp_path / "victim").write_text("kept")
+    trap = tmp_path / f".file.{bytes(8).hex()}.tmp"
+    for make in (trap.symlink_to, trap.hardlink_to):
+        make(tmp_path / "victim")
+        assert "File exists" in one_line(schema.write_bytes, b"x", tmp_path / "file")
+        assert (tmp_path / "victim").read_text() == "kept"
+        trap.unlink()
+
+
+def test_a_file_that_is_replaced_hands_its_permissions_on(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o604)
+    schema.write_bytes(b"new", path)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", 0o604)
+
+
+def test_file_and_folder_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
+    seen = []
+
+    def fsync(handle, real=os.fsync):
+        real(handle)
+        there = stat.S_ISDIR(os.fstat(handle).st_mode)
+        seen.append(("folder" if there else "file", (tmp_path / "file").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    schema.write_bytes(b"x", tmp_path / "file")
+    assert seen == [("file", False), ("folder", True)]
+
+
+def test_a_name_of_any_length_that_the_disk_takes(tmp_path):
+    path = tmp_path / ("n" * 255)
+    schema.write_bytes(b"x", path)
+    assert path.read_bytes() == b"x"

@@ -53,4 +53,4 @@ def test_a_reader_that_stops_early_is_no_error(example, tmp_path):
     first.stdout.close()
     assert first.stderr.read() == ""
     first.stderr.close()
-    assert first.wait() == 1
+    assert first.wait() == 141

@@ -118,7 +118,10 @@ def test_a_log_long_silent_has_ended(tool, example, tmp_path):
         (["nowhere/a.log"], "nowhere/a.log: no such log, nor a folder where it could appear"),
         (["*.txt"], "*.txt: no such log"),
         (["--no_refresh", "a.log", "-o", "a.log"], "a.log: pictures are "),
-        (["--no_refresh", "a.log", "-o", "no/a.png"], "no/a.png: No such file or directory; -o"),
+        (
+            ["--no_refresh", "a.log", "-o", "no/a.png"],
+            "no/a.png: cannot be written: No such file or directory; -o",
+        ),
         (["--avg", "0", "a.log"], "--avg is at least 1"),
     ],
 )

@@ -195,6 +195,6 @@ def test_errors_are_one_line(tool, tmp_path, measured):
     assert err.startswith("plot_tpm: t.docx: pictures are ")
     status, out, err = run("t.json", "-o", "nowhere/t.png")
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "nowhere/t.png: No such file or directory" in err
+    assert "nowhere/t.png: cannot be written: No such file or directory" in err
     status, out, err = run()
     assert (status, out, err.count("\n")) == (1, "", 1)

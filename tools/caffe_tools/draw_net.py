@@ -9,7 +9,7 @@ import subprocess
 from shutil import which
 
 from netgen import graph, schema
-from netgen.commandline import Parser, replacing, run, shape_of
+from netgen.commandline import Parser, run, shape_of
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 
@@ -30,7 +30,6 @@ TYPES = {
     "InnerProduct": ("convolution", "#fff3b0"),
 }
 OTHER = ("other", "#eeeeee")
-GLUE_TYPES = ("Concat", "Eltwise")
 NO_GRAPHVIZ = "Graphviz is not installed: `pip install pygraphviz`, or the program `dot`"
 
 
@@ -47,8 +46,7 @@ def main(arguments=None):
         raise CaffeError(f"{options.net}: {error}") from None
     kind = options.output.rpartition(".")[2].lower()
     content = text.encode() if kind in ("dot", "gv") else render(text, kind)
-    with replacing(options.output, "wb") as file:
-        file.write(content)
+    schema.write_bytes(content, options.output)
     return 0
 
 

@@ -19,7 +19,8 @@ import json
 import os
 import sys
 
-from netgen.commandline import Parser, replacing, run
+from netgen.commandline import Parser, run
+from netgen.schema import writing
 from runner.log import Log, json_number, of_net
 
 EXAMPLES = """examples:
@@ -45,7 +46,7 @@ def main(arguments=None):
         folder, name = os.path.split(log.path)
         target = os.path.join(options.outdir or folder, name)
         if options.json:
-            with replacing(f"{target}.json") as file:
+            with writing(f"{target}.json", "w") as file:
                 write_json(as_json(log), file)
             written = [f"{target}.json"]
         else:
@@ -105,7 +106,7 @@ def write_csv(log, target, delimiter):
     for suffix, tables in (("train", {0: train}), ("test", training.tests)):
         if any(map(len, tables.values())):
             written.append(f"{target}.{suffix}")
-            with replacing(written[-1], newline="") as file:
+            with writing(written[-1], "w", newline="") as file:
                 csv.writer(file, delimiter=delimiter).writerows(side_by_side(tables))
     return written
 

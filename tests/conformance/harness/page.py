@@ -1,6 +1,5 @@
 """docs/CONFORMANCE.md: types by options by measured error."""
 
-import os
 import platform
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 
 from harness import judge, older
 from harness.results import worst
+from netgen.schema import write_bytes
 
 MENDED = Path(__file__).parent.parent / "mended.md"
 INTRO = """# Conformance
@@ -62,10 +62,7 @@ def write_page(path, results):
         _older(),
         MENDED.read_text(encoding="utf-8"),
     ]
-    temporary = f"{path}.tmp{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write("\n".join(part for part in parts if part))
-    os.replace(temporary, path)
+    write_bytes("\n".join(part for part in parts if part).encode(), path)
 
 
 def _table(head, rows):

@@ -6,7 +6,7 @@ import time
 
 from matplotlib.figure import Figure
 
-from netgen.commandline import replacing
+from netgen.schema import SchemaError, writing
 from runner.log import LogError
 
 LARGEST_WINDOW = (14, 9)  # inches
@@ -49,10 +49,10 @@ class Picture:
         figure = Figure(figsize=self._size, layout="constrained")
         self._draw(figure, trainings)
         try:
-            with replacing(self.path, "wb") as file:
+            with writing(self.path) as file:
                 figure.savefig(file, format=self._format, dpi=120)
-        except OSError as error:
-            raise LogError(f"{self.path}: {error.strerror}; -o FILE writes elsewhere") from None
+        except SchemaError as error:
+            raise LogError(f"{error}; -o FILE writes elsewhere") from None
         if self._news is None:
             self._news = f"{self.path}: kept fresh until all runs end (or Ctrl-C)"
 

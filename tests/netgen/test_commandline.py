@@ -1,0 +1,134 @@
+"""One parser and one way to fail, of every command of the project."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netgen.commandline import INTERRUPTED, READER_GONE, Parser, exit_status, run
+from netgen.errors import CaffeError, line_of
+
+ROOT = Path(__file__).parents[2]
+MODULES = ["netgen", "data_prep", "study", "runner"]
+COMMANDS = [
+    *([sys.executable, "-m", module] for module in MODULES),
+    *(
+        [sys.executable, "-m", "netgen", command, "x"]
+        for command in ("solver", "describe", "generate", "plan", "split", "tpm", "transfer")
+    ),
+    *(
+        [sys.executable, "-m", "data_prep", command]
+        for command in ("cifar10", "mnist", "synthetic", "verify", "apply")
+    ),
+    *(
+        [sys.executable, str(path)]
+        for path in sorted((ROOT / "tools").glob("*.py"))
+        if path.name != "checkout.py"
+    ),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: "-".join(words[1:]).split("/")[-1])
+def test_a_mistyped_flag_is_one_line_and_status_1(command, tmp_path):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*command, "--no-such-flag"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, ""), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--nets"], "unrecognized arguments: --nets"),
+        (["--count", "x"], "argument --count: invalid int value: 'x'"),
+        (["--count"], "argument --count: expected one argument"),
+        (["a\nb"], "unrecognized arguments: a b"),
+    ],
+)
+def test_the_parser_fails_in_one_line(words, message, capsys):
+    parser = Parser(prog="tool")
+    parser.add_argument("--count", type=int)
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(words)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == f"tool: {message} (--help tells more)\n"
+
+
+class Missing(CaffeError):
+    status = 3
+
+
+@pytest.mark.parametrize(
+    "error, status, line",
+    [
+        (CaffeError("net.prototxt: no layer"), 1, "net.prototxt: no layer"),
+        (Missing("no data"), 3, "no data"),
+        (FileNotFoundError(2, "No such file or directory", "a.log"), 1,
+         "a.log: No such file or directory"),
+        (OSError("odd"), 1, "odd"),
+        (MemoryError(), 1, "out of memory"),
+        (RuntimeError("CUDA out of memory. Tried\nmore"), 1, "CUDA out of memory. Tried"),
+    ],
+)  # fmt: skip
+def test_what_a_user_can_mend_is_told_in_a_line(error, status, line):
+    def main():
+        raise error
+
+    told = []
+    assert exit_status(main, told.append) == status
+    assert told == [line]
+
+
+def test_what_only_a_programmer_can_mend_keeps_its_traceback():
+    assert line_of(KeyError("x")) is None
+
+    def main():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        exit_status(main, print)
+
+
+def test_an_interrupt_is_silent(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    assert exit_status(main, print) == INTERRUPTED
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("status", [None, 0, 4])
+def test_the_status_is_what_main_returns(status):
+    with pytest.raises(SystemExit) as stop:
+        run(lambda: status)
+    assert stop.value.code == (status or 0)
+
+
+def _python(code, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, cwd=ROOT, **options
+    )
+
+
+def test_a_reader_that_went_away_is_silent():
+    read, write = os.pipe()
+    os.close(read)
+    done = _python("from netgen.commandline import run; run(lambda: print('x' * 10))", stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (READER_GONE, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line():
+    code = "from netgen.commandline import run; run(lambda: print('x' * 10), 'tool')"
+    with open("/dev/full", "w") as full:
+        done = _python(code, stdout=full)
+    assert (done.returncode, done.stderr) == (1, "tool: No space left on device\n")
