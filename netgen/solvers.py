@@ -10,18 +10,8 @@ from netgen.checks import check_count, check_number
 from netgen.errors import CaffeError
 from netgen.nets import find, stem
 from netgen.nets.registry import Recipe
-from netgen.schema import caffe_pb
+from netgen.schema import SOLVER_TYPES, caffe_pb, find_solver_type
 
-# Type: its usual momentum. Caffe refuses a momentum for AdaGrad and RMSProp.
-_MOMENTUM = {
-    "SGD": 0.9,
-    "Nesterov": 0.9,
-    "AdaGrad": None,
-    "RMSProp": None,
-    "AdaDelta": 0.9,
-    "Adam": 0.9,
-}
-SOLVER_TYPES = tuple(_MOMENTUM)
 LR_POLICIES = ("multistep", "inv", "poly", "fixed")
 
 
@@ -93,7 +83,7 @@ def build_solver(name: str, options: SolverOptions | None = None) -> caffe_pb.So
         solver.gamma, solver.power = 0.0001, 0.75
     elif o.lr_policy == "poly":
         solver.power = 1
-    momentum = _MOMENTUM[o.type] if o.momentum is None else o.momentum
+    momentum = SOLVER_TYPES[o.type].momentum if o.momentum is None else o.momentum
     if momentum is not None:
         solver.momentum = momentum
     if o.random_seed is not None:
@@ -124,14 +114,11 @@ def _require_recipe(name: str, o: SolverOptions) -> None:
 
 
 def _check(o: SolverOptions) -> None:
-    if o.type not in _MOMENTUM:
-        raise CaffeError(f"Unknown solver type: {o.type} (known types: {', '.join(_MOMENTUM)})")
+    find_solver_type(caffe_pb.SolverParameter(type=o.type, momentum=o.momentum))
     if o.lr_policy not in LR_POLICIES:
         raise CaffeError(
             f"lr policy {o.lr_policy} is not one of those offered here: {', '.join(LR_POLICIES)}"
         )
-    if _MOMENTUM[o.type] is None and o.momentum:
-        raise CaffeError(f"Momentum cannot be used with {o.type}.")
     for name in ("batch_size", "train_size", "test_size", "test_batch_size", "test_interval"):
         if getattr(o, name) is not None:
             check_count(name.replace("_", " "), getattr(o, name))

@@ -5,7 +5,7 @@ import shlex
 from netgen import nets, solvers
 from netgen.commandline import Parser
 from netgen.errors import CaffeError
-from netgen.schema import to_text
+from netgen.schema import SOLVER_TYPES, to_text
 
 
 def render(argv):
@@ -121,9 +121,10 @@ def _solver_parser():
     add("--test-size", type=int, metavar="N", help="test images (10000)")
     add("--test-batch-size", type=int, metavar="N", help="the net's in testing (100)")
     add("--base-lr", type=float, metavar="LR", help="(0.05; the paper: 0.25, 0.1, 0.05 or 0.01)")
-    add("--momentum", type=float, metavar="M", help="0.9; none for AdaGrad and RMSProp")
+    without = " and ".join(name for name, kind in SOLVER_TYPES.items() if kind.momentum is None)
+    add("--momentum", type=float, metavar="M", help=f"0.9; none for {without}")
     add("--weight-decay", type=float, metavar="L", help="(0.001)")
-    add("--type", metavar="T", help=f"{', '.join(solvers.SOLVER_TYPES)}")
+    add("--type", metavar="T", help=f"{', '.join(SOLVER_TYPES)}")
     add("--lr-policy", metavar="P", help="multistep, inv (LeNet's), poly (linear to 0), fixed")
     add("--test-interval", type=int, metavar="N", help="iterations from test to test (500)")
     add("--display", type=int, metavar="N", help="iterations from line to line (100)")

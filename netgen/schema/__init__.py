@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         read_solver,
         read_solverstate,
     )
+    from netgen.schema.solver_types import SOLVER_TYPES, SolverType, find_solver_type
     from netgen.schema.text import parse_text, read_text, to_text, write_text
     from netgen.schema.upgrade import upgrade_net, upgrade_solver
 
@@ -29,13 +30,16 @@ _HOMES = {
     "blobs": ("array_to_blob", "blob_shape", "blob_to_array"),
     "files": ("SchemaError", "write_bytes", "writing"),
     "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
+    "solver_types": ("SOLVER_TYPES", "SolverType", "find_solver_type"),
     "text": ("parse_text", "read_text", "to_text", "write_text"),
     "upgrade": ("upgrade_net", "upgrade_solver"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "SOLVER_TYPES",
     "SchemaError",
+    "SolverType",
     "array_to_blob",
     "blob_shape",
     "blob_to_array",
@@ -49,6 +53,7 @@ __all__ = [
     "read_solverstate",
     "read_text",
     "to_text",
+    "find_solver_type",
     "upgrade_net",
     "upgrade_solver",
     "write_binary",

@@ -1,10 +1,10 @@
 """Old nets and solvers brought to the current format, by the rules of Caffe 1.0."""
 
+from netgen.schema.caffe_pb import SolverParameter
 from netgen.schema.files import SchemaError
+from netgen.schema.solver_types import SOLVER_TYPES
 from netgen.schema.v0 import upgrade_v0
 from netgen.schema.v1 import upgrade_data_fields, upgrade_v1
-
-_SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 
 def upgrade_net(net):
@@ -80,7 +80,8 @@ def upgrade_solver(solver):
                 "Failed to upgrade solver: old solver_type field (enum) and new "
                 "type field (string) are both given"
             )
-        solver.type = _SOLVER_TYPES[solver.solver_type]
+        enum = SolverParameter.SolverType.Name(solver.solver_type)
+        solver.type = next(name for name in SOLVER_TYPES if name.upper() == enum)
         solver.ClearField("solver_type")
         notes.append("upgraded from deprecated 'solver_type' field (enum) to 'type' field (string)")
     inside = [getattr(solver, f) for f in ("net_param", "train_net_param") if solver.HasField(f)]

@@ -126,7 +126,7 @@ def test_output_file_makes_the_same_text(tmp_path):
         (["baseline", "--width", "0"], "width must be above 0 and below 100, not 0.0"),
         (
             ["solver", "baseline", "--type", "Sgd"],
-            "Unknown solver type: Sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)",
+            "Unknown solver type: Sgd (known types: AdaDelta, AdaGrad, Adam, Nesterov, RMSProp, SGD)",
         ),
         (["baseline", "-o", "no/where"], "no/where: cannot be written: No such file or directory"),
         (["baseline", "--data", b"\xff"], "arguments must be UTF-8 text"),

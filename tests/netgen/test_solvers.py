@@ -6,7 +6,7 @@ from netgen import nets, schema, solvers
 from netgen.commands.generate import bundled
 from netgen.errors import CaffeError
 from netgen.nets import registry
-from netgen.schema import caffe_pb
+from netgen.schema import SOLVER_TYPES, caffe_pb
 from netgen.solvers import SolverOptions
 
 
@@ -66,7 +66,7 @@ def test_default_batches_are_the_nets(name):
     assert (train, test) == (recipe.batch_size, SolverOptions().test_batch_size)
 
 
-@pytest.mark.parametrize("type_name", solvers.SOLVER_TYPES)
+@pytest.mark.parametrize("type_name", SOLVER_TYPES)
 def test_momentum_suits_the_type(type_name):
     solver = solvers.build_solver("baseline", SolverOptions(type=type_name))
     assert solver.type == type_name
@@ -98,10 +98,13 @@ def test_the_rest_of_the_options():
     [
         (
             {"type": "sgd"},
-            "Unknown solver type: sgd (known types: SGD, Nesterov, AdaGrad, RMSProp, "
-            "AdaDelta, Adam)",
+            "Unknown solver type: sgd (known types: AdaDelta, AdaGrad, Adam, "
+            "Nesterov, RMSProp, SGD)",
         ),
-        ({"type": "AdaGrad", "momentum": 0.9}, "Momentum cannot be used with AdaGrad."),
+        (
+            {"type": "AdaGrad", "momentum": 0.9},
+            "Momentum cannot be used with AdaGrad. (momentum: 0.9)",
+        ),
         (
             {"lr_policy": "Poly"},
             "lr policy Poly is not one of those offered here: multistep, inv, poly, fixed",
