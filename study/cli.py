@@ -87,7 +87,7 @@ def snakemake(options: argparse.Namespace) -> int:
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
     """The options of the command, and those of them that choose the study."""
     description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="case_study", description=description, epilog=f"{details}\n{EXAMPLES}")
+    parser = Parser(prog="study", description=description, epilog=f"{details}\n{EXAMPLES}")
     choose, do = parser.add_argument_group("the study"), parser.add_argument_group("this call")
     add = choose.add_argument
     add(
@@ -139,5 +139,6 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
     return options, given
 
 
-if __name__ == "__main__":
-    run(main)
+def command() -> None:
+    """Run the command as a program of its own."""
+    run(main, "study")
