@@ -1,13 +1,16 @@
 """The shape of records as their source on disk tells it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from netgen.graph.registry import DataShape
+from netgen.graph.shape import Shape
 from netgen.schema import caffe_pb
 
 
-def record_shape(layer):
+def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
     """The shape of a data layer's records from its source, or None if it cannot be read.
 
     layer: LayerParameter. Data: (C, H, W) of an LMDB's first record; HDF5Data: one shape a top
@@ -23,7 +26,7 @@ def record_shape(layer):
     return None
 
 
-def _lmdb_record(source):
+def _lmdb_record(source: str) -> Shape | None:
     import lmdb
 
     if not (Path(source) / "data.mdb").is_file():
@@ -42,9 +45,9 @@ def _lmdb_record(source):
     return datum.channels, datum.height, datum.width
 
 
-def _hdf5_record(source, tops):
+def _hdf5_record(source: str, tops: Iterable[str]) -> list[Shape]:
     import h5py
 
     first = Path(source).read_text().split()[0]
     with h5py.File(first, "r") as file:
-        return tuple(tuple(file[top].shape[1:]) for top in tops)
+        return [tuple(file[top].shape[1:]) for top in tops]
