@@ -109,15 +109,26 @@ _of_thread = threading.local()
 @contextlib.contextmanager
 def use(own: LogSink) -> Iterator[LogSink]:
     """Have this thread's lines go to the sink `own` inside the with block."""
+    before = getattr(_of_thread, "log", None)
     _of_thread.log = own
     try:
         yield own
     finally:
-        del _of_thread.log
+        _of_thread.log = before
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Write nothing of what this thread logs inside the with block, on the screen or to a file."""
+    silent = LogSink()
+    silent.minimum = ""
+    with use(silent):
+        yield
 
 
 def _line(severity: str, message: str, where: str) -> None:
-    getattr(_of_thread, "log", log).line(severity, message, where)
+    own = getattr(_of_thread, "log", None)
+    (log if own is None else own).line(severity, message, where)
 
 
 def info(message: str, where: str) -> None:

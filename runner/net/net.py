@@ -176,27 +176,29 @@ class Net:
         """Let the layers that read go on to their next batch; a list of tensors for each."""
         return [node.layer.fetch() for node in self.nodes if node.layer.reads]
 
-    def forward(self, *fetched):
+    def forward(self, *fetched, kept=None):
         """Run every layer; returns (objective, {output name: tensor}).
 
-        fetched: what `fetch` gave; without it layers fetch as they run. The objective is a
+        fetched: what `fetch` gave; without it layers fetch as they run. kept: a dict that takes
+        every blob of the net by name, each layer then being run by itself. The objective is a
         scalar tensor on the net's device, part of an autograd graph where something learns and
         gradients are on. Nothing is read back to the host. Raises NetError for a net without
         layers.
         """
         if not self.nodes:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
-        blobs, shares, fetched = {}, [], iter(fetched)
+        blobs, shares, fetched = {} if kept is None else kept, [], iter(fetched)
+        fused = self.fused and kept is None
         for index, node in enumerate(self.nodes):
             bottoms = self._bottoms(node, blobs)
             if any(x.shape != shape for x, shape in zip(bottoms, node.bottom_shapes, strict=True)):
                 self._reshape(node, bottoms)
             batch = next(fetched, None) if node.layer.reads else None
             arguments = node.arguments()
-            if self.fused and index in self._scales:  # the BatchNorm before has done it
+            if fused and index in self._scales:  # the BatchNorm before has done it
                 tops = [blobs[node.bottoms[0]]]
             else:
-                if self.fused and index + 1 in self._scales:
+                if fused and index + 1 in self._scales:
                     arguments += self.nodes[index + 1].arguments()
                 tops = self.run(node, bottoms, arguments, batch)
             blobs.update(zip(node.tops, tops, strict=True))

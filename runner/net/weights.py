@@ -1,6 +1,7 @@
 """Weights in and out of a net: caffemodel (binary) and .h5, by layer name as Caffe does."""
 
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,16 +16,29 @@ from runner.net import hdf5
 _LEGACY_AXES = ("num", "channels", "height", "width")
 
 
-def load_weights(net, path):
+@dataclass(frozen=True)
+class WeightsReport:
+    """What became of the weights of a file, by layer names in the order of file and net.
+
+    loaded: layers whose blobs were copied. skipped: those with blobs in the file that the net
+    does not have. missing: those with blobs in the net that the file does not have, which keep
+    the values they had.
+    """
+
+    loaded: tuple[str, ...]
+    skipped: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def load_weights(net, source):
     """Copy the layers of a caffemodel (or HDF5 file) that `net` has, matched by name.
 
-    Nothing is copied unless everything fits. Logs Caffe's `Ignoring source layer l` lines,
-    then one line of what was loaded and one of what in the net kept its values, and why.
-    Raises CaffeError for a count or shape that differs.
+    source: the file's path, or the NetParameter itself. Nothing is copied unless everything
+    fits. Logs Caffe's `Ignoring source layer l` lines, then in one line what was loaded and
+    what was not. Returns a WeightsReport. Raises CaffeError for a missing file and for a count
+    or shape that differs.
     """
-    if not os.path.exists(path):
-        raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {path}")
-    source = hdf5.read_weights(path) if hdf5.is_hdf5(path) else _read_binary(path)
+    path, source = _read(source)
     nodes = {node.name: node for node in net.nodes}
     copies, loaded = [], []
     for layer, blobs in source.items():
@@ -40,11 +54,27 @@ def load_weights(net, path):
     with torch.no_grad():
         for target, array in copies:
             target.copy_(torch.from_numpy(array))
-    _report(net, path, source, loaded)
+    report = WeightsReport(
+        loaded=tuple(loaded),
+        skipped=tuple(name for name, blobs in source.items() if blobs and name not in loaded),
+        missing=tuple(node.name for node in net.nodes if node.blobs and node.name not in source),
+    )
+    _log(report, path)
+    return report
 
 
-def _read_binary(path):
-    param = upgrades.read_caffemodel(path)
+def _read(source):
+    """(what the log calls it, {layer: its blobs}) of a path or NetParameter."""
+    if isinstance(source, caffe_pb.NetParameter):
+        return f"net '{source.name}'", _by_layer(source)
+    if not os.path.exists(source):
+        raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {source}")
+    if hdf5.is_hdf5(source):
+        return source, hdf5.read_weights(source)
+    return source, _by_layer(upgrades.read_caffemodel(source))
+
+
+def _by_layer(param):
     return {layer.name: list(layer.blobs) for layer in param.layer}
 
 
@@ -91,14 +121,13 @@ def _fitted(blob, shape, index, layer):
     return np.ascontiguousarray(array, np.float32).reshape(shape)
 
 
-def _report(net, path, source, loaded):
-    own = [node.name for node in net.nodes if node.blobs and node.name not in source]
-    unused = [name for name, blobs in source.items() if blobs and name not in loaded]
-    text = f"Loaded {len(loaded)} layers from {path}: {', '.join(loaded) or 'none'}"
-    if unused:
-        text += f"; not in the net: {', '.join(unused)}"
-    if own:
-        text += f"; not in the file, left as they were: {', '.join(own)}"
+def _log(report, path):
+    names = ", ".join(report.loaded) or "none"
+    text = f"Loaded {len(report.loaded)} layers from {path}: {names}"
+    if report.skipped:
+        text += f"; not in the net: {', '.join(report.skipped)}"
+    if report.missing:
+        text += f"; not in the file, left as they were: {', '.join(report.missing)}"
     glog.info(text, "net.cpp:768")
 
 

@@ -35,7 +35,7 @@ from runner.parallel.exchange import (
 )
 from runner.process.place import place
 from runner.solver import Action, snapshot
-from runner.solver.alone import Alone
+from runner.solver.workers import Alone, Workers
 
 #: seconds by which the root is ahead of others when one has to write the last snapshot
 ROOT_FIRST = 2
@@ -56,7 +56,7 @@ def join():
         yield Alone()
         return
     try:
-        workers = Workers(here)
+        workers = DistributedWorkers(here)
     except WorkerLost as lost:
         raise unreachable(here, lost) from None
     try:
@@ -71,7 +71,7 @@ def join():
         raise
 
 
-class Workers(Alone):
+class DistributedWorkers(Workers):
     """This process as one of several workers of a run, of which the root is one as well.
 
     here: its Place. Those that are not the root log errors only.

@@ -40,7 +40,8 @@ def device_of(ids):
     device = torch.device("cuda", ids[0])
     torch.cuda.set_device(device)
     # What is to be recorded cannot be on the default stream.
-    torch.cuda.set_stream(torch.cuda.Stream(device))
+    if torch.cuda.current_stream(device) == torch.cuda.default_stream(device):
+        torch.cuda.set_stream(torch.cuda.Stream(device))
     # cuDNN tries its algorithms on the first batch of each shape and takes the fastest.
     torch.backends.cudnn.benchmark = True
     return device

@@ -12,13 +12,14 @@ from runner.log import glog, lines, upgrades
 from runner.net import weights
 from runner.net.debug_info import debug_info
 from runner.net.net import Net
-from runner.process.recording import Replayed, recorder
+from runner.process.recording import recorder
 from runner.process.signals import Action
 from runner.solver import snapshot
-from runner.solver.alone import Alone
 from runner.solver.losses import SmoothedLoss
 from runner.solver.lr_policy import learning_rate
+from runner.solver.passes import NetPass
 from runner.solver.updates import Updater, check_solver
+from runner.solver.workers import Alone
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -27,15 +28,16 @@ class Solver:
     """Trains a net as its SolverParameter says.
 
     param: SolverParameter in current format, with snapshot_prefix filled in. device: where to
-    compute. request: function without arguments giving the Action asked for by now. progress:
-    told the iteration after each one; None for nobody. precision: of -precision, which whoever
-    makes solvers has set for the process. workers: those it trains with; None for nobody.
-    Raises CaffeError.
+    compute. request: a function without arguments giving the Action asked for by now. progress:
+    a function that is called with the iteration after each one, or None. precision: the number
+    format, one of -precision's, for which set_precision has prepared the process. workers: the
+    Workers it trains with; None if it trains alone. recorded: False has a GPU's work launched
+    kernel by kernel rather than replayed. Raises CaffeError.
     """
 
     def __init__(
         self, param, device="cpu", request=lambda: Action.NONE, progress=None, precision="fp32",
-        workers=None,
+        workers=None, recorded=True,
     ):  # fmt: skip
         self.param = param
         self.device = torch.device(device)
@@ -58,10 +60,12 @@ class Solver:
         self.net = self._train_net()
         self.test_nets = self._test_nets() if self.workers.root else []
         glog.info("Solver scaffolding done.", "solver.cpp:57")
-        record = recorder(self.device)
+        record = recorder(self.device) if recorded else None
         self.updater = Updater(param, self.net.parameters, record)
-        self._train_pass = self._pass(self.net, self.net.forward_backward, record)
-        self._test_passes = [self._pass(net, net.forward, record) for net in self.test_nets]
+        self.train_pass = NetPass(self.net, self.net.forward_backward, record, self.random)
+        self.test_passes = [
+            NetPass(net, net.forward, record, self.random) for net in self.test_nets
+        ]
         self.losses = SmoothedLoss(param.average_loss)
         self.iter = self.current_step = 0
         self.stopped = False
@@ -149,10 +153,6 @@ class Solver:
             nets.append(self._net(param, caffe_pb.TEST, state))
         return nets
 
-    def _pass(self, net, function, record):
-        record = record if net.replayable() else None
-        return Replayed(function, f"net '{net.name}'", record, self.random)
-
     # --- training ---
 
     def solve(self):
@@ -216,11 +216,7 @@ class Solver:
         """iter_size forward and backward passes; returns the last one's outputs."""
         total = 0
         for _ in range(self.param.iter_size):
-            if debug:
-                with debug_info(self.net):
-                    loss, outputs = self.net.forward_backward()
-            else:
-                loss, outputs = self._train_pass(*self.net.fetch())
+            loss, outputs = self.train_pass.debug() if debug else self.train_pass(*self.net.fetch())
             total = total + loss
         self.losses.add(total / self.param.iter_size)
         return outputs
@@ -291,7 +287,8 @@ class Solver:
     def test(self, number):
         """Mean outputs of test net `number` over its test_iter batches, logged."""
         glog.info(lines.testing(self.iter, number), "solver.cpp:347")
-        net, batches = self.test_nets[number], self.param.test_iter[number]
+        net, run = self.test_nets[number], self.test_passes[number]
+        batches = self.param.test_iter[number]
         net.share_weights_from(self.net)
         scores, loss = {}, 0
         for _ in range(batches):
@@ -303,11 +300,7 @@ class Solver:
             if self.stopped:
                 glog.info("Test interrupted.", "solver.cpp:396")
                 return
-            if self.param.debug_info:
-                with debug_info(net):
-                    batch_loss, outputs = net.forward()
-            else:
-                batch_loss, outputs = self._test_passes[number](*net.fetch())
+            batch_loss, outputs = run.debug() if self.param.debug_info else run(*net.fetch())
             loss = loss + batch_loss
             for name, value in outputs.items():
                 scores[name] = scores[name] + value if name in scores else value.clone()

@@ -9,17 +9,15 @@ weights were transferred with `--init preserve` differs by float32 rounding alon
 import json
 import os
 
+import numpy as np
 import torch
 
+import runner
 from netgen import graph, schema
 from netgen.commandline import Parser, run
 from netgen.describe import describe
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.data import DataFeed
-from runner.log import glog
-from runner.net.net import Net
-from runner.net.weights import load_weights
 
 EXAMPLE = """example:
   python tools/verify_split.py prototxt/baseline.prototxt baseline.caffemodel \\
@@ -29,7 +27,6 @@ EXAMPLE = """example:
 
 def main(arguments=None):
     options = parse(arguments)
-    glog.log.minimum = "EF"  # the engine's account of each net would bury the result
     parent = Side(options.parent, options.parent_weights)
     child = Side(options.child, options.child_weights)
     for what in ("inputs", "scores"):
@@ -97,7 +94,7 @@ class Side:
                 for top, shape in zip(info.layer.top, info.shapes.tops, strict=True)
             }
             self.scores = _scores(filtered, self.inputs)
-            self.net = Net(_with_inputs(filtered, self.inputs))
+            self.net = runner.Net(_with_inputs(filtered, self.inputs))
         except graph.NetError as error:
             raise CaffeError(f"{path}: {error}") from None
         judges = [layer for layer in filtered.layer if _is_judge(layer)]
@@ -106,29 +103,23 @@ class Side:
         self._load(weights)
 
     def _load(self, path):
-        self.net.parameters.data.fill_(float("nan"))
-        load_weights(self.net, path)
+        for blobs in self.net.params.values():
+            for blob in blobs:
+                blob.fill(np.nan)
+        runner.load_weights(self.net, path)
         empty = [
-            node.name
-            for node in self.net.nodes
-            if any(bool(blob.isnan().any()) for blob in node.blobs)
+            layer
+            for layer, blobs in self.net.params.items()
+            if any(np.isnan(blob).any() for blob in blobs)
         ]
         if empty:
             raise CaffeError(
                 f"{path}: has no weights, or NaN, for {', '.join(empty)} of {self.path}"
             )
 
-    @torch.no_grad()
     def run(self, values):
-        """{blob: tensor} of all blobs for the given {input: tensor}."""
-        blobs = {}
-        for node in self.net.nodes:
-            if _is_source(node.param):
-                tops = [values[top] for top in node.tops]
-            else:
-                tops = node.layer.forward([blobs[name] for name in node.bottoms], node.blobs)
-            blobs.update(zip(node.tops, tops, strict=True))
-        return blobs
+        """{blob: array} of the scores and accuracies for the given {input: array}."""
+        return self.net.forward([*self.scores, *self.accuracies], **values)
 
     def random_input(self, generator):
         """Normal values of variance 1 for every input; labels are all 0."""
@@ -151,16 +142,9 @@ class Side:
 
     def records(self, batches):
         """The first batches of the Data layers, as inputs."""
-        feeds = [
-            (layer, DataFeed(layer, caffe_pb.TEST, 0, torch.device("cpu"), glog.info))
-            for layer in self.sources
-        ]
+        sources = runner.Net(caffe_pb.NetParameter(layer=self.sources))
         for _ in range(batches):
-            yield {
-                top: value
-                for layer, feed in feeds
-                for top, value in zip(layer.top, feed.next(), strict=False)
-            }
+            yield sources.forward()
 
     def cost(self):
         totals = describe(self.param, caffe_pb.TEST)["totals"]
@@ -208,8 +192,8 @@ def compare(parent, child, batches):
     for values in batches:
         blobs, theirs = parent.run(values), child.run(values)
         for name in parent.scores:
-            largest = max(largest, blobs[name].abs().max().item())
-            worst = max(worst, (blobs[name] - theirs[name]).abs().max().item())
+            largest = max(largest, float(np.abs(blobs[name]).max()))
+            worst = max(worst, float(np.abs(blobs[name] - theirs[name]).max()))
         for name, sums in accuracies.items():
             sums[0] += blobs[name].item()
             sums[1] += theirs[name].item()
