@@ -57,6 +57,7 @@ setup(
     ],
     extras_require={
         "hdf5": ["h5py>=3.8"],
+        "leveldb": ["plyvel>=1.5"],
         "pycaffe": ["pydot>=2.0", "scikit-image>=0.22", "scipy>=1.11"],
         "study": ["markdown>=3.4", "pygraphviz>=2.0", "snakemake>=8"],
         "dev": [
@@ -64,6 +65,8 @@ setup(
             "hypothesis>=6.80",
             "ruff>=0.4",
             "mypy>=1.10",
+            "opencv-python-headless>=4.6",  # judges our resizing
+            "plyvel>=1.5",
             "types-protobuf>=5.26",
             "grpcio-tools>=1.50",
             "h5py>=3.8",

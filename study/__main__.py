@@ -1,6 +1,7 @@
 """`python -m study` runs a case study."""
 
-from study.cli import command
+from netgen.commandline import run
+from study.cli import main
 
 if __name__ == "__main__":
-    command()
+    run(main)

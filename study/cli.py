@@ -6,9 +6,6 @@ another machine to which the folder was carried. Without --scale a study that wa
 Several stages at a time: --jobs N, which is Snakemake with the same stages. See README.md.
 """
 
-from __future__ import annotations
-
-import argparse
 import shlex
 import signal
 import subprocess
@@ -16,17 +13,14 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
-from study.arms import ARMS, CONTROLS, SPLIT, controls_named
 from study.plan import stages
-from study.settings import SCALES, settle
-from study.stage import STOPPED, Stopped, environment, run_stage, stale
+from study.settings import CONTROLS, SCALES, arms_named, settle
+from study.stage import STOPPED, Stopped, run_stage, stale
 
-DRAWN = [f"{arm.name} is its {arm.draws} draws" for arm in ARMS.values() if arm.draws]
-EXAMPLES = f"""arms: {SPLIT.name} always; {"; ".join([", ".join(CONTROLS), *DRAWN])}
+EXAMPLES = f"""arms: tpm always; {", ".join(CONTROLS)}; random is the three draws
 
 examples:
   python -m study --scale tiny --out results/tiny
@@ -35,8 +29,7 @@ examples:
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+def main(arguments=None):
     options, given = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = settle(options.out, given)
@@ -60,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def snakemake(options: argparse.Namespace) -> int:
-    """Let Snakemake run the stages; returns its exit status."""
+def snakemake(options):
+    """Leave it to Snakemake to run the stages; its exit status."""
     if find_spec("snakemake") is None:
         raise CaffeError("--jobs needs the package snakemake: pip install snakemake")
     words = [
@@ -77,17 +70,14 @@ def snakemake(options: argparse.Namespace) -> int:
         f"flags={shlex.join(options.flags)}",
     ]
     try:
-        return subprocess.run(
-            [sys.executable, "-m", "snakemake", *words], env=environment()
-        ).returncode
+        return subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode
     except KeyboardInterrupt:
         return STOPPED
 
 
-def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The options of the command, and those of them that choose the study."""
+def parse(arguments):
     description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="study", description=description, epilog=f"{details}\n{EXAMPLES}")
+    parser = Parser(prog="case_study", description=description, epilog=f"{details}\n{EXAMPLES}")
     choose, do = parser.add_argument_group("the study"), parser.add_argument_group("this call")
     add = choose.add_argument
     add(
@@ -96,7 +86,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
         help="tiny: two minutes; small: about twenty, on two cores; full: the study, on a GPU",
     )
     add("--rounds", type=int, metavar="R", help="of splits (full: 2, else 1)")
-    add("--arms", type=controls_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
+    add("--arms", type=arms_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
     add("--control-rounds", type=int, metavar="N", help="first rounds that have controls (1)")
     add("--seeds", type=int, metavar="S", help="seeds 1 to S (tiny: 1, else 3)")
     add("--data", metavar="DIR", help="folder of the LMDBs (data/cifar10)")
@@ -139,6 +129,5 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
     return options, given
 
 
-def command() -> None:
-    """Run the command as a program of its own."""
-    run(main, "study")
+if __name__ == "__main__":
+    run(main)

@@ -1,29 +1,24 @@
-"""Write the report of a study: report.md, and report.html with everything in one file.
+"""Write the report of a study: report.md, and report.html that is whole in one file.
 
-Of an unfinished study it tells what there is. The nets are drawn where Graphviz is at hand. The
-package markdown makes the page of the Markdown.
+Of an unfinished study it tells what there is. The nets are drawn where Graphviz is at hand; the
+page is made of the Markdown by the package markdown.
 """
-
-from __future__ import annotations
 
 import base64
 import html
 import os
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from caffe_tools.draw_net import NoGraphviz, render
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
-from study import text
-from study.arms import SPLIT
+from study import text as text
 from study.plan import stages
-from study.results import collect, read_json
+from study.results import collect, groups, read_json
 from study.settings import read_settings
-from study.statistics import groups
-from study.trainings import Training, trainings
+from study.trainings import trainings
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PAGE = """<!DOCTYPE html>
@@ -43,8 +38,7 @@ summary {{ cursor: pointer; font-weight: bold }}
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+def main(arguments=None):
     parser = Parser(prog="study_report", description=__doc__.partition("\n\n")[0])
     parser.add_argument("study", metavar="DIR", help="folder of python -m study")
     out = parser.parse_args(arguments).study.rstrip("/")
@@ -56,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def report(out: str) -> Iterator[str]:
-    """The blocks of the Markdown. Writes the figures on the way. Raises CaffeError, LogError."""
+def report(out):
+    """The blocks of the Markdown, figures written on the way. Raises CaffeError, LogError."""
     settings = read_settings(out)
     planned = list(trainings(settings, out))
     results = collect(planned)
@@ -74,33 +68,33 @@ def report(out: str) -> Iterator[str]:
     yield "## Curves"
     for seed, name in curves(f"{out}/figures", results).items():
         yield f"![loss and accuracy, seed {seed}](figures/{name})"
-    yield from splits(out, [r.training for r in results if r.training.arm is SPLIT])
+    yield from splits(out, [r.training for r in results if r.training.arm == "tpm"])
     yield "## How it was run"
     yield from text.machines(results)
     commands = [str(command) for stage in stages(settings, out) for command in stage.commands]
     yield (
-        "`study.train_to_end` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
-        "`-snapshot STATE` where it goes on. All commands, as they are typed:"
+        "`train_to_end.py` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
+        "`-snapshot STATE` where it goes on. All commands, typed in the project's root:"
     )
     yield _details("commands", "\n".join(commands))
 
 
-def splits(out: str, split: Iterable[Training]) -> Iterator[str]:
-    """What was measured, chosen and made, round by round."""
+def splits(out, split):
+    """Round by round: what was measured, chosen and made."""
     for training in split:
         if training.seed == 1:
             yield f"## Round {training.round}: what was split"
             yield from _round(out, training)
         else:
-            plan = read_json(training.plan)
+            plan = read_json(training.file("plan.json"))
             names = ", ".join(layer["layer"] for layer in plan["layers"])
             yield f"Round {training.round}, seed {training.seed} splits {names}."
 
 
-def _round(out: str, training: Training) -> Iterator[str]:
-    plan, verified = read_json(training.plan), read_json(training.verified)
+def _round(out, training):
+    plan, verified = (read_json(training.file(name)) for name in ("plan.json", "verify.json"))
     yield "\n".join(f"- `{layer['layer']}`: {layer['why']}" for layer in plan["layers"])
-    warnings = read_json(training.measured)["warnings"]
+    warnings = read_json(f"{os.path.dirname(training.folder)}/tpm.json")["warnings"]
     if warnings:
         yield "Of the window:\n\n" + "\n".join(f"- {warning}" for warning in warnings)
     difference = verified["random"]["difference"]
@@ -108,14 +102,14 @@ def _round(out: str, training: Training) -> Iterator[str]:
         f"Right after the split the scores differ from the parent's by at most {difference:.2g} "
         "of the largest one, on random input."
     )
-    yield f"![TPM]({os.path.relpath(training.plot, out)})"
-    table = Path(training.measured_table).read_text(encoding="utf-8")
-    yield _details("TPM ratio entropies", table.rstrip())
+    yield f"![TPM]({os.path.relpath(training.file('tpm.png'), out)})"
+    table = os.path.join(os.path.dirname(training.folder), "tpm.txt")
+    yield _details("TPM ratio entropies", Path(table).read_text(encoding="utf-8").rstrip())
     yield from _drawings(out, training)
 
 
-def _drawings(out: str, training: Training) -> Iterator[str]:
-    files = [one.drawing for one in (training.parent, training)]
+def _drawings(out, training):
+    files = [one.file("net.dot") for one in (training.parent, training)]
     try:
         for path in files:
             picture = render(Path(path).read_text(encoding="utf-8"), "svg")
@@ -132,22 +126,19 @@ def _drawings(out: str, training: Training) -> Iterator[str]:
             yield _details(os.path.relpath(path, out), Path(path).read_text(encoding="utf-8"))
 
 
-def _svg(path: str) -> str:
+def _svg(path):
     return path.removesuffix(".dot") + ".svg"
 
 
-def _details(summary: str, content: str) -> str:
+def _details(summary, content):
     return (
         f"<details><summary>{summary}</summary>\n"
         f"<pre>{html.escape(content, quote=False)}</pre>\n</details>"
     )
 
 
-def to_html(markdown: str, folder: str) -> str:
-    """One page with all pictures in it, which are files below `folder`.
-
-    Raises CaffeError where the package markdown is not installed.
-    """
+def to_html(markdown, folder):
+    """One page with everything in it. Raises CaffeError without the package markdown."""
     try:
         from markdown import markdown as convert
     except ImportError:
@@ -155,7 +146,7 @@ def to_html(markdown: str, folder: str) -> str:
             "report.html needs the package markdown (pip install markdown); report.md is written"
         ) from None
 
-    def embed(match: re.Match[str]) -> str:
+    def embed(match):
         path = os.path.join(folder, html.unescape(match[1]))
         data = base64.b64encode(Path(path).read_bytes()).decode()
         return f'src="data:{TYPES[os.path.splitext(path)[1]]};base64,{data}"'

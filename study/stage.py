@@ -1,22 +1,19 @@
 """A stage of a study: commands, what they read and what they make. It runs when it must."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from netgen.errors import CaffeError
 from netgen.schema import writing
 
+ROOT = Path(__file__).resolve().parents[1]
 STOPPED = 75  # exit status of a training that can go on where it stopped (EX_TEMPFAIL)
 
 
@@ -26,59 +23,42 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """A command and the files that it makes, its standard output `stdout` among them.
-
-    words: the command as it is typed, beginning with `python`.
-    """
+    """words: as typed in the project's root, beginning with `python`. stdout: a file or None."""
 
     words: tuple[str, ...]
-    makes: tuple[str, ...] = ()
     stdout: str | None = None
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """All files that are there once the command is done."""
-        return (*self.makes, self.stdout) if self.stdout else self.makes
-
-    def __str__(self) -> str:
+    def __str__(self):
         return shlex.join(self.words) + (f" > {shlex.quote(self.stdout)}" if self.stdout else "")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Commands that are run together. inputs: files that they read of other stages.
-
+    """outputs: files that are there, newer than all inputs, once the stage is complete.
     trains: the last command is a training; it takes flags for caffe after `--`.
     """
 
     name: str
     commands: tuple[Command, ...]
     inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     trains: bool = False
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The files that are there, newer than all inputs, once the stage is complete."""
-        return tuple(path for command in self.commands for path in command.outputs)
-
-    def with_flags(self, flags: Sequence[str]) -> tuple[Command, ...]:
-        """The commands, with flags for caffe (words) where there is a training."""
+    def with_flags(self, flags):
+        """The commands, with flags for caffe (a list of words) where there is a training."""
         if not self.trains or not flags:
             return self.commands
         *others, last = self.commands
-        return (*others, replace(last, words=(*last.words, "--", *flags)))
+        return (*others, Command((*last.words, "--", *flags), last.stdout))
 
-    def shell(self, flags: Sequence[str] = (), python: str = "python") -> str:
-        """One line of shell that runs the stage with the interpreter `python`."""
+    def shell(self, flags=(), python="python"):
+        """One line of shell that runs the stage with this interpreter, in the project's root."""
         lines = [str(command) for command in self.with_flags(flags)]
         return " && ".join(shlex.quote(python) + line.removeprefix("python") for line in lines)
 
 
-def stale(stages: Iterable[Stage]) -> list[Stage]:
-    """The stages to run, in order.
-
-    They lack an output, have one that is older than an input, or read what such a stage makes.
-    """
+def stale(stages):
+    """The stages to run, in order: outputs missing or older than inputs, or inputs to be made."""
     waiting, unmade = [], set()
     for stage in stages:
         if unmade.intersection(stage.inputs) or not _fresh(stage):
@@ -87,23 +67,22 @@ def stale(stages: Iterable[Stage]) -> list[Stage]:
     return waiting
 
 
-def _fresh(stage: Stage) -> bool:
+def _fresh(stage):
     made = [_time(path) for path in stage.outputs]
     return None not in made and all((_time(path) or 0) <= min(made) for path in stage.inputs)
 
 
-def _time(path: str) -> int | None:
+def _time(path):
     try:
         return os.stat(path).st_mtime_ns
     except FileNotFoundError:
         return None
 
 
-def run_stage(stage: Stage, flags: Sequence[str] = (), deadline: float | None = None) -> None:
+def run_stage(stage, flags=(), deadline=None):
     """Run a stage's commands. Raises Stopped, and CaffeError for a command that fails.
 
-    deadline: the value of time.monotonic() at which a training stops with a snapshot; None for
-    no such time.
+    deadline: time.monotonic() at which a training stops with a snapshot; None: never.
     """
     for path in stage.outputs:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -118,18 +97,11 @@ def run_stage(stage: Stage, flags: Sequence[str] = (), deadline: float | None = 
                 raise CaffeError(f"stage {stage.name}: exit status {status} of `{command}`")
 
 
-def environment() -> dict[str, str]:
-    """The environment for a process that is to find the project's packages where this one does."""
-    import caffe_tools  # only now, as a workflow engine that lists the stages may lack it
-
-    homes = [str(Path(found).parents[1]) for found in (__file__, caffe_tools.__file__)]
-    paths = dict.fromkeys([*homes, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _run(command: Command, stdout: IO[bytes] | None, deadline: float | None) -> int:
+def _run(command, stdout, deadline):
+    words = list(command.words)
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [sys.executable, *command.words[1:]], stdout=stdout, env=environment()
+        [sys.executable, *words[1:]], stdout=stdout, env=os.environ | {"PYTHONPATH": path}
     )
     try:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)

@@ -1,7 +1,8 @@
-"""Run the case study: `python -m study`, also where nothing is installed."""
+"""`python -m study`, under the name it has had."""
 
 import checkout  # noqa: F401  (finds the rooms beside this folder)
-from study.cli import command
+from netgen.commandline import run
+from study.cli import main
 
 if __name__ == "__main__":
-    command()
+    run(main)

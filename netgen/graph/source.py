@@ -1,24 +1,31 @@
 """The shape of records as their source on disk tells it."""
 
-from collections.abc import Iterable
+import io
+import os
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from netgen.graph.registry import DataShape
-from netgen.graph.shape import Shape
 from netgen.schema import caffe_pb
+from netgen.schema.leveldb import LevelDBFolder
+
+_ORIENTATION = 0x0112  # EXIF's tag
 
 
-def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
+def record_shape(layer):
     """The shape of a data layer's records from its source, or None if it cannot be read.
 
-    layer: LayerParameter. Data: (C, H, W) of an LMDB's first record; HDF5Data: one shape a top
-    from the first file of its list. Needs the optional packages lmdb and h5py.
+    layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData: of the
+    first image of its list; HDF5Data: one shape a top from the first file of its list. Needs the
+    optional packages lmdb, plyvel, pillow and h5py, each for what it reads.
     """
     try:
-        if layer.type == "Data" and layer.data_param.backend == caffe_pb.DataParameter.LMDB:
-            return _lmdb_record(layer.data_param.source)
+        if layer.type == "Data":
+            lmdb = layer.data_param.backend == caffe_pb.DataParameter.LMDB
+            record = (_lmdb_record if lmdb else _leveldb_record)(layer.data_param.source)
+            return _datum_shape(record, layer.transform_param)
+        if layer.type == "ImageData":
+            return _listed_image(layer.image_data_param)
         if layer.type == "HDF5Data":
             return _hdf5_record(layer.hdf5_data_param.source, layer.top)
     except (ImportError, OSError, LookupError, ValueError, DecodeError):
@@ -26,28 +33,62 @@ def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
     return None
 
 
-def _lmdb_record(source: str) -> Shape | None:
+def _lmdb_record(source):
     import lmdb
 
     if not (Path(source) / "data.mdb").is_file():
-        return None
+        raise LookupError(source)
     try:
         with (
             lmdb.open(source, readonly=True, lock=False, create=False) as env,
             env.begin() as transaction,
             transaction.cursor() as cursor,
         ):
-            datum = caffe_pb.Datum.FromString(cursor.value() if cursor.first() else b"")
-    except lmdb.Error:
-        return None
-    if datum.encoded or not datum.channels:
-        return None
-    return datum.channels, datum.height, datum.width
+            return cursor.value() if cursor.first() else b""
+    except lmdb.Error as error:
+        raise OSError(error) from None
 
 
-def _hdf5_record(source: str, tops: Iterable[str]) -> list[Shape]:
+def _leveldb_record(source):
+    folder = LevelDBFolder(source)
+    return next(folder.records(), (b"", b""))[1]
+
+
+def _datum_shape(record, transform):
+    datum = caffe_pb.Datum.FromString(record)
+    if datum.encoded:
+        channels = 3 if transform.force_color else 1 if transform.force_gray else None
+        return _image_shape(io.BytesIO(datum.data), channels)
+    return (datum.channels, datum.height, datum.width) if datum.channels else None
+
+
+def _listed_image(param):
+    channels = 3 if param.is_color else 1
+    if param.new_height and param.new_width:
+        return channels, param.new_height, param.new_width
+    with open(param.source, "rb") as file:
+        line = file.readline().rstrip(b"\n")
+    path = line.rpartition(b" ")[0] or line
+    return _image_shape(param.root_folder + os.fsdecode(path), channels)
+
+
+def _image_shape(file, channels):
+    """(C, H, W) of an image file as a data layer reads it; channels: None for the file's own."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        height, width = image.height, image.width
+        if channels and image.getexif().get(_ORIENTATION, 1) > 4:  # the camera lay on its side
+            height, width = width, height
+        if not channels:
+            alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            channels = 1 if image.mode in ("1", "L") else 4 if alpha else 3
+        return channels, height, width
+
+
+def _hdf5_record(source, tops):
     import h5py
 
     first = Path(source).read_text().split()[0]
     with h5py.File(first, "r") as file:
-        return [tuple(file[top].shape[1:]) for top in tops]
+        return tuple(tuple(file[top].shape[1:]) for top in tops)

@@ -1,6 +1,7 @@
-"""The Data layer's source: LMDB records, Caffe's cursor, transform_param."""
+"""What data layers read: databases, lists of images, windows; Caffe's cursor, transform_param."""
 
 from runner.data.errors import DataError
-from runner.data.feed import DataFeed
+from runner.data.feed import DataFeed, Feed, ImageFeed, WindowFeed
+from runner.data.rows import RowFeed
 
-__all__ = ["DataError", "DataFeed"]
+__all__ = ["DataError", "DataFeed", "Feed", "ImageFeed", "RowFeed", "WindowFeed"]

@@ -1,6 +1,9 @@
-"""What a Data layer draws its batches from."""
+"""What data layers draw their batches from."""
+
+from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import torch
 
@@ -9,67 +12,83 @@ from netgen.schema import caffe_pb
 from runner.data import memory
 from runner.data.datum import Decoder
 from runner.data.errors import DataError
+from runner.data.images import ImageList
 from runner.data.records import collect, load
 from runner.data.source import open_source
 from runner.data.stream import Stream
 from runner.data.transform import Transform, upload
+from runner.data.windows import Windows
 
 
-class DataFeed:
-    """The batches of a Data layer, as Caffe's layer of the same prototxt gives them.
+class Feed:
+    """The batches of a data layer, as Caffe's layer of the same prototxt gives them.
 
-    layer: LayerParameter of type Data; phase: caffe_pb.TRAIN or TEST; generator_seed: int, of
-    the crops and mirrors; device: where batches are wanted; log(message, where): takes Caffe's
-    lines. The source is decoded once and kept on the device if it fits (`memory.budget`),
-    streamed otherwise, with the same batches. rand_skip is ignored, as Caffe 1.0 does;
-    prefetch only bounds what streaming reads ahead. rank, count: deals records as Caffe does to
-    `count` workers, to this one every count-th from number `rank` on; batches with the same
-    number then make up, together, a batch that is `count` times as large.
+    layer: LayerParameter; phase: caffe_pb.TRAIN or TEST; generator_seed: int, of all that is
+    random; device: where batches are wanted; log(message, where): takes Caffe's lines. rank,
+    count: deals records as Caffe does to `count` workers, to this one every count-th from number
+    `rank` on; batches with the same number then make up, together, a batch that is `count` times
+    as large. data_shape, label_shape: of the batches, which a subclass sets with `_serve`.
 
     Raises DataError, one line naming layer and source, for what cannot be used.
     """
 
-    def __init__(self, layer, phase, generator_seed, device, log, rank=0, count=1):
-        param = layer.data_param
-        self._name = f"layer '{layer.name}', source '{param.source}'"
+    def __init__(
+        self,
+        layer: caffe_pb.LayerParameter,
+        phase: int,
+        generator_seed: int,
+        device: torch.device | str,
+        log: Callable[[str, str], None],
+        rank: int = 0,
+        count: int = 1,
+    ):
+        self._name = f"layer '{layer.name}', source '{self._param(layer).source}'"
         self._log = log
         self._seed = generator_seed % 2**64
         self._image = 0  # images given out so far, to all workers
         self._rank, self._stride = rank, count
         self._has_labels = len(layer.top) != 1
-        device = torch.empty(0, device=device).device  # "cuda" gets its number
+        self._device = torch.empty(0, device=device).device  # "cuda" gets its number
         with self._named():
-            self._batch_size = _checked(param).batch_size
-            source = open_source(param.source)
-            log(f"Opened lmdb {param.source}", "db_lmdb.cpp:35")
-            flags = layer.transform_param
-            decode = Decoder(flags.force_color, flags.force_gray)
-            self._transform = Transform(flags, phase, device, log)
-            first = collect(source.records(), 1, decode).shapes
-            self.data_shape = (self._batch_size, *self._transform.output_shape(first))
-            self.label_shape = (self._batch_size,)
-            if decode.unencoded and (flags.force_color or flags.force_gray):
-                log("force_color and force_gray only for encoded datum", "data_transformer.cpp:152")
-            log("output data size: " + ",".join(map(str, self.data_shape)), "data_layer.cpp:45")
-            self._length = source.length
-            self._records = load(source, decode, device, memory.budget(device))
-            if self._records is None:
-                self._records = Stream(source, decode, device, param.prefetch)
-                self._uniform = False
-            else:
-                shapes = self._records.shapes
-                self._uniform = bool((shapes == shapes[0]).all())
+            self._open(layer, phase)
 
-    def next(self):
+    @staticmethod
+    def _param(layer):
+        """The message of the layer's own parameters."""
+        raise NotImplementedError
+
+    def _open(self, layer, phase):
+        """Open the source and `_serve` its records."""
+        raise NotImplementedError
+
+    def _serve(self, source, decode, transform, batch_size, ahead, resident=False):
+        """Take batches of the source's records from now on, up to `ahead` of them read before.
+
+        decode: as `collect` wants it; resident: keep all records decoded, if they fit.
+        """
+        self._transform, self._batch_size = transform, batch_size
+        first = collect(source.records(), 1, decode).shapes
+        self.data_shape = (batch_size, *transform.output_shape(first))
+        self.label_shape = (batch_size,)
+        limit = memory.budget(self._device) if resident else 0
+        self._records = load(source, decode, self._device, limit) if resident else None
+        if self._records is None:
+            self._records = Stream(source, decode, self._device, ahead)
+            self._source, self._uniform = source, False
+        else:
+            shapes = self._records.shapes
+            self._source, self._uniform = self._records, bool((shapes == shapes[0]).all())
+
+    def next(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The next batch: data (N, C, H, W), labels (N,) or None with one top; float32.
 
-        Batches follow the keys' order and run over the end of the source into its start. The
+        Batches follow the records' order and run over the end of the source into its start. The
         shape is data_shape, unless records of other sizes come (Caffe reshapes for each batch).
         """
         return self.finish(self.fetch())
 
-    def fetch(self):
-        """Go on to the next batch; returns what `finish` makes it of, a list of tensors.
+    def fetch(self) -> list[torch.Tensor]:
+        """Go on to the next batch; returns what `finish` makes it of.
 
         With resident records of one shape that is a small table of where each image lies, and
         finish is work for the device alone, the same each time; else it is the batch itself.
@@ -79,13 +98,15 @@ class DataFeed:
             batch = self._records.take(first + self._rank, self._batch_size, self._stride)
             draws = self._transform.draw(self._seed, first + self._rank, batch.shapes, self._stride)
             table = upload(self._transform.table(batch, draws), batch.values.device)
-            fetched = [table] if self._uniform else self._gather(table, batch)
+            fetched = [table] if self._uniform else list(self._gather(table, batch))
         self._image = end
-        for _ in range(end // self._length - first // self._length):
-            self._log("Restarting data prefetching from start.", "data_layer.cpp:73")
+        self._passed(first, end)
         return fetched
 
-    def finish(self, fetched):
+    def _passed(self, first, end):
+        """Images number `first` to `end` - 1 have been given out."""
+
+    def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The batch of what `fetch` gave, as `next` returns it."""
         data, labels = self._gather(*fetched, self._records) if self._uniform else fetched
         return data, labels if self._has_labels else None
@@ -93,23 +114,24 @@ class DataFeed:
     def _gather(self, table, records):
         return self._transform.gather(table, records)
 
-    def state(self):
+    def state(self) -> dict[str, int | None]:
         """Where the feed is; `load_state` on a feed of the same source continues bit for bit.
 
         All workers are at the same place, and any number of them can go on from there.
         """
-        return {"image": self._image, "seed": self._seed, "records": self._length}
+        return {"image": self._image, "seed": self._seed, "records": self._source.length}
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, int | None]) -> None:
         """Take back a `state()`; raises DataError if the source has other records since."""
-        if state["records"] != self._length:
+        then, now = state["records"], self._source.length
+        if None not in (then, now) and then != now:
             raise DataError(
-                f"cannot go on where the run was: the source had {state['records']} records "
-                f"then and has {self._length} now ({self._name})"
+                f"cannot go on where the run was: the source had {then} records "
+                f"then and has {now} now ({self._name})"
             )
         self._image, self._seed = state["image"], state["seed"]
 
-    def close(self):
+    def close(self) -> None:
         """Stop the reading thread, if there is one; a later `next` starts it again."""
         self._records.close()
 
@@ -121,10 +143,89 @@ class DataFeed:
             raise DataError(f"{error} ({self._name})") from None
 
 
-def _checked(param):
-    if param.backend != caffe_pb.DataParameter.LMDB:
-        given = "LEVELDB" if param.HasField("backend") else "LEVELDB, the default,"
-        raise DataError(f"backend {given} is not supported: write `backend: LMDB` in data_param")
-    if not param.batch_size:
-        raise DataError("data_param needs a batch_size > 0")
-    return param
+class DataFeed(Feed):
+    """The batches of a Data layer.
+
+    The database is decoded once and kept on the device if it fits (`memory.budget`), streamed
+    otherwise, with the same batches. rand_skip is ignored, as Caffe 1.0 does; prefetch only
+    bounds what streaming reads ahead.
+    """
+
+    @staticmethod
+    def _param(layer):
+        return layer.data_param
+
+    def _open(self, layer, phase):
+        param, flags = layer.data_param, layer.transform_param
+        if not param.batch_size:
+            raise DataError("data_param needs a batch_size > 0")
+        source = open_source(param.source, param.backend)
+        lmdb = param.backend == caffe_pb.DataParameter.LMDB
+        self._log(
+            f"Opened {'lmdb' if lmdb else 'leveldb'} {param.source}",
+            "db_lmdb.cpp:35" if lmdb else "db_leveldb.cpp:18",
+        )
+        decode = Decoder(flags.force_color, flags.force_gray)
+        transform = Transform(flags, phase, self._device, self._log)
+        self._serve(source, decode, transform, param.batch_size, param.prefetch, resident=True)
+        if decode.unencoded and (flags.force_color or flags.force_gray):
+            self._log(
+                "force_color and force_gray only for encoded datum", "data_transformer.cpp:152"
+            )
+        self._log("output data size: " + ",".join(map(str, self.data_shape)), "data_layer.cpp:45")
+
+    def _passed(self, first, end):
+        length = self._source.length
+        for _ in range(end // length - first // length if length else 0):
+            self._log("Restarting data prefetching from start.", "data_layer.cpp:73")
+
+
+class _DrawnFeed(Feed):
+    """A feed of a source that draws what comes next from a seed of its own."""
+
+    def _serve(self, source, *how):
+        super()._serve(source, *how)
+        self._drawn = source
+
+    def load_state(self, state):
+        super().load_state(state)
+        self.close()  # what was read ahead came from the other seed
+        self._drawn.seed = self._seed
+
+
+class ImageFeed(_DrawnFeed):
+    """The batches of an ImageData layer, decoded as they come by a thread that reads ahead.
+
+    Workers deal the lines of the list among them as they deal a database's records (Caffe's all
+    read every line, and advise to shuffle).
+    """
+
+    @staticmethod
+    def _param(layer):
+        return layer.image_data_param
+
+    def _open(self, layer, phase):
+        param = layer.image_data_param
+        transform = Transform(layer.transform_param, phase, self._device, self._log, noun="img")
+        images = ImageList(param, self._seed, self._log)
+        self._serve(images, images, transform, param.batch_size, layer.data_param.prefetch)
+        self._log(
+            "output data size: " + ",".join(map(str, self.data_shape)), "image_data_layer.cpp:90"
+        )
+
+
+class WindowFeed(_DrawnFeed):
+    """The batches of a WindowData layer, warped by a thread that reads ahead."""
+
+    @staticmethod
+    def _param(layer):
+        return layer.window_data_param
+
+    def _open(self, layer, phase):
+        batch_size = layer.window_data_param.batch_size
+        windows = Windows(layer, self._seed, self._stride, self._log)
+        plain = Transform(caffe_pb.TransformationParameter(), phase, self._device, self._log)
+        self._serve(windows, windows, plain, batch_size, layer.data_param.prefetch)
+        self._log(
+            "output data size: " + ",".join(map(str, self.data_shape)), "window_data_layer.cpp:180"
+        )

@@ -26,6 +26,11 @@ class Records:
     def __len__(self):
         return len(self.starts)
 
+    @property
+    def length(self):
+        """Their number, as a source says it."""
+        return len(self.starts)
+
     def __getitem__(self, which):
         """Some of the records, over the same values. which: an index array or slice."""
         return replace(
@@ -46,6 +51,8 @@ class Records:
 def collect(records, count, decode, limit=float("inf")):
     """Decode the next `count` records of an iterator of (key, value) into a Records on the host.
 
+    key: bytes-like, or None if an error of decode's says itself which record it is of.
+
     Pixels are written straight to their place in one array; it is float32 as soon as one
     record is. Returns None, having read no further, if it would take more than `limit` bytes.
     Raises DataError naming the record that cannot be decoded.
@@ -58,6 +65,8 @@ def collect(records, count, decode, limit=float("inf")):
         try:
             pixels, shapes[i], labels[i] = decode(record)
         except DataError as error:
+            if key is None:
+                raise  # it names itself
             raise DataError(f"record '{_name(key)}': {error}") from None
         starts[i], end = end, end + pixels.size
         dtype = np.result_type(values, pixels)
@@ -76,14 +85,16 @@ _resident = weakref.WeakValueDictionary()
 
 
 def load(source, decode, device, limit):
-    """All records of a Source decoded once, values on `device`; None if over `limit` bytes.
+    """All records of a database decoded once, values on `device`; None if over `limit` bytes.
 
     Layers of one process that read the same source get the same Records.
     """
     key = (source.identity, decode.force_color, decode.force_gray, device)
     records = _resident.get(key)
     if records is None:
-        records = collect(source.records(), source.length, decode, limit)
+        if source.length is None and source.size > limit:
+            return None  # counting would take reading all of it, to no purpose
+        records = collect(source.records(), source.count(), decode, limit)
         if records is None:
             return None
         records = _resident[key] = replace(records, values=records.values.to(device))

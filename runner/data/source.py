@@ -1,4 +1,6 @@
-"""An LMDB folder, opened and walked as Caffe does."""
+"""The databases that a Data layer reads; an LMDB folder, opened and walked as Caffe does."""
+
+from __future__ import annotations
 
 import itertools
 import os
@@ -6,21 +8,25 @@ import weakref
 
 import lmdb
 
+from netgen.schema import caffe_pb
 from runner.data.errors import DataError
+from runner.data.leveldb import LevelDB
 
-_open_sources = weakref.WeakValueDictionary()  # real path -> Source
+_open_sources = weakref.WeakValueDictionary()  # real path -> Source or LevelDB
 
 
-def open_source(path):
-    """The Source at `path`; raises DataError in Caffe's words where there is none.
+def open_source(path: str, backend: int = caffe_pb.DataParameter.LMDB) -> Source | LevelDB:
+    """The database at `path`; raises DataError in Caffe's words where there is none.
 
-    LMDB forbids opening a folder twice in a process, while a train net and its test nets may
-    well read the same one: they get the same Source.
+    backend: of DataParameter, LMDB or LEVELDB. Neither lets a folder be opened twice in a
+    process, while a train net and its test nets may well read the same one: they get the same
+    object.
     """
-    path = os.path.realpath(path)
-    source = _open_sources.get(path)
-    if source is None:
-        source = _open_sources[path] = Source(path)
+    kind = Source if backend == caffe_pb.DataParameter.LMDB else LevelDB
+    real_path = os.path.realpath(path)
+    source = _open_sources.get(real_path)
+    if not isinstance(source, kind):
+        source = _open_sources[real_path] = kind(path)
     return source
 
 
@@ -37,10 +43,14 @@ class Source:
         except lmdb.Error as error:
             raise DataError(f"mdb_status == 0: {error}") from None
         #: what tells this content from another one that is written to the same place later
-        self.identity = (path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        self.identity = (os.path.realpath(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
         self.length = self._env.stat()["entries"]
         if not self.length:
             raise DataError("it holds no records")
+
+    def count(self):
+        """The number of records."""
+        return self.length
 
     def records(self, start=0, stride=1):
         """Yield (key, value) memoryviews in key order: every stride-th record from `start` on.

@@ -27,11 +27,12 @@ class Transform:
     """One layer's transform_param (BVLC data_transformer.cpp).
 
     param: TransformationParameter; phase: caffe_pb.TRAIN or TEST; device: where records will
-    be; log: takes Caffe's lines. Raises DataError for contradictions, SchemaError for a mean
+    be; log: takes Caffe's lines; noun: what the errors call a record, as Caffe's do. Raises DataError for contradictions, SchemaError for a mean
     file that cannot be read.
     """
 
-    def __init__(self, param, phase, device, log):
+    def __init__(self, param, phase, device, log, noun="datum"):
+        self._noun = noun
         self.crop_size = param.crop_size
         self.mirror = param.mirror
         self.scale = param.scale
@@ -43,7 +44,7 @@ class Transform:
             if len(self.mean_values):
                 raise DataError("Cannot specify mean_file and mean_value at the same time")
             log(f"Loading mean file from: {param.mean_file}", "data_transformer.cpp:25")
-            mean = _read_mean(param.mean_file)
+            mean = read_mean(param.mean_file)
             # Blob's legacy axes: missing ones, on the right, are 1.
             self.mean_shape = (*mean.shape, 1, 1, 1, 1)[1:4]
             self.mean = torch.from_numpy(mean.reshape(-1)).to(device)
@@ -56,21 +57,25 @@ class Transform:
         """
         crop = self.crop_size
         channels, height, width = shapes.T
-        _require(height, ">=", crop, "datum_height >= crop_size")
-        _require(width, ">=", crop, "datum_width >= crop_size")
+        noun = self._noun
+        _require(height, ">=", crop, f"{noun}_height >= crop_size")
+        _require(width, ">=", crop, f"{noun}_width >= crop_size")
         if self.mean is not None:
-            _require(channels, "==", self.mean_shape[0], "datum_channels == data_mean_.channels()")
-            _require(height, "==", self.mean_shape[1], "datum_height == data_mean_.height()")
-            _require(width, "==", self.mean_shape[2], "datum_width == data_mean_.width()")
-        _require(channels, "==", channels[0], "datum_channels == channels")
+            means = self.mean_shape
+            _require(channels, "==", means[0], f"{noun}_channels == data_mean_.channels()")
+            _require(height, "==", means[1], f"{noun}_height == data_mean_.height()")
+            _require(width, "==", means[2], f"{noun}_width == data_mean_.width()")
+        _require(channels, "==", channels[0], f"{noun}_channels == channels")
         if len(self.mean_values) not in (0, 1, channels[0]):
             raise DataError(
                 f"Specify either 1 mean_value or as many as channels: {channels[0]} "
                 f"({len(self.mean_values)} given)"
             )
         if not crop:
-            _require(height, "==", height[0], "datum_height == height")
-            _require(width, "==", width[0], "datum_width == width")
+            for name, sizes in (("height", height), ("width", width)):
+                if sizes.min() < sizes[0]:
+                    raise DataError(f"{name} <= {noun}_{name} ({sizes[0]} vs. {sizes.min()})")
+                _require(sizes, "==", sizes[0], f"{noun}_{name} == {name}")
         return self._size(shapes[0])
 
     def _size(self, shape):
@@ -156,7 +161,8 @@ class Transform:
         return self._indices[sizes_and_device]
 
 
-def _read_mean(path):
+def read_mean(path: str) -> np.ndarray:
+    """The array of a mean file (BlobProto). Raises DataError or SchemaError in one line."""
     blob = schema.read_blob(path)
     try:
         return schema.blob_to_array(blob)

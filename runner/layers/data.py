@@ -1,47 +1,50 @@
-"""Layers without bottoms: Data, Input, DummyData."""
+"""Layers that bring data in, those that read batches, Input and DummyData, and HDF5Output."""
 
+import contextlib
 import zlib
 
+import numpy as np
 import torch
 
 from netgen import graph
 from netgen.schema import caffe_pb
-from runner.data import DataFeed
+from runner.data import DataFeed, ImageFeed, RowFeed, WindowFeed
+from runner.data.rows import h5py_for
 from runner.layers.base import Layer
 from runner.log import glog
 
 
-class Data(Layer, type="Data"):
-    """Batches of an LMDB: data, and with a second top the labels."""
+class Reading(Layer):
+    """Base of the layers that draw batches from a feed: `fetch` and `finish`, and its state."""
 
     reads = True
 
-    def __init__(self, param, context):
-        super().__init__(param, context)
+    def feed_with(self, kind, *arguments):
+        """A feed of the layer's own: `kind` made for its place, its workers and its seed.
+
+        arguments: what comes between the layer and the seed.
+        """
         # The stream depends on the run's seed and the layer, not on what else the net holds.
-        seed = (context.seed * 0x9E3779B1 + zlib.crc32(self.name.encode())) % 2**63
-        self._until_setup = []
+        seed = (self.context.seed * 0x9E3779B1 + zlib.crc32(self.name.encode())) % 2**63
         # Only one worker tests, and it does so on all records.
         alone = self.phase == caffe_pb.TEST
-        self.feed = DataFeed(
-            param, self.phase, seed ^ self.phase, context.device, self._tell,
-            *((0, 1) if alone else (context.rank, context.count)),
+        return kind(
+            self.param, *arguments, seed ^ self.phase, self.context.device, self.tell,
+            *((0, 1) if alone else (self.context.rank, self.context.count)),
         )  # fmt: skip
 
-    def _tell(self, message, where):
-        # As in Caffe, a source is opened with its layer; the rest is told when that is set up.
-        if self._until_setup is None or where.startswith("db_"):
-            glog.info(message, where)
-        else:
-            self._until_setup.append((message, where))
+    def tell(self, message, where):
+        """A line of the feed's for the log."""
+        glog.info(message, where)
 
-    def setup(self, bottoms):
-        told, self._until_setup = self._until_setup or [], None
-        for message, where in told:
-            glog.info(message, where)
-        record = tuple(self.feed.data_shape[1:])
-        self.shapes = graph.layer_shapes(self.param, bottoms, self.phase, data_shape=record)
-        return self.shapes
+    def known(self, data_shape=None):
+        """The shape rule's answer when records have that shape."""
+        return graph.layer_shapes(self.param, [], self.phase, data_shape=data_shape)
+
+    def check(self):
+        """Refuse what the layer's own parameters show to be wrong, before a file is opened."""
+        with contextlib.suppress(graph.UnknownShapeError):
+            self.known()
 
     def fetch(self):
         """Go on to the next batch; a list of tensors on the device."""
@@ -59,6 +62,128 @@ class Data(Layer, type="Data"):
 
     def load_state(self, state):
         self.feed.load_state(state)
+
+
+class Data(Reading, type="Data"):
+    """Batches of a database: data, and with a second top the labels."""
+
+    def __init__(self, param, context):
+        super().__init__(param, context)
+        self._until_setup = []
+        self.feed = self.feed_with(DataFeed, self.phase)
+
+    def tell(self, message, where):
+        # As in Caffe, a source is opened with its layer; the rest is told when that is set up.
+        if self._until_setup is None or where.startswith("db_"):
+            glog.info(message, where)
+        else:
+            self._until_setup.append((message, where))
+
+    def setup(self, bottoms):
+        told, self._until_setup = self._until_setup or [], None
+        for message, where in told:
+            glog.info(message, where)
+        return self.known(self.feed.data_shape[1:])
+
+
+class ImageData(Reading, type="ImageData"):
+    """Batches of the images of a list of files, and their labels."""
+
+    feed_type = ImageFeed
+
+    def setup(self, bottoms):
+        self.check()
+        self.feed = self.feed_with(self.feed_type, self.phase)
+        return self.known(self.feed.data_shape[1:])
+
+
+class WindowData(ImageData, type="WindowData"):
+    """Batches of windows into images, warped to one size, and their classes."""
+
+    feed_type = WindowFeed
+
+
+class HDF5Data(Reading, type="HDF5Data"):
+    """Rows of the datasets of HDF5 files: a top has those of the dataset of its name."""
+
+    def setup(self, bottoms):
+        self.check()
+        self.feed = self.feed_with(RowFeed)
+        return self.known(self.feed.row_shapes)
+
+    def finish(self, fetched):
+        return list(fetched)
+
+
+class MemoryData(Reading, type="MemoryData"):
+    """Batches of two arrays that the caller owns: data and labels (memory_data_layer.cpp)."""
+
+    def setup(self, bottoms):
+        self.arrays, self._at = None, 0
+        return super().setup(bottoms)
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Draw batches from these arrays from now on, from their start, round and round.
+
+        data: (n, channels, height, width); labels: (n,) or (n, 1, 1, 1); both float32 and C
+        contiguous, n a multiple of batch_size. They are not copied: what is written into them
+        later is in the batches. transform_param is not applied, as in Caffe. Raises NetError in
+        Caffe's words.
+        """
+        param = self.param.memory_data_param
+        record = (param.channels, param.height, param.width)
+        _check_array("data array", data, record)
+        if labels.ndim == 1:
+            labels = labels[:, None, None, None]
+        _check_array("labels array", labels, (1, 1, 1))
+        if len(data) != len(labels):
+            raise graph.NetError("data and labels must have the same first dimension")
+        if not len(data) or len(data) % param.batch_size:
+            raise graph.NetError(
+                "first dimensions of input arrays must be a multiple of batch size"
+            )
+        if self.param.HasField("transform_param"):
+            glog.warning(
+                "MemoryData does not transform array data on Reset()", "memory_data_layer.cpp:90"
+            )
+        self.arrays, self._at = (_tensor(data), _tensor(labels)), 0
+
+    def fetch(self):
+        if self.arrays is None:
+            raise graph.NetError(
+                f"layer '{self.name}': MemoryDataLayer needs to be initialized by calling Reset: "
+                "give it set_input_arrays(data, labels)"
+            )
+        size, count = self.param.memory_data_param.batch_size, len(self.arrays[0])
+        self._at, first = (self._at + size) % count, self._at % count
+        return [values[first : first + size].to(self.context.device) for values in self.arrays]
+
+    def finish(self, fetched):
+        return list(fetched)
+
+    def state(self):
+        return {"row": self._at}
+
+    def load_state(self, state):
+        self._at = state["row"]
+
+
+def _tensor(values):
+    """A tensor over the array's memory, unless nobody may write there: torch cannot promise that."""
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
+
+
+def _check_array(name, values, record):
+    """Refuse what pycaffe's set_input_arrays refuses, in its words."""
+    if not values.flags.c_contiguous:
+        raise graph.NetError(f"{name} must be C contiguous")
+    if values.ndim != 4:
+        raise graph.NetError(f"{name} must be 4-d")
+    if values.dtype != np.float32:
+        raise graph.NetError(f"{name} must be float32")
+    for axis, words in enumerate(("number of channels", "height", "width")):
+        if values.shape[1 + axis] != record[axis]:
+            raise graph.NetError(f"{name} has wrong {words}")
 
 
 class Input(Layer, type="Input"):
@@ -96,3 +221,47 @@ class DummyData(Layer, type="DummyData"):
             first if filler.type == "constant" else self._filled(shape, filler)
             for first, (shape, filler) in zip(self.first, self.how, strict=True)
         ]
+
+
+class HDF5Output(Layer, type="HDF5Output"):
+    """Writes its two bottoms to an HDF5 file, as datasets `data` and `label` of four axes.
+
+    The file is made anew at set-up. Caffe can write one batch and then dies, because the
+    datasets are there; here every further batch adds its rows behind the others.
+    """
+
+    replayable = False
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        self._file_name = self.param.hdf5_output_param.file_name
+        with self._open("w"):
+            return shapes
+
+    def forward(self, bottoms, blobs):
+        glog.info(f"Saving HDF5 file {self._file_name}", "hdf5_output_layer.cpp:33")
+        with self._open("r+") as file:
+            for name, bottom in zip(("data", "label"), bottoms, strict=True):
+                values = bottom.detach().reshape((*bottom.shape, 1, 1, 1, 1)[:4]).cpu().numpy()
+                if name not in file:
+                    file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]))
+                elif file[name].shape[1:] != values.shape[1:]:
+                    raise graph.NetError(
+                        f"layer '{self.name}': dataset {name} of {self._file_name} has rows of "
+                        f"shape {file[name].shape[1:]}; a batch came with {values.shape[1:]}"
+                    )
+                else:
+                    file[name].resize(len(file[name]) + len(values), axis=0)
+                    file[name][-len(values) :] = values
+        glog.info(f"Successfully saved {len(bottoms[0])} rows", "hdf5_output_layer.cpp:38")
+        return []
+
+    @contextlib.contextmanager
+    def _open(self, mode):
+        try:
+            with h5py_for(self._file_name).File(self._file_name, mode) as file:
+                yield file
+        except OSError as error:
+            raise graph.NetError(
+                f"layer '{self.name}': Failed to open HDF5 file {self._file_name}: {error}"
+            ) from None

@@ -1,5 +1,6 @@
 """`python -m netgen describe`: the table, the JSON, where record shapes come from, the errors."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 import h5py
 import lmdb
 import numpy as np
+import plyvel
 import pytest
+from PIL import Image
 
 from netgen import graph
 from netgen.cli import main
@@ -162,14 +165,65 @@ def test_input_shape_wins_over_the_source(capsys):
     assert result["layers"][0]["top_shapes"] == [[8, 1, 28, 20], [8]]
 
 
-def test_encoded_or_broken_sources_tell_nothing():
+def test_broken_sources_tell_nothing():
     layer = caffe_pb.LayerParameter(type="Data")
     layer.data_param.backend = caffe_pb.DataParameter.LMDB
     layer.data_param.source = "lmdb"
-    write_lmdb(2, 9, 7, encoded=True)
+    write_lmdb(2, 9, 7, encoded=True)  # and its image is no image
     assert graph.record_shape(layer) is None
     (Path("lmdb") / "data.mdb").write_bytes(b"not an LMDB")
     assert graph.record_shape(layer) is None
+    layer.data_param.backend = caffe_pb.DataParameter.LEVELDB
+    assert graph.record_shape(layer) is None
+
+
+def png(mode="RGB", **options):
+    file = io.BytesIO()
+    Image.new(mode, (7, 9)).save(file, "PNG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "flags", "channels"),
+    [
+        ("RGB", {}, 3),
+        ("L", {}, 1),
+        ("RGBA", {}, 4),
+        ("P", {}, 3),
+        ("L", {"force_color": True}, 3),
+        ("RGB", {"force_gray": True}, 1),
+    ],
+)
+def test_records_are_looked_up_in_their_leveldb(mode, flags, channels):
+    layer = caffe_pb.LayerParameter(type="Data")
+    layer.data_param.source = "level"
+    layer.transform_param.MergeFrom(caffe_pb.TransformationParameter(**flags))
+    database = plyvel.DB("level", create_if_missing=True)
+    datum = caffe_pb.Datum(encoded=True, data=png(mode))
+    database.put(b"0", datum.SerializeToString())
+    database.close()
+    before = sorted(path.name for path in Path("level").iterdir())
+    assert graph.record_shape(layer) == (channels, 9, 7)
+    assert sorted(path.name for path in Path("level").iterdir()) == before
+
+
+def test_the_first_image_of_a_list_is_looked_up():
+    layer = caffe_pb.LayerParameter(type="ImageData")
+    param = layer.image_data_param
+    param.source, param.root_folder = "list.txt", "images/"
+    assert graph.record_shape(layer) is None
+    Path("images").mkdir()
+    Path("images/a b.png").write_bytes(png("L"))
+    Path("list.txt").write_text("a b.png 3\nnone.png 4\n")
+    assert graph.record_shape(layer) == (3, 9, 7)
+    param.is_color = False
+    assert graph.record_shape(layer) == (1, 9, 7)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side
+    Path("images/a b.png").write_bytes(png(exif=exif))
+    assert graph.record_shape(layer) == (1, 7, 9)
+    param.new_height, param.new_width = 5, 4
+    assert graph.record_shape(layer) == (1, 5, 4)
 
 
 def test_hdf5_shapes_are_looked_up(capsys):

@@ -209,7 +209,7 @@ def test_records_of_several_sizes_are_cropped_to_one(mode):
     assert feed.next()[0].shape == feed.data_shape == (4, 3, 4, 4)
     feed.close()
     feed = Feed()
-    with pytest.raises(DataError, match=r"datum_height == height \(4 vs. 6\) \(layer 'd', source"):
+    with pytest.raises(DataError, match=r"height <= datum_height \(6 vs. 4\) \(layer 'd', source"):
         feed.next()
     feed.close()
     feed = Feed("batch_size: 2")  # each batch has one size of its own, as Caffe allows
@@ -247,7 +247,7 @@ def test_rand_skip_and_force_encoded_color_do_nothing():
 @pytest.mark.parametrize(
     ("data", "transform", "words"),
     [
-        ("backend: LEVELDB", "", "LEVELDB is not supported: write `backend: LMDB` in data_param"),
+        ("backend: LEVELDB", "", "it is an LMDB: write `backend: LMDB` in data_param"),
         ("batch_size: 0", "", "data_param needs a batch_size > 0"),
         ('source: "b"', "", "mdb_status == 0 (2 vs. 0) No such file or directory"),
         ("", "crop_size: 7", "datum_height >= crop_size (6 vs. 7)"),
@@ -269,7 +269,8 @@ def test_what_cannot_be_used_is_one_line_naming_the_layer(data, transform, words
 
 
 def test_an_omitted_backend_is_leveldb():
+    put(datums(3))
     layer = caffe_pb.LayerParameter(name="d", type="Data", top=["data"])
-    layer.data_param.source = "a"
-    with pytest.raises(DataError, match="backend LEVELDB, the default, is not supported"):
+    layer.data_param.source, layer.data_param.batch_size = "a", 1
+    with pytest.raises(DataError, match="Failed to open leveldb a: it is an LMDB"):
         DataFeed(layer, caffe_pb.TRAIN, 0, "cpu", print)

@@ -1,0 +1,105 @@
+"""ImageData's list of image files as a source of records."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from netgen.schema import caffe_pb
+from runner.data import image
+from runner.data.errors import DataError
+from runner.data.order import shuffled
+
+_ATOI = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d+)")
+
+
+class ImageList:
+    """The lines `path label` of a text file, round and round (BVLC image_data_layer.cpp).
+
+    A record's value is (path, label); calling the list with one decodes it. Each line is split
+    at its last space, and the label is read as C's atoi does: 0.7 is 0, a word is 0. With
+    shuffle, every epoch has an order of its own, drawn from `seed`; rand_skip passes over a
+    random number of lines, less than rand_skip, once. Both may be set anew by `seed`.
+
+    log: takes Caffe's lines. Raises DataError for a list without a line, for a rand_skip that
+    passes over all of them, and when called, for an image that cannot be read.
+    """
+
+    def __init__(
+        self,
+        param: caffe_pb.ImageDataParameter,
+        seed: int,
+        log: Callable[[str, str], None],
+    ):
+        self._size = (param.new_height, param.new_width)
+        self._is_color, self._root = param.is_color, param.root_folder
+        self._shuffle, self._rand_skip = param.shuffle, param.rand_skip
+        log(f"Opening file {param.source}", "image_data_layer.cpp:38")
+        self._lines = _read(param.source)
+        self.length = len(self._lines)
+        if self._shuffle:
+            log("Shuffling data", "image_data_layer.cpp:53")
+        log(f"A total of {self.length} images.", "image_data_layer.cpp:63")
+        self.seed = seed
+        if self._rand_skip:
+            log(f"Skipping first {self._skip} data points.", "image_data_layer.cpp:70")
+            if self._skip >= self.length:
+                raise DataError(f"Not enough points to skip ({self.length} vs. {self._skip})")
+
+    @property
+    def seed(self) -> int:
+        """What the orders and the lines skipped are drawn from."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = seed
+        self._epoch, self._order = None, None
+        self._skip = seed % self._rand_skip if self._rand_skip else 0
+
+    def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[None, tuple[str, int]]]:
+        """Yield (None, (path, label)) of every stride-th line from number `start` on, for ever."""
+        for place in itertools.count(self._skip + start, stride):
+            epoch, index = divmod(place, self.length)
+            if self._shuffle:
+                if epoch != self._epoch:
+                    self._epoch, self._order = epoch, shuffled(self.length, self._seed, epoch)
+                index = self._order[index]
+            yield None, self._lines[index]
+
+    def __call__(self, line: tuple[str, int]) -> tuple[np.ndarray, tuple[int, int, int], int]:
+        """The pixels of a line's image, its shape (C, H, W), and its label."""
+        path, label = line
+        try:
+            pixels = image.decode(self._root + path, self._is_color)
+        except image.UnreadableImage as error:
+            raise DataError(f"Could not load {path}: {error}") from None
+        if all(self._size):
+            pixels = image.resize(pixels, *self._size)
+        pixels = image.planes(pixels)
+        return pixels.ravel(), pixels.shape, label
+
+
+def _read(source):
+    """[(path, label)] of the lines of the file `source`."""
+    try:
+        with open(source, "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError as error:
+        raise DataError(f"File is empty: {error.strerror}") from None
+    if not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise DataError("File is empty")
+    return [_parse(line) for line in lines]
+
+
+def _parse(line):
+    path, space, label = line.rpartition(b" ")
+    number = _ATOI.match(label)
+    value = int(number[1]) if number else 0
+    return os.fsdecode(path if space else line), max(-(2**31), min(value, 2**31 - 1))
