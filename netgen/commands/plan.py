@@ -7,12 +7,14 @@ import sys
 from netgen import schema
 from netgen.commandline import Parser
 from netgen.growth.choose import FACTOR, make_plan
+from netgen.growth.errors import PlanError
+from netgen.growth.kinds import KINDS
+from netgen.growth.measurement import read_tpm
 from netgen.growth.partition import CUTS, PARTITIONS
-from netgen.growth.plan import KINDS, PlanError, to_json
-from netgen.growth.tpm_file import read_tpm
+from netgen.growth.plan import to_json
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command on argv (a list of strings); returns the exit status."""
     parser = _parser()
     args = parser.parse_args(argv)
@@ -38,7 +40,7 @@ def main(argv):
     return 0
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m netgen plan",
         formatter_class=argparse.HelpFormatter,
@@ -57,7 +59,7 @@ def _parser():
         help=f"times the mean entropy ({FACTOR})",
     )
     layers.add_argument("--layers", type=_names, metavar="A,B", help="these layers")
-    add("--kind", choices=KINDS, default=KINDS[0], help=f"of split ({KINDS[0]})")
+    add("--kind", choices=KINDS, default="residual", help="of split (residual)")
     add(
         "--partition",
         choices=PARTITIONS,
@@ -75,14 +77,14 @@ def _parser():
     return parser
 
 
-def _factor(text):
+def _factor(text: str) -> float:
     factor = float(text)
     if not 0 <= factor < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a factor of the mean")
     return factor
 
 
-def _names(text):
+def _names(text: str) -> list[str]:
     names = text.split(",")
     if not all(names):
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of layers like conv1,conv2")

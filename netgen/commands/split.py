@@ -7,16 +7,17 @@ import sys
 from netgen import graph, schema
 from netgen.commandline import Parser
 from netgen.errors import CaffeError
+from netgen.growth.errors import SplitError
 from netgen.growth.plan import read_plan
-from netgen.growth.split import SplitError, split_net
+from netgen.growth.split import split_net
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command on argv (a list of strings); returns the exit status."""
     args = _parser().parse_args(argv)
     net, plan = schema.read_net(args.net), read_plan(args.plan)
     try:
-        child = split_net(net, plan, graph.record_shape)
+        child = split_net(net, plan, graph.record_shape).child
     except (SplitError, graph.NetError) as error:
         raise CaffeError(f"{args.net}: {error}") from None
     if args.name is not None:
@@ -31,7 +32,7 @@ def main(argv):
     return 0
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m netgen split",
         formatter_class=argparse.HelpFormatter,

@@ -6,11 +6,11 @@ import sys
 from netgen import graph, schema
 from netgen.commandline import Parser
 from netgen.errors import CaffeError
-from netgen.growth.jsonfile import json_text
-from netgen.growth.tpm import measure, table
+from netgen.growth.measurement import table
+from netgen.growth.tpm import measure
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command on argv (a list of strings); returns the exit status."""
     args = _parser().parse_intermixed_args(argv)
     if args.bins < 2:
@@ -24,14 +24,14 @@ def main(argv):
     except graph.NetError as error:
         raise CaffeError(f"{args.net}: {error}") from None
     if args.json:
-        schema.write_bytes(f"{json_text(measured)}\n".encode(), args.json)
-    for warning in measured["warnings"]:
+        schema.write_bytes(measured.to_json().encode(), args.json)
+    for warning in measured.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print("\n".join(table(measured)))
     return 0
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m netgen tpm",
         formatter_class=argparse.HelpFormatter,

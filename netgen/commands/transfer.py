@@ -1,24 +1,27 @@
 """`python -m netgen transfer NET.prototxt WEIGHTS.caffemodel --plan PLAN`: the child's weights."""
 
+import argparse
 import sys
 
 from netgen import graph, schema
 from netgen.commandline import Parser
 from netgen.errors import CaffeError
+from netgen.growth.errors import SplitError, TransferError
 from netgen.growth.history import grow_history
 from netgen.growth.plan import read_plan
-from netgen.growth.split import SplitError
-from netgen.growth.transfer import INITS, NOISE, Init, TransferError, transfer_weights
+from netgen.growth.split import split_net
+from netgen.growth.transfer import INITS, NOISE, Init, transfer_weights
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command on argv (a list of strings); returns the exit status."""
     args = _parser().parse_args(argv)
     _check(args)
     net, weights = schema.read_net(args.net), schema.read_caffemodel(args.weights)
     plan, init = read_plan(args.plan), Init(args.init, args.noise, args.seed)
     try:
-        child = transfer_weights(net, weights, plan, init, graph.record_shape)
+        split = split_net(net, plan, graph.record_shape)
+        child = transfer_weights(split, weights, init)
     except (SplitError, graph.NetError) as error:
         raise CaffeError(f"{args.net}: {error}") from None
     except (TransferError, schema.SchemaError) as error:
@@ -26,7 +29,7 @@ def main(argv):
     if args.history:
         state = schema.read_solverstate(args.history)
         try:
-            state = grow_history(net, weights, child, plan, state, args.output)
+            state = grow_history(split, weights, child, state, args.output)
         except (TransferError, schema.SchemaError) as error:
             raise CaffeError(f"{args.history}: {error}") from None
     if args.output is None:
@@ -38,7 +41,7 @@ def main(argv):
     return 0
 
 
-def _check(args):
+def _check(args: argparse.Namespace) -> None:
     if (args.history is None) != (args.history_out is None):
         raise CaffeError("--history and --history-out go together")
     if args.history is not None and args.output is None:
@@ -49,7 +52,7 @@ def _check(args):
         )
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m netgen transfer",
         allow_abbrev=False,

@@ -2,22 +2,23 @@
 
 from importlib import import_module
 
-from netgen.growth.plan import KINDS, LayerPlan, Plan, PlanError, read_plan, to_json
+from netgen.growth.errors import PlanError, SplitError, TpmError, TransferError
+from netgen.growth.kinds import KINDS
+from netgen.growth.plan import LayerPlan, Plan, read_plan, to_json
 
 # Imported when first asked for: building a net takes plans, but neither NumPy nor weights.
 _LATER = {
     "FACTOR": "choose",
     "make_plan": "choose",
-    "mean_entropy": "choose",
     "select": "choose",
     "measure": "tpm",
-    "table": "tpm",
-    "TpmError": "tpm_file",
-    "read_tpm": "tpm_file",
-    "SplitError": "split",
+    "LayerMeasurement": "measurement",
+    "Measurement": "measurement",
+    "read_tpm": "measurement",
+    "table": "measurement",
+    "Split": "split",
     "split_net": "split",
     "Init": "transfer",
-    "TransferError": "transfer",
     "transfer_weights": "transfer",
     "grow_history": "history",
 }
@@ -26,15 +27,17 @@ __all__ = [
     "FACTOR",
     "Init",
     "KINDS",
+    "LayerMeasurement",
     "LayerPlan",
+    "Measurement",
     "Plan",
     "PlanError",
+    "Split",
     "SplitError",
     "TpmError",
     "TransferError",
     "grow_history",
     "make_plan",
-    "mean_entropy",
     "measure",
     "read_plan",
     "read_tpm",
@@ -46,7 +49,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name in _LATER:
         return getattr(import_module(f"netgen.growth.{_LATER[name]}"), name)
     raise AttributeError(f"module 'netgen.growth' has no attribute '{name}'")

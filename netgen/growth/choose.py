@@ -1,39 +1,48 @@
 """From a TPM measurement to a plan: which layers to split, with the kernels of each."""
 
-import math
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from netgen.growth.errors import PlanError
+from netgen.growth.kinds import is_glue
+from netgen.growth.measurement import LayerMeasurement, Measurement
 from netgen.growth.partition import partition
-from netgen.growth.plan import LayerPlan, Plan, PlanError
-from netgen.growth.roles import is_glue
+from netgen.growth.plan import LayerPlan, Plan
 
 FACTOR = 1.1  # what picks the layers of both rounds of the study lies from 1.08 to 1.18
 
 
-def mean_entropy(measured):
-    """The mean over all layers of a measurement, glue and classifier included."""
-    return math.fsum(layer["entropy"] for layer in measured["layers"]) / len(measured["layers"])
+def select(measured: Measurement, factor: float = FACTOR) -> list[LayerMeasurement]:
+    """The layers whose entropy is at least `factor` times the mean and not 0, in order.
 
-
-def select(measured, factor=FACTOR):
-    """The layers (dicts of the measurement, in its order) whose entropy is at least `factor`
-    times the mean and not 0, without the glue of earlier splits, classifiers, layers that share
-    their weights, and those of one output a group."""
-    threshold = factor * mean_entropy(measured)
+    Left out are the glue of earlier splits, classifiers, layers that share their weights, and
+    those of one output a group.
+    """
+    threshold = factor * measured.mean_entropy
     return [
-        layer
-        for layer in _splittable(measured)
-        if layer["entropy"] >= threshold and layer["entropy"] > 0
+        layer for layer in _splittable(measured) if layer.entropy >= threshold and layer.entropy > 0
     ]
 
 
-def make_plan(measured, factor=FACTOR, layers=None, kind="residual", by="tpm", seed=0, cut="half"):
-    """The Plan for a measurement (the dict of measure() or read_tpm()).
+def make_plan(
+    measured: Measurement,
+    factor: float = FACTOR,
+    layers: Sequence[str] | None = None,
+    kind: str = "residual",
+    by: str = "tpm",
+    seed: int = 0,
+    cut: str = "half",
+) -> Plan:
+    """The Plan for a measurement.
 
-    factor: of select(). layers: names to split in place of its choice, whatever they are.
-    kind: of every split. by, seed, cut: of partition(). Raises PlanError, also where there is
-    nothing to split.
+    factor: as select() takes it. layers: names to split in place of select()'s choice, whatever
+    they are. kind: the kind of every split. by, seed, cut: as partition() takes them. Raises
+    PlanError, also where there is nothing to split.
     """
-    mean = mean_entropy(measured)
+    mean = measured.mean_entropy
+    rule: dict[str, Any]
     if layers is None:
         chosen = select(measured, factor)
         rule = {"factor": factor, "threshold": factor * mean}
@@ -47,11 +56,11 @@ def make_plan(measured, factor=FACTOR, layers=None, kind="residual", by="tpm", s
     plans = []
     for layer in chosen:
         fast, slow = partition(layer, by, seed, cut)
-        why = f"entropy {layer['entropy']:.4g} {reason}; {_ranges(layer, fast, slow)}"
-        plans.append(LayerPlan(layer["name"], kind, fast, slow, why))
+        why = f"entropy {layer.entropy:.4g} {reason}; {_ranges(layer, fast, slow)}"
+        plans.append(LayerPlan(layer.name, kind, fast, slow, why))
     meta = {
-        "net": measured["net"],
-        "window": measured["window"],
+        "net": measured.net,
+        "window": list(measured.window),
         "mean_entropy": mean,
         **rule,
         "partition": by,
@@ -61,40 +70,40 @@ def make_plan(measured, factor=FACTOR, layers=None, kind="residual", by="tpm", s
     return Plan(tuple(plans), meta)
 
 
-def _splittable(measured):
+def _splittable(measured: Measurement) -> list[LayerMeasurement]:
     return [
         layer
-        for layer in measured["layers"]
-        if layer["num_output"] > layer["group"]
-        and not is_glue(layer["name"])
-        and not layer["classifier"]
-        and not layer["shared"]
+        for layer in measured.layers
+        if layer.num_output > layer.group
+        and not is_glue(layer.name)
+        and not layer.classifier
+        and not layer.shared
     ]
 
 
-def _named(measured, names):
-    known = {layer["name"]: layer for layer in measured["layers"]}
+def _named(measured: Measurement, names: Sequence[str]) -> list[LayerMeasurement]:
+    known = {layer.name: layer for layer in measured.layers}
     for name in names:
         if name not in known:
             raise PlanError(f"layer {name!r} was not measured (those are: {', '.join(known)})")
     return [layer for name, layer in known.items() if name in names]
 
 
-def _nothing(measured, factor, mean):
+def _nothing(measured: Measurement, factor: float, mean: float) -> str:
     able = _splittable(measured)
     if not able:
         return "no layer to split: all are glue, classifiers, shared or of one output a group"
-    best = max(able, key=lambda layer: layer["entropy"])
+    best = max(able, key=lambda layer: layer.entropy)
     return (
         f"no layer to split: entropy {factor:g} x mean {mean:.4g} = {factor * mean:.4g} is "
-        f"wanted, the highest is {best['entropy']:.4g} ({best['name']!r})"
+        f"wanted, the highest is {best.entropy:.4g} ({best.name!r})"
     )
 
 
-def _ranges(layer, fast, slow):
+def _ranges(layer: LayerMeasurement, fast: Sequence[int], slow: Sequence[int]) -> str:
     texts = []
     for name, part in (("fast", fast), ("slow", slow)):
-        values = [layer["tpm"][channel] for channel in part]
+        values = [layer.tpm[channel] for channel in part]
         texts.append(f"{len(part)} {name}, TPM {min(values):.3f} to {max(values):.3f}")
-    dead = sum(layer["dead"])
+    dead = sum(layer.dead)
     return "; ".join(texts + [f"{dead} dead, ranked as TPM 0"] * (dead > 0))

@@ -12,20 +12,22 @@ _MIXERS = {"Convolution", "Deconvolution", "Embed", "InnerProduct", "LSTM", "RNN
 
 @dataclass(frozen=True)
 class Convolutions:
-    """layers: {name: LayerParameter} in the order of the net. classifiers: names of those whose
-    outputs reach a loss through no other learned mixture (in a net without a loss: its end).
-    sharing: names of those that share a blob with another layer. fixed: convolutions left out
-    because their lr_mult is 0; elsewhere: {one left out: the layer in `layers` with its kernels}.
+    """The convolutions that are measured, and those that are left out.
+
+    layers: {name: LayerParameter} in the order of the net. classifiers: the names of those whose
+    outputs reach a loss, or in a net without a loss its end, through no other learned mixture.
+    sharing: the names of those that share a blob with another layer. fixed: convolutions left out
+    because their lr_mult is 0. elsewhere: {one left out: the layer in `layers` with its kernels}.
     """
 
-    layers: dict
-    classifiers: set
-    sharing: set
-    fixed: list
-    elsewhere: dict
+    layers: dict[str, caffe_pb.LayerParameter]
+    classifiers: set[str]
+    sharing: set[str]
+    fixed: list[str]
+    elsewhere: dict[str, str]
 
 
-def convolutions(net):
+def convolutions(net: caffe_pb.NetParameter) -> Convolutions:
     """The Convolutions of a NetParameter (current format) in its train phase. Raises NetError.
 
     A shared kernel belongs to the first layer that has it.
@@ -35,7 +37,7 @@ def convolutions(net):
     any_loss = any(map(_is_loss, net.layer))
     found = Convolutions({}, set(), set(), [], {})
     users = Counter(name for layer in net.layer for name in {spec.name for spec in layer.param})
-    owners = {}
+    owners: dict[str, str] = {}
     for i, layer in enumerate(net.layer):
         if layer.type != "Convolution":
             continue
@@ -54,12 +56,15 @@ def convolutions(net):
     return found
 
 
-def _is_loss(layer):
+def _is_loss(layer: caffe_pb.LayerParameter) -> bool:
     return layer.type.endswith("Loss") or any(layer.loss_weight)
 
 
-def _reaches_end(net, edges, start, any_loss):
-    seen, waiting = set(), [start]
+def _reaches_end(
+    net: caffe_pb.NetParameter, edges: graph.Connections, start: int, any_loss: bool
+) -> bool:
+    seen: set[int] = set()
+    waiting = [start]
     while waiting:
         i = waiting.pop()
         if i in seen:

@@ -9,21 +9,28 @@ a learnable blob, AdaDelta and Adam two: first all of one kind, then all of the 
 import numpy as np
 
 from netgen import graph, schema
-from netgen.growth.split import apply
-from netgen.growth.transfer import TransferError, arrays, carry, checked, rows
+from netgen.growth.errors import TransferError
+from netgen.growth.split import Split
+from netgen.growth.transfer import Blobs, arrays, carry, checked, rows
 from netgen.schema import caffe_pb
 
 
-def grow_history(net, weights, child_weights, plan, state, learned_net):
+def grow_history(
+    split: Split,
+    weights: caffe_pb.NetParameter,
+    child_weights: caffe_pb.NetParameter,
+    state: caffe_pb.SolverState,
+    learned_net: str,
+) -> caffe_pb.SolverState:
     """The child's SolverState.
 
-    net, weights, plan: the parent's NetParameter and caffemodel, and the Plan. child_weights:
-    what transfer_weights made of them. state: the parent's SolverState; iter and current_step are
-    kept. learned_net: the path at which the child's caffemodel will be. The net is taken in
-    phase TRAIN and its own `state`. Raises TransferError if the state is of another net.
+    split: the Split of the parent net. weights: the parent's caffemodel. child_weights: what
+    transfer_weights made of it. state: the parent's SolverState; iter and current_step are kept.
+    learned_net: the path at which the child's caffemodel will be. The nets are taken in phase
+    TRAIN and their own `state`. Raises TransferError if the state is of another net.
     """
     old, new = arrays(weights), arrays(child_weights)
-    before, after = _learnable(net, old), _learnable(_child(net, plan), new)
+    before, after = _learnable(split.parent, old), _learnable(split.child, new)
     kinds = len(state.history) // max(len(before), 1)
     if kinds not in (1, 2) or len(state.history) != kinds * len(before):
         raise TransferError(
@@ -35,11 +42,11 @@ def grow_history(net, weights, child_weights, plan, state, learned_net):
     )
     for kind in range(kinds):
         given = state.history[kind * len(before) : (kind + 1) * len(before)]
-        history = {name: [None] * len(old[name]) for name, _ in before}
+        history: Blobs = {name: [None] * len(old[name]) for name, _ in before}
         for (name, index), blob in zip(before, given, strict=True):
             history[name][index] = _fitted(blob, old[name][index].shape, name)
         history = carry(
-            net, history, plan, lambda layer, step, blobs: rows(step, checked(layer, blobs))
+            split, history, lambda layer, blobs: rows(layer.plan, checked(layer.layer, blobs))
         )
         for name, index in after:
             array = history[name][index] if name in history else np.zeros_like(new[name][index])
@@ -47,13 +54,7 @@ def grow_history(net, weights, child_weights, plan, state, learned_net):
     return grown
 
 
-def _child(net, plan):
-    for step in plan.layers:
-        net = apply(net, step)
-    return net
-
-
-def _learnable(net, blobs):
+def _learnable(net: caffe_pb.NetParameter, blobs: Blobs) -> list[tuple[str, int]]:
     """[(layer name, index)] of the blobs that own themselves, in the solver's order."""
     layers = [
         (layer, [blob.shape for blob in blobs.get(layer.name, [])])
@@ -67,7 +68,7 @@ def _learnable(net, blobs):
     ]
 
 
-def _fitted(blob, shape, layer):
+def _fitted(blob: caffe_pb.BlobProto, shape: tuple[int, ...], layer: str) -> np.ndarray:
     array = schema.blob_to_array(blob)
     if array.size != np.prod(shape, dtype=int):
         raise TransferError(

@@ -1,15 +1,19 @@
 """JSON files of this package: read with one-line errors, written so that a person can read them."""
 
+from __future__ import annotations
+
 import json
 import os
+from typing import Any
 
+from netgen.errors import CaffeError
 from netgen.schema import SchemaError
 from netgen.schema.files import read_bytes
 
 _HOLDERS = (dict, list, tuple)
 
 
-def read_json(path, error):
+def read_json(path: str | os.PathLike[str], error: type[CaffeError]) -> Any:
     """The value in a JSON file; raises `error` (a CaffeError class) with one line naming it.
 
     A key given twice in an object is refused: the second would silently win.
@@ -22,7 +26,7 @@ def read_json(path, error):
         raise error(f"{os.fspath(path)}: not JSON: {reason}") from None
 
 
-def _object(pairs):
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
@@ -31,7 +35,7 @@ def _object(pairs):
     return value
 
 
-def json_text(value, indent=""):
+def json_text(value: Any, indent: str = "") -> str:
     """`value` as indented JSON, each list of plain values on one line of its own."""
     if isinstance(value, dict) and value:
         parts = [

@@ -4,24 +4,23 @@ The file is JSON: {"layers": [{"layer", "kind", "fast", "slow", "why"}, ...], "m
 The child net and the child's weights are both made from it, so they cannot disagree.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from netgen.errors import CaffeError
+from netgen.growth.errors import PlanError
 from netgen.growth.jsonfile import json_text, read_json
-
-KINDS = ("residual", "extension", "skip")
-
-
-class PlanError(CaffeError):
-    """A plan that cannot be read or made; the line names the file, the layer and the field."""
+from netgen.growth.kinds import KINDS
 
 
 @dataclass(frozen=True)
 class LayerPlan:
     """How one layer is split.
 
-    layer: its name in the parent net. kind: one of KINDS. fast, slow: output channels in the
+    layer: its name in the parent net. kind: a name in KINDS. fast, slow: output channels in the
     parent's numbering, together each of range(num_output) once, neither of them empty.
     why: a line for people. Raises PlanError.
     """
@@ -32,7 +31,7 @@ class LayerPlan:
     slow: tuple[int, ...]
     why: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.layer, str) or not self.layer:
             raise PlanError("field 'layer' must be the name of a layer")
         try:
@@ -40,8 +39,8 @@ class LayerPlan:
         except PlanError as error:
             raise PlanError(f"layer {self.layer!r}: {error}") from None
 
-    def _check(self):
-        if self.kind not in KINDS:
+    def _check(self) -> None:
+        if self.kind not in tuple(KINDS):  # it may be of any type
             raise PlanError(f"field 'kind' is {self.kind!r}, not {', '.join(KINDS)}")
         if not isinstance(self.why, str):
             raise PlanError("field 'why' must be text")
@@ -68,18 +67,22 @@ class LayerPlan:
             )
 
     @property
-    def num_output(self):
+    def num_output(self) -> int:
+        """The outputs of the layer."""
         return len(self.fast) + len(self.slow)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """layers: the LayerPlans, no layer twice. meta: where it came from, plain JSON values."""
+    """The layers to split, one after the other.
+
+    layers: the LayerPlans, no layer twice. meta: where they came from, plain JSON values.
+    """
 
     layers: tuple[LayerPlan, ...]
-    meta: dict = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         names = [layer.layer for layer in self.layers]
         for name in names:
@@ -87,7 +90,7 @@ class Plan:
                 raise PlanError(f"layer {name!r} is planned twice")
 
 
-def read_plan(path):
+def read_plan(path: str | os.PathLike[str]) -> Plan:
     """The Plan in a JSON file. Raises PlanError with one line that names the file."""
     value = read_json(path, PlanError)
     try:
@@ -96,12 +99,12 @@ def read_plan(path):
         raise PlanError(f"{os.fspath(path)}: {error}") from None
 
 
-def to_json(plan):
+def to_json(plan: Plan) -> str:
     """The text of a plan's file, ending in a newline."""
     return json_text({"layers": [asdict(layer) for layer in plan.layers], "meta": plan.meta}) + "\n"
 
 
-def _plan(value):
+def _plan(value: Any) -> Plan:
     if not isinstance(value, dict):
         raise PlanError("a plan is an object with the fields 'layers' and 'meta'")
     _known(value, ("layers", "meta"))
@@ -113,7 +116,7 @@ def _plan(value):
     return Plan(tuple(_layer(i, layer) for i, layer in enumerate(layers)), meta)
 
 
-def _layer(index, value):
+def _layer(index: int, value: Any) -> LayerPlan:
     name = value.get("layer") if isinstance(value, dict) else None
     if not isinstance(name, str) or not name:
         raise PlanError(f"layers[{index}] must be an object whose field 'layer' names a layer")
@@ -127,7 +130,7 @@ def _layer(index, value):
     return LayerPlan(**value)
 
 
-def _known(value, fields):
+def _known(value: dict[str, Any], fields: Iterable[str]) -> None:
     for name in value:
         if name not in fields:
             raise PlanError(f"unknown field {name!r} (known: {', '.join(fields)})")

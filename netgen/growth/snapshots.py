@@ -1,36 +1,51 @@
-"""Snapshots of a training by name: their iterations, their weights, the solver states beside them.
+"""The snapshots of a training: their iterations, their weights, and where the rate dropped.
 
 Caffe names them PREFIX_iter_N.caffemodel, or .caffemodel.h5 in HDF5 (solver.cpp: Snapshot).
 """
 
+from __future__ import annotations
+
 import os
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netgen import schema
 from netgen.errors import CaffeError
+from netgen.schema import caffe_pb
 
+if TYPE_CHECKING:
+    import h5py
+
+_STEADY = {"fixed", "step", "multistep"}
 _NAME = re.compile(r"(.*_iter_(\d+))\.caffemodel(\.h5)?")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """path: the weights. iteration: updates done. state: its solver state, there or not."""
+    """A snapshot by its name.
+
+    path: of the weights. iteration: how many updates were done. state: the path of its solver
+    state, which need not be there.
+    """
 
     path: str
     iteration: int
     state: str
 
 
-def in_order(paths, window=None):
+def in_order(
+    paths: Iterable[str | os.PathLike[str]], window: tuple[int, int] | None = None
+) -> list[Snapshot]:
     """The Snapshots of a window (both ends included; None: all), by iteration.
 
     Raises CaffeError for a name that tells no iteration, two files of one iteration, and a
     window with fewer than two snapshots.
     """
-    found = {}
+    found: dict[int, Snapshot] = {}
     for path in map(os.fspath, paths):
         name = _NAME.fullmatch(path)
         if not name:
@@ -51,7 +66,7 @@ def in_order(paths, window=None):
     return inside
 
 
-def read_weights(path, layers):
+def read_weights(path: str, layers: Iterable[str]) -> dict[str, np.ndarray]:
     """{name: (N, ...) float32 array}, the first learned blob of each layer in `layers`.
 
     Raises CaffeError where the file cannot be read, or a layer or its weights are missing.
@@ -70,7 +85,54 @@ def read_weights(path, layers):
     return weights
 
 
-def current_step(path):
+def rate_drops(
+    snapshots: Sequence[Snapshot],
+    solver: caffe_pb.SolverParameter | None,
+    warn: Callable[[str], object],
+) -> tuple[tuple[int, int], ...] | None:
+    """((first, last), ...): between which iterations the learning rate dropped, a pair a drop.
+
+    snapshots: Snapshots by iteration. solver: SolverParameter, which tells the iteration itself
+    (both numbers are it), or None to look into the solver states beside the snapshots. A drop
+    at the window's first iteration is not inside, but states cannot tell it from one right after.
+    Returns None where nothing is known, or the rate never rests.
+    warn: called with a line about a policy without rest or a solver state that cannot be read.
+    """
+    if solver is None:
+        return _from_states(snapshots, warn)
+    begin, end = snapshots[0].iteration, snapshots[-1].iteration
+    if solver.lr_policy not in _STEADY:
+        warn(f"lr_policy '{solver.lr_policy}' changes the learning rate all the time")
+        return None
+    drops: Iterable[int] = ()
+    if solver.lr_policy == "multistep":
+        drops = sorted(solver.stepvalue)
+    elif solver.lr_policy == "step" and solver.stepsize > 0:
+        drops = range(solver.stepsize, end, solver.stepsize)
+    return tuple((drop, drop) for drop in drops if begin < drop < end)
+
+
+def _from_states(
+    snapshots: Sequence[Snapshot], warn: Callable[[str], object]
+) -> tuple[tuple[int, int], ...] | None:
+    seen = []
+    for snapshot in snapshots:
+        if os.path.exists(snapshot.state):
+            try:
+                seen.append((snapshot.iteration, _drops_so_far(snapshot.state)))
+            except CaffeError as error:
+                warn(f"left out: {error}")
+    if len(seen) < 2:
+        return None
+    # A state knows the drops up to the update before it: one at iteration N is not yet in N's.
+    return tuple(
+        (before, after - 1)
+        for (before, old), (after, new) in zip(seen, seen[1:], strict=False)
+        for _ in range(new - old)
+    )
+
+
+def _drops_so_far(path: str) -> int:
     """How many drops of the rate a multistep solver had behind it. Raises CaffeError."""
     if not path.endswith(".h5"):
         return schema.read_solverstate(path).current_step
@@ -80,7 +142,7 @@ def current_step(path):
         return int(np.ravel(file["current_step"])[0])
 
 
-def _read_hdf5(path, layers):
+def _read_hdf5(path: str, layers: Iterable[str]) -> dict[str, np.ndarray]:
     with _open_hdf5(path) as file:
         weights = {}
         for name in layers:
@@ -90,11 +152,11 @@ def _read_hdf5(path, layers):
         return weights
 
 
-def _missing(path, name):
+def _missing(path: str, name: str) -> CaffeError:
     return CaffeError(f"{path}: no weights of layer '{name}'")
 
 
-def _open_hdf5(path):
+def _open_hdf5(path: str) -> h5py.File:
     try:
         import h5py
     except ImportError:

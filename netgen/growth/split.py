@@ -1,25 +1,58 @@
-"""The split pass: a net and a plan give the child net. Requires, apply, ensures.
+"""The split pass: a net and a plan give the child net. Requires, replaces, ensures.
 
 Takes any net of Convolution layers, train and test net in one or a deploy net, and its own
 results. What stands around a split layer does not notice: its bottom and its top stay.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 from netgen import graph
-from netgen.errors import CaffeError
-from netgen.growth.parts import parts, weight_counts
+from netgen.growth.errors import SplitError
+from netgen.growth.kinds import KINDS
+from netgen.growth.plan import LayerPlan, Plan
 from netgen.schema import caffe_pb
 
 PHASES = (caffe_pb.TRAIN, caffe_pb.TEST)
 
 
-class SplitError(CaffeError):
-    """A layer that cannot be split as planned; the line says why."""
+#: The shape (C, H, W) of one record of the data layers, or what tells it of a data layer.
+DataShape = tuple[int, ...] | Callable[[caffe_pb.LayerParameter], object] | None
 
 
-def split_net(net, plan, data_shape=None):
-    """The child NetParameter in which every layer of the plan is split.
+@dataclass(frozen=True)
+class SplitLayer:
+    """One layer of a plan and what took its place.
+
+    layer: the LayerParameter as it was; where its name stands twice in the net, the first one.
+    parts: {role: LayerParameter} in the order of the net.
+    """
+
+    plan: LayerPlan
+    layer: caffe_pb.LayerParameter
+    parts: dict[str, caffe_pb.LayerParameter]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A net that was split by a plan: what the child's weights and history are made from.
+
+    parent: the net as it was. child: the NetParameter in which every layer of the plan is split.
+    layers: what became of each, in the order of the plan; a later one may be a part of an
+    earlier one.
+    """
+
+    parent: caffe_pb.NetParameter
+    child: caffe_pb.NetParameter
+    layers: tuple[SplitLayer, ...]
+
+
+def split_net(net: caffe_pb.NetParameter, plan: Plan, data_shape: DataShape = None) -> Split:
+    """The Split of a net by a plan.
 
     net: NetParameter in current format, unchanged. plan: a Plan; its layers are split one after
     the other, so a later one may name a part of an earlier one. data_shape: as graph.infer takes
@@ -27,28 +60,34 @@ def split_net(net, plan, data_shape=None):
 
     Raises SplitError for a layer that cannot be split, NetError for a net that is none.
     """
-    child = net
-    for layer_plan in plan.layers:
-        require(child, layer_plan, data_shape)
-        child = apply(child, layer_plan)
-    ensure(net, child, plan, data_shape)
-    return child
-
-
-def apply(net, plan):
-    """A new NetParameter with the one layer of a LayerPlan replaced by its parts."""
     child = caffe_pb.NetParameter()
     child.CopyFrom(net)
-    del child.layer[:]
-    for layer in net.layer:
-        child.layer.extend(parts(layer, plan).values() if layer.name == plan.layer else [layer])
-    return child
+    layers = []
+    for layer_plan in plan.layers:
+        require(child, layer_plan, data_shape)
+        layers.append(_replace(child, layer_plan))
+    ensure(net, child, plan, data_shape)
+    return Split(net, child, tuple(layers))
+
+
+def _replace(net: caffe_pb.NetParameter, plan: LayerPlan) -> SplitLayer:
+    """Put the parts of the planned layer in its place, wherever in the net its name stands."""
+    layer, parts = caffe_pb.LayerParameter(), {}
+    places = [i for i, other in enumerate(net.layer) if other.name == plan.layer]
+    for place in reversed(places):  # the first comes last, and is the one that is kept
+        layer = caffe_pb.LayerParameter()
+        layer.CopyFrom(net.layer[place])
+        parts = KINDS[plan.kind].parts(layer, plan)
+        del net.layer[place]
+        for part in reversed(parts.values()):
+            net.layer.insert(place, part)
+    return SplitLayer(plan, layer, parts)
 
 
 # --- requires ---
 
 
-def require(net, plan, data_shape=None):
+def require(net: caffe_pb.NetParameter, plan: LayerPlan, data_shape: DataShape = None) -> None:
     """Raise SplitError unless `net` has the layer of this LayerPlan and it can be split."""
     found = [layer for layer in net.layer if layer.name == plan.layer]
     if not found:
@@ -61,8 +100,7 @@ def require(net, plan, data_shape=None):
         try:
             _require_splittable(layer, plan)
             _require_own_weights(layer, net)
-            if plan.kind == "skip":
-                _require_skippable(layer, net, data_shape)
+            KINDS[plan.kind].require(layer, partial(_bottom_shape, layer, net, data_shape))
             if layer.convolution_param != found[0].convolution_param:
                 raise SplitError("is there twice with different parameters")
         except SplitError as error:
@@ -70,7 +108,7 @@ def require(net, plan, data_shape=None):
     _require_free_names(net, found[0], plan)
 
 
-def _require_splittable(layer, plan):
+def _require_splittable(layer: caffe_pb.LayerParameter, plan: LayerPlan) -> None:
     if layer.type != "Convolution":
         raise SplitError(f"is of type {layer.type}, not Convolution")
     for side, blobs in (("reads", layer.bottom), ("writes", layer.top)):
@@ -87,7 +125,7 @@ def _require_splittable(layer, plan):
     _require_equal_groups(param, plan)
 
 
-def _require_own_weights(layer, net):
+def _require_own_weights(layer: caffe_pb.LayerParameter, net: caffe_pb.NetParameter) -> None:
     names = {spec.name for spec in layer.param if spec.name}
     for other in net.layer:
         for spec in other.param:
@@ -97,7 +135,7 @@ def _require_own_weights(layer, net):
                 )
 
 
-def _require_equal_groups(param, plan):
+def _require_equal_groups(param: caffe_pb.ConvolutionParameter, plan: LayerPlan) -> None:
     """A part reads all of the bottom in as many groups, so each group must give it as much."""
     group = param.group
     if group < 2 or param.num_output % group:
@@ -111,27 +149,9 @@ def _require_equal_groups(param, plan):
         )
 
 
-def _require_skippable(layer, net, data_shape):
-    param = layer.convolution_param
-    shape = _bottom_shape(layer, net, data_shape)
-    if shape is None:
-        raise SplitError("cannot have a skip: the net does not tell the shape of its bottom")
-    axis = graph.canonical_axis(param.axis, len(shape))
-    if shape[axis] != param.num_output:
-        raise SplitError(
-            "cannot have a skip, which needs as many bottom channels as outputs "
-            f"({shape[axis]} vs. {param.num_output})"
-        )
-    window = graph.conv_geometry(param, len(shape) - axis - 1)
-    for kernel, pad, dilation in zip(window.kernel, window.pad, window.dilation, strict=True):
-        if kernel % 2 == 0 or 2 * pad != dilation * (kernel - 1):
-            raise SplitError(
-                "cannot have a skip, whose places are the centres of its kernel: that must be "
-                f"odd and padded by half (kernel {kernel}, dilation {dilation}, pad {pad})"
-            )
-
-
-def _bottom_shape(layer, net, data_shape):
+def _bottom_shape(
+    layer: caffe_pb.LayerParameter, net: caffe_pb.NetParameter, data_shape: DataShape
+) -> tuple[int, ...] | None:
     for infos in _views(net, data_shape).values():
         for info in infos:
             if info.layer == layer:
@@ -139,10 +159,12 @@ def _bottom_shape(layer, net, data_shape):
     return None
 
 
-def _require_free_names(net, layer, plan):
+def _require_free_names(
+    net: caffe_pb.NetParameter, layer: caffe_pb.LayerParameter, plan: LayerPlan
+) -> None:
     names = {other.name for other in net.layer}
     blobs = {top for other in net.layer for top in other.top}
-    for role, part in parts(layer, plan).items():
+    for role, part in KINDS[plan.kind].parts(layer, plan).items():
         taken = "layer" if part.name in names else ""
         if role != "reorder" and part.top[0] in blobs:
             taken = taken or "blob"
@@ -155,7 +177,12 @@ def _require_free_names(net, layer, plan):
 # --- ensures ---
 
 
-def ensure(net, child, plan, data_shape=None):
+def ensure(
+    net: caffe_pb.NetParameter,
+    child: caffe_pb.NetParameter,
+    plan: Plan,
+    data_shape: DataShape = None,
+) -> None:
     """Raise SplitError unless `child` has the blobs, outputs and weight counts that it must."""
     for phase, before in _views(net, data_shape).items():
         after = _infos(child, phase, data_shape)
@@ -166,7 +193,7 @@ def ensure(net, child, plan, data_shape=None):
         _ensure_equal("weights", _predicted(_weights(before), plan), _weights(after))
 
 
-def _views(net, data_shape):
+def _views(net: caffe_pb.NetParameter, data_shape: DataShape) -> dict[int, list[graph.LayerInfo]]:
     """{phase: LayerInfos} for each phase in which the net is one and tells its shapes."""
     views, errors = {}, []
     for phase in PHASES:
@@ -179,11 +206,11 @@ def _views(net, data_shape):
     return views
 
 
-def _infos(net, phase, data_shape):
+def _infos(net: caffe_pb.NetParameter, phase: int, data_shape: DataShape) -> list[graph.LayerInfo]:
     return graph.infer(graph.in_phase(net, phase), phase, data_shape)
 
 
-def _shapes(infos):
+def _shapes(infos: Iterable[graph.LayerInfo]) -> dict[str, tuple[int, ...]]:
     return {
         blob: shape
         for info in infos
@@ -191,13 +218,13 @@ def _shapes(infos):
     }
 
 
-def _outputs(net, phase):
+def _outputs(net: caffe_pb.NetParameter, phase: int) -> set[str]:
     net = graph.in_phase(net, phase)
     edges = graph.connections(net)
     return {net.layer[i].top[j] for (i, j), readers in edges.consumers.items() if not readers}
 
 
-def _weights(infos):
+def _weights(infos: Iterable[graph.LayerInfo]) -> dict[str, tuple[int, int]]:
     """{convolution: (outputs, weights an output)}"""
     weights = {}
     for info in infos:
@@ -207,16 +234,17 @@ def _weights(infos):
     return weights
 
 
-def _predicted(weights, plan):
+def _predicted(weights: dict[str, tuple[int, int]], plan: Plan) -> dict[str, tuple[int, int]]:
     for layer_plan in plan.layers:
         if layer_plan.layer in weights:  # it may be of the other phase only
             outputs, per_output = weights.pop(layer_plan.layer)
-            # a skip was required to have as many bottom channels as outputs
-            counts = weight_counts(layer_plan, per_output, skip_channels=outputs)
+            # a kind that asks for the bottom's channels requires as many as outputs
+            kind = KINDS[layer_plan.kind]
+            counts = kind.weight_counts(layer_plan, per_output, channels=outputs)
             weights |= {f"{layer_plan.layer}_{role}": n for role, n in counts.items()}
     return weights
 
 
-def _ensure_equal(what, wanted, found):
+def _ensure_equal(what: str, wanted: object, found: object) -> None:
     if wanted != found:
         raise SplitError(f"the split net is wrong: {what}: {found} instead of {wanted}")

@@ -8,35 +8,43 @@ the straightness index of path analysis (Batschelet 1981). A layer's entropy is 
 of the histogram of its kernels' TPM over equal bins of [0, 1].
 """
 
-import math
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from netgen import graph
 from netgen.errors import CaffeError
-from netgen.growth.convolutions import convolutions
-from netgen.growth.rates import drops
-from netgen.growth.remarks import dead, dropped, left_out, spacing, step_lengths
-from netgen.growth.roles import is_part
-from netgen.growth.snapshots import in_order, read_weights
+from netgen.growth.convolutions import Convolutions, convolutions
+from netgen.growth.measurement import LayerMeasurement, Measurement
+from netgen.growth.snapshots import in_order, rate_drops, read_weights
 from netgen.growth.trajectory import Trajectory, histogram_entropy
+from netgen.schema import caffe_pb
 
 
-def measure(net, paths, window=None, bins=10, solver=None):
-    """The TPM of every convolution of a net, as a dict of plain values (README.md lists it).
+def measure(
+    net: caffe_pb.NetParameter,
+    paths: Iterable[str | os.PathLike[str]],
+    window: tuple[int, int] | None = None,
+    bins: int = 10,
+    solver: caffe_pb.SolverParameter | None = None,
+) -> Measurement:
+    """The TPM of every convolution of a net.
 
     net: NetParameter in current format. paths: its snapshots in any order; one at a time is in
     memory. window: (first, last) iteration, both included; None for all. bins: of the histogram.
     solver: SolverParameter, to know where the learning rate drops; None to look into the solver
     states beside the snapshots. Layers whose lr_mult is 0 are left out, and a shared kernel is
-    measured with the first layer that has it. What a reader should know before he trusts the
-    numbers is in "warnings". Raises CaffeError.
+    measured with the first layer that has it. Raises CaffeError.
     """
     chosen = convolutions(net)
     if not chosen.layers:
         raise graph.NetError("no convolution that learns: nothing to measure")
     snapshots = in_order(paths, window)
-    trajectories, shapes = {}, {}
+    trajectories: dict[str, Trajectory] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for snapshot in snapshots:
         for name, weights in read_weights(snapshot.path, chosen.layers).items():
             _check(
@@ -47,53 +55,58 @@ def measure(net, paths, window=None, bins=10, solver=None):
             else:
                 trajectories[name] = Trajectory(weights)
     iterations = [snapshot.iteration for snapshot in snapshots]
-    warnings = []
-    rate_drops = drops(snapshots, solver, warnings.append)
+    gaps = _gaps(iterations)
+    warnings: list[str] = []
+    drops = rate_drops(snapshots, solver, warnings.append)
     layers = [
         _layer(chosen, name, shapes[name], trajectory, bins)
         for name, trajectory in trajectories.items()
     ]
-    warnings += [
-        *left_out(chosen),
-        *spacing(iterations, window),
-        *dropped(rate_drops, iterations[0]),
-        *dead(layers),
-    ]
-    return {
-        "net": net.name,
-        "window": [iterations[0], iterations[-1]],
-        "iterations": iterations,
-        "spacing": gaps[0] if len(gaps := step_lengths(iterations)) == 1 else None,
-        "rate_drops": rate_drops,
-        "bins": bins,
-        "mean_entropy": math.fsum(layer["entropy"] for layer in layers) / len(layers),
-        "warnings": warnings,
-        "layers": layers,
-    }
+    warnings += _of_what_is_left_out(chosen)
+    warnings += _of_spacing(iterations, window)
+    warnings += _of_rate_drops(drops, iterations[0])
+    warnings += _of_dead_kernels(layers)
+    return Measurement(
+        net=net.name,
+        window=(iterations[0], iterations[-1]),
+        iterations=tuple(iterations),
+        spacing=gaps[0] if len(gaps) == 1 else None,
+        rate_drops=drops,
+        bins=bins,
+        warnings=tuple(warnings),
+        layers=tuple(layers),
+    )
 
 
-def _layer(chosen, name, shape, trajectory, bins):
+def _layer(
+    chosen: Convolutions, name: str, shape: tuple[int, ...], trajectory: Trajectory, bins: int
+) -> LayerMeasurement:
     tpm = trajectory.tpm
     counts = np.histogram(tpm, bins, (0, 1))[0]
-    return {
-        "name": name,
-        "num_output": shape[0],
-        "weights": int(np.prod(shape)),
-        "kernel": list(shape[2:]),
-        "group": chosen.layers[name].convolution_param.group,
-        "classifier": name in chosen.classifiers,
-        "shared": name in chosen.sharing,
-        "entropy": histogram_entropy(counts),
-        "histogram": counts.tolist(),
-        "tpm": tpm.tolist(),
-        "displacement": trajectory.displacement.tolist(),
-        "path_length": trajectory.path_length.tolist(),
-        "cosine": [None if np.isnan(value) else value for value in trajectory.cosine.tolist()],
-        "dead": trajectory.dead.tolist(),
-    }
+    return LayerMeasurement(
+        name=name,
+        num_output=shape[0],
+        weights=int(np.prod(shape)),
+        kernel=shape[2:],
+        group=chosen.layers[name].convolution_param.group,
+        classifier=name in chosen.classifiers,
+        shared=name in chosen.sharing,
+        entropy=histogram_entropy(counts),
+        histogram=tuple(counts.tolist()),
+        tpm=tuple(tpm.tolist()),
+        displacement=tuple(trajectory.displacement.tolist()),
+        path_length=tuple(trajectory.path_length.tolist()),
+        cosine=tuple(None if np.isnan(value) else value for value in trajectory.cosine.tolist()),
+        dead=tuple(trajectory.dead.tolist()),
+    )
 
 
-def _check(path, layer, weights, first_shape):
+def _check(
+    path: str,
+    layer: caffe_pb.LayerParameter,
+    weights: np.ndarray,
+    first_shape: tuple[int, ...],
+) -> None:
     where = f"{path}: layer '{layer.name}'"
     wanted = (layer.convolution_param.num_output,)
     if weights.ndim > 1:
@@ -114,25 +127,64 @@ def _check(path, layer, weights, first_shape):
         raise CaffeError(f"{where} has weights that are not finite numbers")
 
 
-def _shape(shape):
+def _shape(shape: tuple[int, ...]) -> str:
     return graph.shape_string(shape)
 
 
-def table(measured):
-    """The lines printed: the mean, then every layer, the highest entropy first.
-
-    Where the net has parts of split layers, rows carry the number of weights too.
-    """
-    layers = measured["layers"]
-    grown = any(is_part(layer["name"]) for layer in layers)
-    lines = [f"Mean TPM ratio entropy = {_number(measured['mean_entropy'])}"]
-    for layer in sorted(layers, key=lambda layer: -layer["entropy"]):
-        row = (layer["name"], layer["num_output"]) + ((layer["weights"],) if grown else ())
-        lines.append(f"{row} {_number(layer['entropy'])}")
-    return lines
+# --- what a reader should know before he trusts the numbers ---
 
 
-def _number(value):
-    """Twelve significant digits, as the study's tables have them."""
-    text = f"{value:.12g}"
-    return text if any(c in text for c in ".e") else f"{text}.0"
+def _of_what_is_left_out(chosen: Convolutions) -> Iterator[str]:
+    if chosen.fixed:
+        yield f"left out, lr_mult 0: {', '.join(chosen.fixed)}"
+    for name, owner in chosen.elsewhere.items():
+        yield f"layer '{name}' shares the weights of '{owner}' and is measured there"
+
+
+def _of_spacing(iterations: Sequence[int], window: tuple[int, int] | None) -> Iterator[str]:
+    gaps = _gaps(iterations)
+    if len(iterations) < 3:
+        yield "only 2 snapshots: the way between them is straight by itself"
+    if len(gaps) > 1:
+        yield (
+            f"the snapshots are not equally spaced ({_listed(gaps)} iterations apart): "
+            "a longer gap hides more of the way"
+        )
+    if window and max(iterations[0] - window[0], window[1] - iterations[-1]) >= gaps[0]:
+        yield (
+            f"the window {window[0]} to {window[1]} has snapshots only from "
+            f"{iterations[0]} to {iterations[-1]}"
+        )
+
+
+def _gaps(iterations: Sequence[int]) -> list[int]:
+    """The different distances from snapshot to snapshot, the shortest first."""
+    return sorted({b - a for a, b in zip(iterations, iterations[1:], strict=False)})
+
+
+def _of_rate_drops(drops: Sequence[tuple[int, int]] | None, start: int) -> Iterator[str]:
+    if not drops:
+        return
+    places = [
+        f"at {first}" if first == last else f"from {first} to {last}" for first, last in drops
+    ]
+    if drops[0][0] == start:  # a solver state tells no more
+        places[0] += " or at its start"
+    yield (
+        f"the learning rate dropped inside the window ({_listed(places)}), which changes TPM "
+        "by itself"
+    )
+
+
+def _of_dead_kernels(layers: Iterable[LayerMeasurement]) -> Iterator[str]:
+    for layer in layers:
+        if any(layer.dead):
+            yield (
+                f"layer '{layer.name}': {sum(layer.dead)} of {layer.num_output} kernels are "
+                "dead (only their decay moves them)"
+            )
+
+
+def _listed(values: Sequence[object]) -> str:
+    shown = [str(value) for value in values[:4]] + ["..."] * (len(values) > 4)
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -17,6 +17,9 @@ side of the residual and not the incoming: a ReLU unit fed by zeros would never 
 The centre of a kernel of even size k is its place k // 2. Noise is Gaussian on every weight.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -25,8 +28,14 @@ import numpy as np
 from netgen import graph, schema
 from netgen.checks import check_count, check_number
 from netgen.errors import CaffeError
-from netgen.growth.split import apply, split_net
+from netgen.growth.errors import TransferError
+from netgen.growth.kinds import KINDS
+from netgen.growth.plan import LayerPlan
+from netgen.growth.split import Split, SplitLayer
 from netgen.schema import caffe_pb
+
+#: {layer name or role: the arrays of its blobs}
+Blobs = dict[str, list[np.ndarray]]
 
 INITS = ("study", "preserve")
 # Ours: the study gives no value. In a quarter-width All-CNN-C trained to 38 % (n = 1), extensions
@@ -34,22 +43,19 @@ INITS = ("study", "preserve")
 NOISE = 0.01
 
 
-class TransferError(CaffeError):
-    """Weights that do not fit the net they are said to be of."""
-
-
 @dataclass(frozen=True)
 class Init:
-    """How new layers start: kind, one of INITS; noise: standard deviation; seed of the noise.
+    """How new layers start.
 
-    noise None: NOISE for study; preserve has none. Raises CaffeError.
+    kind: one of INITS. noise: standard deviation of the noise on new 1x1 weights; None is NOISE
+    for study, and preserve has none. seed: of the noise. Raises CaffeError.
     """
 
     kind: str = "study"
     noise: float | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in INITS:
             raise CaffeError(f"Unknown init: '{self.kind}' (known: {', '.join(INITS)})")
         if self.noise is None:
@@ -60,32 +66,32 @@ class Init:
             raise CaffeError(f"init preserve has no noise (noise {self.noise:g})")
 
     @property
-    def preserve(self):
+    def preserve(self) -> bool:
+        """Whether the child is to compute what the parent did."""
         return self.kind == "preserve"
 
 
-def transfer_weights(net, weights, plan, init=None, data_shape=None):
+def transfer_weights(
+    split: Split, weights: caffe_pb.NetParameter, init: Init | None = None
+) -> caffe_pb.NetParameter:
     """The child's weights: a NetParameter to be written as its caffemodel.
 
-    net: the parent's NetParameter. weights: the parent's caffemodel, unchanged. plan: the Plan
-    that also makes the child net. init: an Init. Layers that the plan leaves alone are copied by
-    name; what the net does not have is left out, as Caffe would ignore it.
-    Raises what split_net raises, and TransferError for weights of another net.
+    split: the Split of the net whose caffemodel the weights are; they stay unchanged. Layers that
+    the plan leaves alone are copied by name; what the net does not have is left out, as Caffe
+    would ignore it. Raises TransferError for weights of another net.
     """
-    child = split_net(net, plan, data_shape)
     old = {layer.name: layer for layer in weights.layer}
-    for layer_plan in plan.layers:
-        if layer_plan.layer in {x.name for x in net.layer} - old.keys():
-            raise TransferError(f"there are no weights of layer '{layer_plan.layer}'")
+    kept = {layer.name for layer in split.parent.layer}
+    for layer in split.layers:
+        if layer.plan.layer in kept - old.keys():
+            raise TransferError(f"there are no weights of layer '{layer.plan.layer}'")
     new = carry(
-        net,
+        split,
         arrays(weights),
-        plan,
-        lambda layer, step, blobs: part_weights(layer, step, blobs, init or Init()),
+        lambda layer, blobs: part_weights(layer.layer, layer.plan, blobs, init or Init()),
     )
-    result = caffe_pb.NetParameter(name=child.name)
-    kept = {layer.name for layer in net.layer}
-    for layer in {layer.name: layer for layer in child.layer}.values():
+    result = caffe_pb.NetParameter(name=split.child.name)
+    for layer in {layer.name: layer for layer in split.child.layer}.values():
         if layer.name in kept and layer.name in old:
             result.layer.add().CopyFrom(old[layer.name])
         elif layer.name not in kept:
@@ -96,7 +102,7 @@ def transfer_weights(net, weights, plan, init=None, data_shape=None):
     return result
 
 
-def arrays(weights):
+def arrays(weights: caffe_pb.NetParameter) -> Blobs:
     """{layer name: [array of each blob]} of a caffemodel. Raises SchemaError naming the layer."""
     found = {}
     for layer in weights.layer:
@@ -107,88 +113,109 @@ def arrays(weights):
     return found
 
 
-def carry(net, blobs, plan, rule):
+def carry(
+    split: Split, blobs: Blobs, rule: Callable[[SplitLayer, list[np.ndarray]], Blobs]
+) -> Blobs:
     """The child's {layer name: [array]} from the parent's.
 
-    rule(layer, layer_plan, arrays) gives {role: [array]} of the parts of one split layer, and is
-    asked for each layer of the plan that `blobs` has.
+    rule(split layer, arrays) gives {role: [array]} of the parts of one split layer, and is asked
+    for each layer of the plan that `blobs` has.
     """
     blobs = dict(blobs)
-    for step in plan.layers:
-        if step.layer in blobs:
-            layer = next(layer for layer in net.layer if layer.name == step.layer)
-            made = rule(layer, step, blobs.pop(step.layer))
-            blobs |= {f"{step.layer}_{role}": new for role, new in made.items()}
-        net = apply(net, step)
+    for layer in split.layers:
+        if layer.plan.layer in blobs:
+            made = rule(layer, blobs.pop(layer.plan.layer))
+            blobs |= {layer.parts[role].name: new for role, new in made.items()}
     return blobs
 
 
-def rows(step, blobs):
+def rows(plan: LayerPlan, blobs: list[np.ndarray]) -> Blobs:
     """The parent's rows of any blobs indexed by output: {role: [array]} of the two splits."""
     # In the parent's order, whatever the plan's: then groups stay together, and plans that name
     # the same channels are the same plan.
     return {
         role: [blob[sorted(channels)] for blob in blobs]
-        for role, channels in (("split1", step.fast), ("split2", step.slow))
+        for role, channels in (("split1", plan.fast), ("split2", plan.slow))
     }
 
 
-def part_weights(layer, step, blobs, init):
-    """{role: [weight, bias]} of the parts of `layer` (LayerParameter) by the table above.
+def part_weights(
+    layer: caffe_pb.LayerParameter, plan: LayerPlan, blobs: list[np.ndarray], init: Init
+) -> Blobs:
+    """{role: [weight, bias]} of the parts of `layer` by the table above.
 
-    step: its LayerPlan. blobs: its arrays, weight (N, C / group, *kernel) and bias (N).
+    blobs: the layer's arrays, weight (N, C / group, *kernel) and bias (N).
     """
-    blobs = checked(layer, blobs)
-    made = rows(step, blobs)
-    slow = made["split2"][0]
-    order = [*sorted(step.fast), *sorted(step.slow)]
-
-    def pointwise(role, matrix, exact=False):
-        if not exact and init.noise:
-            random = np.random.default_rng([init.seed, crc32(f"{layer.name}_{role}".encode())])
-            matrix = matrix + random.normal(0, init.noise, matrix.shape)
-        weight = matrix.astype(np.float32).reshape(matrix.shape + (1,) * (slow.ndim - 2))
-        made[role] = [weight] + [np.zeros(len(matrix), np.float32)] * (len(blobs) - 1)
-
-    if step.kind == "residual":
-        made["split2_residual_pre"] = [_edges(slow), *map(np.zeros_like, made["split2"][1:])]
-        pointwise("split2_residual_post", np.eye(len(slow)) * (not init.preserve))
-    elif step.kind == "extension":
-        pointwise("split2_extension", np.eye(len(slow)))
-    else:
-        if slow.shape[1] * layer.convolution_param.group != step.num_output:
-            raise TransferError(
-                f"layer '{layer.name}' cannot have a skip: it has "
-                f"{step.num_output} outputs, and its weights are for "
-                f"{slow.shape[1] * layer.convolution_param.group} channels"
-            )
-        pointwise("split2_skip", np.eye(step.num_output)[sorted(step.slow)], exact=True)
-        del made["split2_skip"][1:]
-        if init.preserve:
-            _take_off_identity(slow, sorted(step.slow))
-    pointwise("reorder", np.eye(step.num_output)[:, order])
-    return made
+    start = Start(layer, plan, checked(layer, blobs), init)
+    KINDS[plan.kind].start(start)
+    start.pointwise("reorder", np.eye(plan.num_output)[:, [*sorted(plan.fast), *sorted(plan.slow)]])
+    return start.weights
 
 
-def _edges(weight):
-    edges = np.float32(-0.2) * weight
-    edges[_centre(weight)] += np.float32(2) * weight[_centre(weight)]
-    return edges
+class Start:
+    """The weights that the parts of one split layer start from.
+
+    weights: {role: [weight, bias]}, at first those of split1 and split2. A Kind sets those of
+    what stands beside split2 with the methods below. channels: of the layer's bottom.
+    """
+
+    def __init__(
+        self,
+        layer: caffe_pb.LayerParameter,
+        plan: LayerPlan,
+        blobs: list[np.ndarray],
+        init: Init,
+    ):
+        self.layer = layer
+        self.plan = plan
+        self.preserve = init.preserve
+        self.weights = rows(plan, blobs)
+        self._slow = self.weights["split2"][0]
+        self.channels = self._slow.shape[1] * layer.convolution_param.group
+        self._init = init
+
+    def sharpened(self, role: str) -> None:
+        """-0.2 times the slow kernels, with 2 times them added at the centre; no bias."""
+        weight = np.float32(-0.2) * self._slow
+        weight[_centre(weight)] += np.float32(2) * self._slow[_centre(self._slow)]
+        self.weights[role] = [weight, *map(np.zeros_like, self.weights["split2"][1:])]
+
+    def identity(self, role: str, scale: float = 1) -> None:
+        """A 1x1 layer that passes the slow outputs on, times `scale`, with the start's noise."""
+        self.pointwise(role, np.eye(len(self._slow)) * scale)
+
+    def pointwise(self, role: str, matrix: np.ndarray, exact: bool = False) -> None:
+        """A 1x1 layer with this (outputs, inputs) matrix as its weights, and a bias of 0.
+
+        exact: without the start's noise.
+        """
+        if not exact and self._init.noise:
+            name = f"{self.layer.name}_{role}"
+            random = np.random.default_rng([self._init.seed, crc32(name.encode())])
+            matrix = matrix + random.normal(0, self._init.noise, matrix.shape)
+        weight = matrix.astype(np.float32).reshape(matrix.shape + (1,) * (self._slow.ndim - 2))
+        biases = len(self.weights["split2"]) - 1
+        self.weights[role] = [weight] + [np.zeros(len(matrix), np.float32)] * biases
+
+    def slow_channels(self, role: str) -> None:
+        """A 1x1 layer without bias that passes on the bottom's channels of the slow outputs."""
+        self.pointwise(role, np.eye(self.plan.num_output)[sorted(self.plan.slow)], exact=True)
+        del self.weights[role][1:]
+
+    def subtract_slow_channels(self) -> None:
+        """Subtract from split2 what slow_channels passes on."""
+        centre = self._slow[_centre(self._slow)]
+        for row, channel in enumerate(sorted(self.plan.slow)):
+            # An output reads the channels of its own group only.
+            centre[row, channel % self._slow.shape[1]] -= 1
 
 
-def _take_off_identity(weight, channels):
-    """Subtract from the rows of these channels what passes the channel itself on, in place."""
-    centre = weight[_centre(weight)]
-    for row, channel in enumerate(channels):
-        centre[row, channel % weight.shape[1]] -= 1  # an output reads its own group's channels
-
-
-def _centre(weight):
-    """The index of the middle of the kernel, all outputs and inputs: a view."""
+def _centre(weight: np.ndarray) -> tuple[slice | int, ...]:
+    """The index of the middle of the kernel, all outputs and inputs: it gives a view."""
     return (slice(None), slice(None), *(size // 2 for size in weight.shape[2:]))
 
 
-def checked(layer, blobs):
+def checked(layer: caffe_pb.LayerParameter, blobs: list[np.ndarray]) -> list[np.ndarray]:
     """A Convolution's arrays, a bias of older files made flat. Raises TransferError."""
     param, name = layer.convolution_param, layer.name
     wanted = 1 + param.bias_term

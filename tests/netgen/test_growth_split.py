@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from netgen import graph, nets, schema
-from netgen.growth.plan import KINDS, LayerPlan, Plan, to_json
-from netgen.growth.split import SplitError, ensure, split_net
+from netgen.growth import kinds
+from netgen.growth.errors import SplitError
+from netgen.growth.kinds import KINDS
+from netgen.growth.plan import LayerPlan, Plan, to_json
+from netgen.growth.split import ensure, split_net
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +69,7 @@ def halves(name="c", outputs=4, kind="residual"):
 
 
 def split_one(net, **plan):
-    return split_net(net, Plan((halves(**plan),)))
+    return split_net(net, Plan((halves(**plan),))).child
 
 
 def infos(net, phase=caffe_pb.TRAIN):
@@ -223,7 +226,7 @@ def test_every_field_of_the_layer_goes_where_it_belongs():
         "bias_filler { value: 0.1 }",
     )
     fast, slow = (0, 1, 2, 4, 5, 6), (3, 7)  # three and one of each group
-    new = layers_of(split_net(net, Plan((LayerPlan("c", "residual", fast, slow),))))
+    new = layers_of(split_net(net, Plan((LayerPlan("c", "residual", fast, slow),))).child)
     old = net.layer[1]
     for name, layer in new.items():
         if name == "in":
@@ -334,16 +337,43 @@ def test_the_parent_is_left_alone_and_order_within_a_plan_is_nothing():
     net = one_layer()
     before = net.SerializeToString()
     children = [
-        split_net(net, Plan((LayerPlan("c", "residual", fast, slow),)))
+        split_net(net, Plan((LayerPlan("c", "residual", fast, slow),))).child
         for fast, slow in (((0, 3), (1, 2)), ((3, 0), (2, 1)))
     ]
     assert children[0] == children[1]
     assert net.SerializeToString() == before
 
 
+def test_a_split_tells_what_became_of_each_layer():
+    net = one_layer()
+    split = split_net(net, Plan((halves(), halves("c_split2", 2, "extension"))))
+    assert split.parent is net
+    assert [layer.plan.layer for layer in split.layers] == ["c", "c_split2"]
+    first, second = split.layers
+    assert first.layer == net.layer[1]
+    assert list(second.parts) == ["split1", "split2", "split2_extension", "concat", "reorder"]
+    assert second.layer == first.parts["split2"]
+    child = layers_of(split.child)
+    assert all(child[part.name] == part for part in second.parts.values())
+    assert "c_split2" not in child
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_knows_the_convolutions_that_it_makes(kind):
+    """Its roles, its layers and its weight counts name the same ones."""
+    kind = KINDS[kind]
+    plan = LayerPlan("c", kind.name, (0, 1, 2), (3,))
+    parts = kind.parts(one_layer().layer[1], plan)
+    made = {role for role, part in parts.items() if part.type == "Convolution"}
+    assert made == set(kind.weight_counts(plan, 9, 4)) == {*kinds.COMMON, *kind.roles}
+    for role in made:
+        assert kinds.role_of(parts[role].name) == (kinds.COMMON | kind.roles)[role]
+    assert kinds.role_of("c") is None
+
+
 def test_one_plan_may_split_a_part():
-    at_once = split_net(one_layer(), Plan((halves(), halves("c_split2", 2))))
-    assert at_once == split_net(split_one(one_layer()), Plan((halves("c_split2", 2),)))
+    at_once = split_net(one_layer(), Plan((halves(), halves("c_split2", 2)))).child
+    assert at_once == split_net(split_one(one_layer()), Plan((halves("c_split2", 2),))).child
 
 
 @pytest.mark.parametrize("name", nets.NETS)
@@ -356,7 +386,7 @@ def test_all_convolutions_of_every_bundled_net(name):
     ]
     for kind in ("residual", "extension"):
         plan = Plan(tuple(halves(layer, n, kind) for layer, n in counts if n > 1))
-        found = {row[0]: row[2] for row in weights(split_net(parent, plan))}
+        found = {row[0]: row[2] for row in weights(split_net(parent, plan).child)}
         for layer, outputs, count in weights(parent):
             if outputs < 2:
                 continue
@@ -498,7 +528,7 @@ def test_refusals(net, plan, error):
 def test_a_wrong_child_is_not_given_out(change, error):
     parent = one_layer(geometry="kernel_size: 3 pad: 1 group: 2")
     plan = Plan((LayerPlan("c", "residual", (0, 2), (1, 3)),))
-    child = split_net(parent, plan)
+    child = split_net(parent, plan).child
     ensure(parent, child, plan)
     change(child)
     with pytest.raises(ValueError, match=error):

@@ -200,8 +200,9 @@ def test_entropy():
 def measured(capsys, *argv):
     status, out, err = run(capsys, *argv, "--json", "t.json")
     assert status == 0
-    assert json.loads(Path("t.json").read_text()) == growth.read_tpm("t.json")
-    return growth.read_tpm("t.json"), out, err
+    text = Path("t.json").read_text()
+    assert growth.read_tpm("t.json").to_json() == text
+    return json.loads(text), out, err
 
 
 def test_json(capsys):
@@ -326,12 +327,12 @@ def test_no_convolution_is_a_classifier_before_an_inner_product(capsys):
 def test_few_and_unequally_spaced_snapshots(capsys):
     paths = snapshots(5)
     _, _, err = run(capsys, *paths[:2])
-    assert err == "warning: only 2 snapshots: a single step is always straight\n"
+    assert err == ("warning: only 2 snapshots: the way between them is straight by itself\n")
     value, _, err = measured(capsys, *paths[:3], paths[4])
     assert value["spacing"] is None
     assert err == (
-        "warning: the snapshots are not equally spaced (steps of 100 and 200 "
-        "iterations): a longer step hides more of the way\n"
+        "warning: the snapshots are not equally spaced (100 and 200 iterations apart): "
+        "a longer gap hides more of the way\n"
     )
     _, _, err = run(capsys, *paths, "--window", 300, 650)
     assert err == "warning: the window 300 to 650 has snapshots only from 300 to 500\n"
@@ -418,6 +419,18 @@ def test_dead_kernels_are_told(capsys):
 # --- the table ---
 
 
+def entry(name, num_output, weights, entropy):
+    """What the table tells of a layer."""
+    return growth.LayerMeasurement(
+        name=name, num_output=num_output, weights=weights, entropy=entropy,
+        group=1, classifier=False, shared=False, histogram=(), tpm=(), dead=(),
+    )  # fmt: skip
+
+
+def measurement(*layers):
+    return growth.Measurement(net="little", window=(100, 500), bins=10, layers=layers)
+
+
 @pytest.mark.parametrize("name", ["baseline", "msplit1"])
 def test_table_is_printed_as_the_study_prints_it(name):
     lines = (TABLES / f"{name}.txt").read_text().splitlines()
@@ -425,22 +438,17 @@ def test_table_is_printed_as_the_study_prints_it(name):
     for line in reversed(lines[1:]):
         row, _, entropy = line.rpartition(" ")
         layer, outputs, *count = ast.literal_eval(row)
-        layers.append(
-            {
-                "name": layer,
-                "num_output": outputs,
-                "weights": (count or [1])[0],
-                "entropy": float(entropy),
-            }
-        )
+        layers.append(entry(layer, outputs, (count or [1])[0], float(entropy)))
+    value = measurement(*layers)
     mean = float(lines[0].split(" = ")[1])
-    assert growth.mean_entropy({"layers": layers}) == pytest.approx(mean, rel=1e-11)
-    assert growth.table({"layers": layers, "mean_entropy": mean}) == lines
+    assert value.mean_entropy == pytest.approx(mean, rel=1e-11)
+    first, *rows = growth.table(value)
+    assert first == f"Mean TPM ratio entropy = {value.mean_entropy:.12g}"
+    assert rows == lines[1:]
 
 
 def test_round_numbers_keep_their_point():
-    layers = [{"name": "a", "num_output": 1, "weights": 1, "entropy": 0.0}]
-    assert growth.table({"layers": layers, "mean_entropy": 0.0}) == [
+    assert growth.table(measurement(entry("a", 1, 1, 0.0))) == [
         "Mean TPM ratio entropy = 0.0",
         "('a', 1) 0.0",
     ]
@@ -551,7 +559,7 @@ def test_msplit1_has_the_rows_of_the_study():
         snapshot(i, {name: np.full(shape, i) for name, shape in shapes.items()}) for i in (1, 2, 3)
     ]
     value = growth.measure(net, paths)
-    assert [layer["name"] for layer in value["layers"] if layer["classifier"]] == ["conv9"]
+    assert [layer.name for layer in value.layers if layer.classifier] == ["conv9"]
     rows = [line.rpartition(" ")[0] for line in growth.table(value)[1:]]
     study = (TABLES / "msplit1.txt").read_text().splitlines()[1:]
     assert sorted(rows) == sorted(line.rpartition(" ")[0] for line in study)

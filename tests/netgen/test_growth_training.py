@@ -11,10 +11,12 @@ import torch
 
 from data_prep import encode_datums, write_lmdb
 from netgen import nets, schema
+from netgen.growth.errors import TransferError
 from netgen.growth.history import grow_history
-from netgen.growth.plan import KINDS, LayerPlan, Plan, to_json
+from netgen.growth.kinds import KINDS
+from netgen.growth.plan import LayerPlan, Plan, to_json
 from netgen.growth.split import split_net
-from netgen.growth.transfer import Init, TransferError, transfer_weights
+from netgen.growth.transfer import Init, transfer_weights
 from netgen.schema import caffe_pb
 from runner.layers import Context
 from runner.net.net import Net, net_param_for
@@ -89,7 +91,7 @@ def test_every_bundled_net_trains_with_all_its_convolutions_split(name, cifar, t
         if layer.convolution_param.weight_filler.type == "gaussian":
             layer.convolution_param.weight_filler.std = 0.1
     if not name.startswith("msplit"):
-        net = split_net(net, halves(net))
+        net = split_net(net, halves(net)).child
     training = solver(net, tmp_path, test_iter=[1], test_interval=2)
     before = training.net.parameters.data.clone()
     training.solve()
@@ -133,8 +135,10 @@ def test_gradients_reach_every_new_blob(kind, init, cifar, tmp_path):
     context = Context(fillers=torch.Generator().manual_seed(1))
     weights = net_to_proto(Net(net_param_for(shared_net(cifar), caffe_pb.TRAIN), context))
     plan = Plan((LayerPlan("c", kind, (0,), (1, 2)),))
-    schema.write_binary(transfer_weights(net, weights, plan, Init(init)), tmp_path / "w.caffemodel")
-    child = split_net(net, plan)
+    schema.write_binary(
+        transfer_weights(split_net(net, plan), weights, Init(init)), tmp_path / "w.caffemodel"
+    )
+    child = split_net(net, plan).child
     training = solver(child, tmp_path, weights=[str(tmp_path / "w.caffemodel")])
     training.step(2)
     fixed = {layer.name for layer in child.layer if layer.name.endswith("_skip")}
@@ -181,10 +185,10 @@ def test_history_goes_where_the_weights_go(type_name, kinds, cifar, tmp_path):
     net = shared_net(cifar)
     weights, state = trained(shared_net(cifar), tmp_path, type_name)
     state.current_step = 3
-    child_weights = transfer_weights(net, weights, PLAN, Init("preserve"))
-    grown = grow_history(net, weights, child_weights, PLAN, state, "child.caffemodel")
+    child_weights = transfer_weights(split_net(net, PLAN), weights, Init("preserve"))
+    grown = grow_history(split_net(net, PLAN), weights, child_weights, state, "child.caffemodel")
     assert (grown.iter, grown.current_step, grown.learned_net) == (2, 3, "child.caffemodel")
-    old, new = by_blob(shared_net(cifar), state), by_blob(split_net(net, PLAN), grown)
+    old, new = by_blob(shared_net(cifar), state), by_blob(split_net(net, PLAN).child, grown)
     assert {len(arrays) for arrays in new.values()} == {kinds}
     rows = {("c_split1", i): [array[[0, 2]] for array in old["c", i]] for i in (0, 1)}
     rows |= {("c_split2", i): [array[[1]] for array in old["c", i]] for i in (0, 1)}
@@ -225,7 +229,13 @@ def test_states_of_another_net(change, error, cifar, tmp_path):
     weights, state = trained(shared_net(cifar), tmp_path, "SGD")
     change(state)
     with pytest.raises(TransferError) as caught:
-        grow_history(net, weights, transfer_weights(net, weights, PLAN), PLAN, state, "c")
+        grow_history(
+            split_net(net, PLAN),
+            weights,
+            transfer_weights(split_net(net, PLAN), weights),
+            state,
+            "c",
+        )
     assert str(caught.value) == error
 
 
@@ -265,7 +275,7 @@ def test_training_goes_on_from_a_transferred_state(cifar, tmp_path, monkeypatch)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     monkeypatch.chdir(tmp_path)
     net = schema.read_net("net.prototxt")
-    child = solver(split_net(net, PLAN), tmp_path)
+    child = solver(split_net(net, PLAN).child, tmp_path)
     child.restore("child.solverstate")
     assert child.iter == 2
     parent = solver(net, tmp_path)

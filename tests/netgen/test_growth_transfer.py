@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from netgen import graph, schema
 from netgen.errors import CaffeError
+from netgen.growth.errors import TransferError
 from netgen.growth.plan import LayerPlan, Plan, to_json
 from netgen.growth.split import split_net
-from netgen.growth.transfer import NOISE, Init, TransferError, transfer_weights
+from netgen.growth.transfer import NOISE, Init, transfer_weights
 from netgen.schema import caffe_pb
 from runner.layers import Context
 from runner.net.net import Net, net_param_for
@@ -120,7 +121,9 @@ def test_study_start():
     net = one_layer(5)
     weights = drawn(net)
     weight, bias = blobs(weights, "c")
-    new = transfer_weights(net, weights, plan_of(("c", "residual", FAST, SLOW)), Init(noise=0))
+    new = transfer_weights(
+        split_net(net, plan_of(("c", "residual", FAST, SLOW))), weights, Init(noise=0)
+    )
     part = {layer.name: blobs(new, layer.name) for layer in new.layer}
     np.testing.assert_array_equal(part["c_split1"][0], weight[[0, 3]])
     np.testing.assert_array_equal(part["c_split1"][1], bias[[0, 3]])
@@ -143,7 +146,7 @@ def test_study_start():
 def test_the_centre_of_a_kernel(kernel, centre):
     net = one_layer(geometry=f"kernel_size: {kernel}")
     weights = drawn(net)
-    new = transfer_weights(net, weights, plan_of(("c", "residual", (0, 1), (2, 3))))
+    new = transfer_weights(split_net(net, plan_of(("c", "residual", (0, 1), (2, 3)))), weights)
     ratio = blobs(new, "c_split2_residual_pre")[0] / blobs(weights, "c")[0][2:]
     expected = np.full((kernel, kernel), -0.2)
     expected[centre, centre] = 1.8
@@ -154,7 +157,9 @@ def test_preserve_zeroes_the_outgoing_side_alone():
     net = one_layer(5)
     weights = drawn(net)
     plan = plan_of(("c", "residual", FAST, SLOW))
-    kept, study = (transfer_weights(net, weights, plan, init) for init in (PRESERVE, Init(noise=0)))
+    kept, study = (
+        transfer_weights(split_net(net, plan), weights, init) for init in (PRESERVE, Init(noise=0))
+    )
     assert not blobs(kept, "c_split2_residual_post")[0].any()
     for name in ("c_split1", "c_split2", "c_split2_residual_pre", "c_reorder"):
         for ours, theirs in zip(blobs(kept, name), blobs(study, name), strict=True):
@@ -167,7 +172,7 @@ def test_noise_is_on_the_new_pointwise_weights_and_has_a_seed():
     plan = plan_of(("c", "residual", tuple(range(20)), tuple(range(20, 40))))
 
     def grown(**init):
-        return transfer_weights(net, weights, plan, Init(**init))
+        return transfer_weights(split_net(net, plan), weights, Init(**init))
 
     default, exact = grown(), grown(noise=0)
     for name in (
@@ -198,7 +203,9 @@ def test_the_order_of_channels_and_layers_in_a_plan_changes_nothing():
     weights = drawn(net)
     one = plan_of(("c", "residual", (0, 3), (1, 2, 4)), ("d", "extension", (1, 2), (0, 3)))
     other = plan_of(("d", "extension", (2, 1), (3, 0)), ("c", "residual", (3, 0), (4, 1, 2)))
-    assert transfer_weights(net, weights, one) == transfer_weights(net, weights, other)
+    assert transfer_weights(split_net(net, one), weights) == transfer_weights(
+        split_net(net, other), weights
+    )
 
 
 # --- function kept ---
@@ -302,9 +309,9 @@ def test_preserve_keeps_what_a_net_computes_and_so_does_a_second_split(data):
     for _ in range(2):
         net, weights = generations[-1]
         plan = data.draw(plans(net))
-        child = split_net(net, plan)
-        assert sum(parameters(child).values()) == predicted(net, plan)
-        generations.append((child, transfer_weights(net, weights, plan, PRESERVE)))
+        split = split_net(net, plan)
+        assert sum(parameters(split.child).values()) == predicted(net, plan)
+        generations.append((split.child, transfer_weights(split, weights, PRESERVE)))
         assert difference(*generations[0], *generations[-1]) < 1e-5
 
 
@@ -312,9 +319,11 @@ def test_an_extension_without_noise_keeps_what_the_net_computes():
     net = one_layer(5)
     weights = drawn(net)
     plan = plan_of(("c", "extension", FAST, SLOW))
-    child = split_net(net, plan)
-    assert difference(net, weights, child, transfer_weights(net, weights, plan, Init(noise=0))) == 0
-    assert 0 < difference(net, weights, child, transfer_weights(net, weights, plan)) < 0.2
+    split = split_net(net, plan)
+    assert (
+        difference(net, weights, split.child, transfer_weights(split, weights, Init(noise=0))) == 0
+    )
+    assert 0 < difference(net, weights, split.child, transfer_weights(split, weights)) < 0.2
 
 
 @pytest.mark.parametrize(
@@ -330,14 +339,14 @@ def test_a_skip_adds_the_bottom_and_preserve_takes_it_off_the_kernels(geometry):
     net = one_layer(6, channels=6, geometry=geometry)
     weights = drawn(net)
     plan = plan_of(("c", "skip", (0, 4, 1, 5), (2, 3)))
-    child = split_net(net, plan)
-    kept = transfer_weights(net, weights, plan, PRESERVE)
-    assert difference(net, weights, child, kept) < 1e-6
-    study = transfer_weights(net, weights, plan, Init(noise=0))
+    split = split_net(net, plan)
+    kept = transfer_weights(split, weights, PRESERVE)
+    assert difference(net, weights, split.child, kept) < 1e-6
+    study = transfer_weights(split, weights, Init(noise=0))
     image = engine(net).nodes[0].layer.values[0].shape
     data = torch.randn(image, generator=torch.Generator().manual_seed(0)).numpy()
     stride = graph.conv_geometry(net.layer[1].convolution_param, 2).stride
-    added = outputs(child, study)["c"] - outputs(net, weights)["c"]
+    added = outputs(split.child, study)["c"] - outputs(net, weights)["c"]
     np.testing.assert_allclose(added[:, 2:4], data[:, 2:4, :: stride[0], :: stride[1]], atol=1e-5)
     # A processor may sum the smaller parts in another order.
     np.testing.assert_allclose(added[:, [0, 1, 4, 5]], 0, atol=1e-6)
@@ -347,10 +356,13 @@ def test_a_batch_norm_of_statistics_is_copied_and_foreign_layers_are_not():
     net = one_layer(after='layer { name: "b" type: "BatchNorm" bottom: "c" top: "c" }')
     weights = drawn(net)
     weights.layer.add(name="c_split1", type="Convolution")  # of some other net
-    new = transfer_weights(net, weights, plan_of(("c", "residual", (0, 1), (2, 3))), PRESERVE)
+    new = transfer_weights(
+        split_net(net, plan_of(("c", "residual", (0, 1), (2, 3)))), weights, PRESERVE
+    )
     assert next(x for x in new.layer if x.name == "b") == weights.layer[-2]
     assert [layer.name for layer in new.layer] == [
-        layer.name for layer in split_net(net, plan_of(("c", "residual", (0, 1), (2, 3)))).layer
+        layer.name
+        for layer in split_net(net, plan_of(("c", "residual", (0, 1), (2, 3)))).child.layer
     ]
     assert blobs(new, "c_split1")[0].shape == (2, 3, 3, 3)
 
@@ -359,12 +371,12 @@ def test_blobs_of_older_files():
     net = one_layer()
     weights = drawn(net)
     plan = plan_of(("c", "residual", (0, 1), (2, 3)))
-    new = transfer_weights(net, weights, plan)
+    new = transfer_weights(split_net(net, plan), weights)
     weight, bias = weights.layer[-1].blobs
     for blob, shape in ((weight, (4, 3, 3, 3)), (bias, (1, 1, 1, 4))):
         blob.ClearField("shape")
         blob.num, blob.channels, blob.height, blob.width = shape
-    assert transfer_weights(net, weights, plan) == new
+    assert transfer_weights(split_net(net, plan), weights) == new
 
 
 # --- refusals ---
@@ -402,7 +414,7 @@ def test_weights_of_another_net(net, kind, error):
     count = next(x for x in net.layer if x.name == name).convolution_param.num_output
     plan = plan_of((name, kind, (0,), tuple(range(1, count))))
     with pytest.raises(TransferError) as caught:
-        transfer_weights(net, drawn(one_layer()), plan)
+        transfer_weights(split_net(net, plan), drawn(one_layer()))
     assert str(caught.value) == error
 
 
@@ -458,9 +470,8 @@ def test_command_writes_to_stdout_and_to_a_file(files):
     shown = command("--init", "study", "--noise", 0.02, "--seed", 3, cwd=files)
     assert (shown.returncode, shown.stderr) == (0, b"")
     expected = transfer_weights(
-        schema.read_net(files / "net.prototxt"),
+        split_net(schema.read_net(files / "net.prototxt"), plan_of(("c", "residual", FAST, SLOW))),
         schema.read_caffemodel(files / "net.caffemodel"),
-        plan_of(("c", "residual", FAST, SLOW)),
         Init("study", 0.02, 3),
     )
     assert caffe_pb.NetParameter.FromString(shown.stdout) == expected

@@ -85,11 +85,11 @@ def test_any_text_in_names_is_quoted():
 
 def test_roles_are_of_convolutions_alone():
     layer = caffe_pb.LayerParameter(name="a_split1", type="ReLU")
-    assert role_of(layer)[0] == "other"
+    assert role_of(layer) == "other"
     layer.type = "Convolution"
-    assert role_of(layer)[0] == "fast part"
+    assert role_of(layer) == "fast part"
     layer.name = "a_split1_split2_skip"
-    assert role_of(layer)[0] == "beside the slow part"
+    assert role_of(layer) == "beside the slow part"
 
 
 def test_pictures_by_the_program_the_package_or_not_at_all(tmp_path, monkeypatch):

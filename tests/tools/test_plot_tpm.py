@@ -1,6 +1,6 @@
 """The figure of a TPM measurement, and the command that draws it."""
 
-import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,34 +15,37 @@ from netgen import growth
 
 
 def layer(name, tpm, entropy, **more):
-    return {
-        "name": name,
-        "num_output": len(tpm),
-        "group": 1,
-        "classifier": False,
-        "shared": False,
-        "entropy": entropy,
-        "dead": [False] * len(tpm),
-        "tpm": tpm,
-        "histogram": np.histogram(tpm, 10, (0, 1))[0].tolist(),
-        **more,
-    }
+    needed = {"group": 1, "classifier": False, "shared": False, "dead": (False,) * len(tpm)}
+    return growth.LayerMeasurement(
+        name=name,
+        num_output=len(tpm),
+        entropy=entropy,
+        histogram=tuple(np.histogram(tpm, 10, (0, 1))[0].tolist()),
+        tpm=tuple(tpm),
+        **needed | more,
+    )
+
+
+def flat(measured):
+    """The measurement with all entropies 0."""
+    layers = tuple(replace(layer, entropy=0.0) for layer in measured.layers)
+    return replace(measured, layers=layers)
 
 
 @pytest.fixture
 def measured(tmp_path):
     """conv1: 4 kernels, 2 of them fast, in 3 bins; conv2 is the classifier, with a dead kernel."""
-    value = {
-        "net": "little",
-        "window": [1000, 2000],
-        "bins": 10,
-        "rate_drops": [[1500, 1500]],
-        "layers": [
+    value = growth.Measurement(
+        net="little",
+        window=(1000, 2000),
+        bins=10,
+        rate_drops=((1500, 1500),),
+        layers=(
             layer("conv1", [0.15, 0.35, 0.95, 0.37], 1.04),
-            layer("conv2", [0.05, 1.0], 0.69, classifier=True, dead=[False, True]),
-        ],
-    }
-    (tmp_path / "t.json").write_text(json.dumps(value))
+            layer("conv2", [0.05, 1.0], 0.69, classifier=True, dead=(False, True)),
+        ),
+    )
+    (tmp_path / "t.json").write_text(value.to_json())
     return value
 
 
@@ -108,8 +111,7 @@ def test_labels_lines_and_legend(measured):
 
 
 def test_without_picks_and_threshold(measured):
-    del measured["rate_drops"]
-    figure, left, right = drawn(measured, mean=0.865)
+    figure, left, right = drawn(replace(measured, rate_drops=None), mean=0.865)
     assert not bars(left, FAST) + bars(left, SLOW)
     assert len(bars(left, REST)) == 5
     assert len(right.lines) == 1
@@ -121,19 +123,13 @@ def test_without_picks_and_threshold(measured):
 
 
 def test_all_entropies_zero(measured):
-    for row in measured["layers"]:
-        row["entropy"] = 0.0
-    _, _, right = drawn(measured, mean=0.0, threshold=0.0)
+    _, _, right = drawn(flat(measured), mean=0.0, threshold=0.0)
     assert right.get_xlim()[1] > 0
 
 
 def test_rows_of_a_large_net_do_not_touch():
-    value = {
-        "net": "",
-        "window": [0, 1],
-        "bins": 10,
-        "layers": [layer(f"conv{i}_split2_residual_post", [0.5], 0.1) for i in range(40)],
-    }
+    layers = tuple(layer(f"conv{i}_split2_residual_post", [0.5], 0.1) for i in range(40))
+    value = growth.Measurement(net="", window=(0, 1), bins=10, layers=layers)
     figure, left, _ = drawn(value, mean=0.1)
     boxes = [label.get_window_extent() for label in left.get_yticklabels()]
     assert all(above.y0 > below.y1 for above, below in zip(boxes, boxes[1:], strict=False))
@@ -165,9 +161,7 @@ def test_command_draws_the_rule_s_choice_or_a_plan(tool, tmp_path, measured):
 
 
 def test_command_draws_a_measurement_with_nothing_to_split(tool, tmp_path, measured):
-    for row in measured["layers"]:
-        row["entropy"] = 0.0
-    (tmp_path / "t.json").write_text(json.dumps(measured))
+    (tmp_path / "t.json").write_text(flat(measured).to_json())
     assert tool("plot_tpm", "t.json", cwd=tmp_path) == (0, "Wrote t.png\n", "")
 
 

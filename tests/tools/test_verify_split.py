@@ -44,10 +44,10 @@ def folder(tmp_path_factory):
     weights = net_to_proto(Net(net_param_for(deploy, caffe_pb.TEST), context))
     for name, built in (("parent", net), ("deploy", deploy)):
         schema.write_text(built, folder / f"{name}.prototxt")
-        schema.write_text(split_net(built, plan), folder / f"{name}_child.prototxt")
+        schema.write_text(split_net(built, plan).child, folder / f"{name}_child.prototxt")
     schema.write_binary(weights, folder / "parent.caffemodel")
     for init in ("preserve", "study"):
-        new = transfer_weights(net, weights, plan, Init(init))
+        new = transfer_weights(split_net(net, plan), weights, Init(init))
         schema.write_binary(new, folder / f"{init}.caffemodel")
     return folder
 

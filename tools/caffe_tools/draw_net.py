@@ -11,25 +11,24 @@ from shutil import which
 from netgen import graph, schema
 from netgen.commandline import Parser, run, shape_of
 from netgen.errors import CaffeError
+from netgen.growth import kinds
 from netgen.schema import caffe_pb
 
-# What a layer's name ends in, or its type: (role, colour). The first that fits counts.
-ENDINGS = {
-    "_split1": ("fast part", "#ffcf9e"),
-    "_split2": ("slow part", "#a9cdf0"),
-    "_residual_pre": ("beside the slow part", "#c3e6b5"),
-    "_residual_post": ("glue of a split", "#e4d7f2"),
-    "_extension": ("beside the slow part", "#c3e6b5"),
-    "_skip": ("beside the slow part", "#c3e6b5"),
-    "_reorder": ("glue of a split", "#e4d7f2"),
+COLORS = {
+    kinds.FAST: "#ffcf9e",
+    kinds.SLOW: "#a9cdf0",
+    kinds.BESIDE: "#c3e6b5",
+    kinds.GLUE: "#e4d7f2",
+    "convolution": "#fff3b0",
+    "other": "#eeeeee",
 }
+# The roles of layers that are not convolutions of a split.
 TYPES = {
-    "Concat": ("glue of a split", "#e4d7f2"),
-    "Eltwise": ("glue of a split", "#e4d7f2"),
-    "Convolution": ("convolution", "#fff3b0"),
-    "InnerProduct": ("convolution", "#fff3b0"),
+    "Concat": kinds.GLUE,
+    "Eltwise": kinds.GLUE,
+    "Convolution": "convolution",
+    "InnerProduct": "convolution",
 }
-OTHER = ("other", "#eeeeee")
 NO_GRAPHVIZ = "Graphviz is not installed: `pip install pygraphviz`, or the program `dot`"
 
 
@@ -74,10 +73,10 @@ def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
         "  ranksep=0.25; nodesep=0.2;",
     ]
     for place, (layer, in_place, shapes) in enumerate(boxes):
-        role, color = role_of(layer)
+        role = role_of(layer)
         label = "\n".join([layer.name, *_details(layer, in_place, shapes)])
         lines.append(
-            f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(color)}, "
+            f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(COLORS[role])}, "
             f"tooltip={_quoted(f'{layer.type}: {role}')}];"
         )
     for a, b, blob in edges:
@@ -86,12 +85,10 @@ def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
     return "\n".join([*lines, "}", ""])
 
 
-def role_of(layer):
-    """(role, colour) of a layer, by its name's ending, else by its type."""
-    for ending, role in ENDINGS.items():
-        if layer.type == "Convolution" and layer.name.endswith(ending):
-            return role
-    return TYPES.get(layer.type, OTHER)
+def role_of(layer: caffe_pb.LayerParameter) -> str:
+    """The role of a layer, a key of COLORS, by what its name says of a split, else by its type."""
+    split = kinds.role_of(layer.name) if layer.type == "Convolution" else None
+    return split.place if split else TYPES.get(layer.type, "other")
 
 
 def render(text, kind="svg"):

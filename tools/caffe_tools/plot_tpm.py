@@ -15,15 +15,14 @@ from netgen.errors import CaffeError
 def main(arguments=None):
     options = parse_arguments(arguments)
     measured = growth.read_tpm(options.tpm)
-    mean = growth.mean_entropy(measured)
+    mean = measured.mean_entropy
     if options.plan:
         plan = growth.read_plan(options.plan)
         check(plan, measured, options)
         threshold = plan.meta.get("threshold")
         threshold = threshold if isinstance(threshold, (int, float)) else None
     else:
-        names = [layer["name"] for layer in growth.select(measured)]
-        plan = growth.make_plan(measured) if names else growth.Plan(())
+        plan = growth.make_plan(measured) if growth.select(measured) else growth.Plan(())
         threshold = growth.FACTOR * mean
     from caffe_tools.figures.tpm import draw, figure_size
     from caffe_tools.figures.view import Picture  # only now, as matplotlib takes its time to load
@@ -40,7 +39,7 @@ def main(arguments=None):
 
 def check(plan, measured, options):
     """Raise CaffeError where the plan is not of this measurement."""
-    outputs = {layer["name"]: layer["num_output"] for layer in measured["layers"]}
+    outputs = {layer.name: layer.num_output for layer in measured.layers}
     for layer in plan.layers:
         where = f"{options.plan}: layer {layer.layer!r}"
         if layer.layer not in outputs:

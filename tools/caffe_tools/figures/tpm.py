@@ -10,28 +10,28 @@ ROW = 0.85  # of the space of a row that its highest bar fills
 
 def figure_size(measured):
     """Inches: as wide as the names and as high as the layers need."""
-    longest = max(len(_label(layer)) for layer in measured["layers"])
-    return 9.5 + 0.08 * longest, 1.9 + 0.42 * len(measured["layers"])
+    longest = max(len(_label(layer)) for layer in measured.layers)
+    return 9.5 + 0.08 * longest, 1.9 + 0.42 * len(measured.layers)
 
 
 def draw(figure, measured, picks, mean, threshold=None):
-    """Fill `figure` with a measurement (the dict of netgen.growth.measure).
+    """Fill `figure` with a netgen.growth.Measurement.
 
     picks: {layer: LayerPlan} of the layers to split, in colour. mean, threshold: of entropy,
     drawn as lines; threshold None where picks were named, not chosen.
     """
-    layers = measured["layers"]
+    layers = measured.layers
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(5, 2))
-    edges = np.linspace(0, 1, measured["bins"] + 1)
+    edges = np.linspace(0, 1, measured.bins + 1)
     for row, layer in enumerate(layers):
-        plan = picks.get(layer["name"])
+        plan = picks.get(layer.name)
         _histogram(left, row, layer, edges, plan)
         middle = row - ROW / 2
-        right.barh(middle, layer["entropy"], height=0.55 * ROW, color=PICK if plan else REST)
+        right.barh(middle, layer.entropy, height=0.55 * ROW, color=PICK if plan else REST)
         right.text(
             1,
             middle,
-            f"{layer['entropy']:.2f}",
+            f"{layer.entropy:.2f}",
             transform=right.get_yaxis_transform(),
             ha="right",
             va="center",
@@ -44,9 +44,9 @@ def draw(figure, measured, picks, mean, threshold=None):
     )
     left.set_yticks(np.arange(len(layers)) - ROW / 2, map(_label, layers))
     for tick, layer in zip(left.get_yticklabels(), layers, strict=True):
-        tick.set_fontweight("bold" if layer["name"] in picks else "normal")
+        tick.set_fontweight("bold" if layer.name in picks else "normal")
     right.set(xlabel="entropy (nats)")
-    highest = max(layer["entropy"] for layer in layers)
+    highest = max(layer.entropy for layer in layers)
     right.set_xlim(0, 1.3 * max(highest, threshold or mean) or 1)  # room for the numbers
     right.axvline(mean, color="black", linewidth=1, linestyle=":")
     if threshold is not None:
@@ -66,13 +66,13 @@ def draw(figure, measured, picks, mean, threshold=None):
 
 def _histogram(axes, row, layer, edges, plan):
     """Bars standing on a line of their own; the highest bar of every layer is ROW high."""
-    highest = max(layer["histogram"])
-    parts = [(range(layer["num_output"]), REST)]
+    highest = max(layer.histogram)
+    parts = [(range(layer.num_output), REST)]
     if plan:
         parts = [(plan.slow, SLOW), (plan.fast, FAST)]
     floor = np.full(len(edges) - 1, float(row))
     for channels, color in parts:
-        counts = np.histogram([layer["tpm"][c] for c in channels], edges)[0] * ROW / highest
+        counts = np.histogram([layer.tpm[c] for c in channels], edges)[0] * ROW / highest
         floor -= counts
         axes.bar(
             edges[:-1],
@@ -88,14 +88,14 @@ def _histogram(axes, row, layer, edges, plan):
 
 
 def _label(layer):
-    dead = f", {sum(layer['dead'])} dead" if any(layer["dead"]) else ""
-    return f"{layer['name']} ({layer['num_output']}{dead})"
+    dead = f", {sum(layer.dead)} dead" if any(layer.dead) else ""
+    return f"{layer.name} ({layer.num_output}{dead})"
 
 
 def _title(measured):
-    first, last = measured["window"]
-    title = f"{measured['net'] or 'net'}: TPM from iteration {first:,} to {last:,}"
-    if measured.get("rate_drops"):
+    first, last = measured.window
+    title = f"{measured.net or 'net'}: TPM from iteration {first:,} to {last:,}"
+    if measured.rate_drops:
         title += ", with a drop of the learning rate inside"
     return title
 

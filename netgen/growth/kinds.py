@@ -1,0 +1,240 @@
+"""The kinds of split: which layers take a split layer's place, and all that depends on them.
+
+L with N outputs becomes L_split1 (the fast kernels) and L_split2 (the slow ones), both reading
+L's bottom with L's geometry, something beside split2, then Concat and the 1x1 L_reorder, whose
+top is L's old top:
+
+    residual    split2 + residual_post(ReLU(residual_pre(bottom)))
+    extension   extension(split2), 1x1
+    skip        split2 + skip(bottom), a fixed 1x1
+
+A kind is a subclass of Kind: it says what stands beside split2, how many weights that has, what
+it requires of the layer, what it starts from, and what its layers are to a reader of the net.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from netgen import graph
+from netgen.growth.errors import SplitError, TransferError
+from netgen.growth.parts import PartMaker
+from netgen.schema import caffe_pb
+
+if TYPE_CHECKING:
+    from netgen.growth.plan import LayerPlan
+    from netgen.growth.transfer import Start
+
+#: {role: (outputs, weights of each output)} of convolutions among the parts.
+Counts = dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a part of a split is to a reader of the net.
+
+    place: one of FAST, SLOW, BESIDE, GLUE. joins: whether it is a 1x1 layer that only joins
+    parts, which no later plan chooses to split again.
+    """
+
+    place: str
+    joins: bool = False
+
+
+FAST, SLOW = "fast part", "slow part"
+BESIDE, GLUE = "beside the slow part", "glue of a split"
+
+#: The roles that every kind has; a role is what is appended to the name of the split layer.
+COMMON = {"split1": Role(FAST), "split2": Role(SLOW), "reorder": Role(GLUE, joins=True)}
+
+#: Every kind by its name, in the order in which they are listed.
+KINDS: dict[str, Kind] = {}
+
+
+class Kind:
+    """A kind of split. Defining a subclass enters it in KINDS.
+
+    name: as plans spell it. roles: those of the convolutions that stand beside split2; their
+    names in the net begin with the name of the split layer.
+    """
+
+    name: ClassVar[str]
+    roles: ClassVar[dict[str, Role]]
+
+    def __init_subclass__(cls) -> None:
+        KINDS[cls.name] = cls()
+
+    def beside(
+        self, maker: PartMaker, split2: caffe_pb.LayerParameter
+    ) -> tuple[caffe_pb.LayerParameter, ...]:
+        """The layers after split1 and split2; the top of the last one goes into the Concat."""
+        raise NotImplementedError
+
+    def counts(self, slow: int, per_output: int, channels: int) -> Counts:
+        """The weights of what stands beside split2.
+
+        slow: outputs of split2. per_output: weights of one output of the layer. channels: of
+        its bottom, as far as `require` has made sure of them.
+        """
+        raise NotImplementedError
+
+    def require(
+        self,
+        layer: caffe_pb.LayerParameter,
+        bottom_shape: Callable[[], tuple[int, ...] | None],
+    ) -> None:
+        """Raise SplitError where a Convolution cannot be split in this way.
+
+        bottom_shape: gives the shape of the layer's bottom, None where the net does not tell.
+        """
+
+    def start(self, start: Start) -> None:
+        """Set the weights of what stands beside split2, and change split2's where need be."""
+        raise NotImplementedError
+
+    def parts(
+        self, layer: caffe_pb.LayerParameter, plan: LayerPlan
+    ) -> dict[str, caffe_pb.LayerParameter]:
+        """{role: LayerParameter} of the layers in place of `layer`, in the order of the net.
+
+        layer: the Convolution. plan: says how many of its outputs are fast and slow. `conv1` has
+        a part `conv1_reorder` of role "reorder".
+        """
+        maker = PartMaker(layer)
+        split1 = maker.like("split1", len(plan.fast))
+        split2 = maker.like("split2", len(plan.slow))
+        beside = self.beside(maker, split2)
+        new = (split1, split2, *beside, *maker.join(split1, beside[-1], plan.num_output))
+        return {part.name.removeprefix(f"{layer.name}_"): part for part in new}
+
+    def weight_counts(self, plan: LayerPlan, per_output: int, channels: int) -> Counts:
+        """The weights of each convolution among the parts; the numbers are those of `counts`."""
+        fast, slow = len(plan.fast), len(plan.slow)
+        return {
+            "split1": (fast, per_output),
+            "split2": (slow, per_output),
+            **self.counts(slow, per_output, channels),
+            "reorder": (plan.num_output, plan.num_output),
+        }
+
+
+class Residual(Kind):
+    """split2 + residual_post(ReLU(residual_pre(bottom))); the case study splits in this way."""
+
+    name = "residual"
+    roles = {
+        "split2_residual_pre": Role(BESIDE),
+        "split2_residual_post": Role(GLUE, joins=True),
+    }
+
+    def beside(
+        self, maker: PartMaker, split2: caffe_pb.LayerParameter
+    ) -> tuple[caffe_pb.LayerParameter, ...]:
+        slow = split2.convolution_param.num_output
+        pre = maker.like("split2_residual_pre", slow)
+        relu = maker.make("split2_residual_relu", "ReLU", pre.name, top=[pre.name])
+        post = maker.pointwise("split2_residual_post", pre.name, slow)
+        return pre, relu, post, maker.sum("split2_sum", split2.name, post.name)
+
+    def counts(self, slow: int, per_output: int, channels: int) -> Counts:
+        return {"split2_residual_pre": (slow, per_output), "split2_residual_post": (slow, slow)}
+
+    def start(self, start: Start) -> None:
+        start.sharpened("split2_residual_pre")
+        start.identity("split2_residual_post", scale=0 if start.preserve else 1)
+
+
+class Extension(Kind):
+    """extension(split2), a 1x1 convolution."""
+
+    name = "extension"
+    roles = {"split2_extension": Role(BESIDE, joins=True)}
+
+    def beside(
+        self, maker: PartMaker, split2: caffe_pb.LayerParameter
+    ) -> tuple[caffe_pb.LayerParameter, ...]:
+        outputs = split2.convolution_param.num_output
+        return (maker.pointwise("split2_extension", split2.name, outputs),)
+
+    def counts(self, slow: int, per_output: int, channels: int) -> Counts:
+        return {"split2_extension": (slow, slow)}
+
+    def start(self, start: Start) -> None:
+        start.identity("split2_extension")
+
+
+class Skip(Kind):
+    """split2 + skip(bottom), a 1x1 convolution that passes the slow channels on and never learns.
+
+    It has no bias, and is 0 until a transfer makes it the identity on the slow channels, since
+    no filler of Caffe's does. With a stride it takes every stride-th place of the bottom.
+    """
+
+    name = "skip"
+    roles = {"split2_skip": Role(BESIDE)}
+
+    def beside(
+        self, maker: PartMaker, split2: caffe_pb.LayerParameter
+    ) -> tuple[caffe_pb.LayerParameter, ...]:
+        skip = maker.fixed_pointwise("split2_skip", split2.convolution_param.num_output)
+        return skip, maker.sum("split2_sum", split2.name, skip.name)
+
+    def counts(self, slow: int, per_output: int, channels: int) -> Counts:
+        return {"split2_skip": (slow, channels)}
+
+    def require(
+        self,
+        layer: caffe_pb.LayerParameter,
+        bottom_shape: Callable[[], tuple[int, ...] | None],
+    ) -> None:
+        param = layer.convolution_param
+        shape = bottom_shape()
+        if shape is None:
+            raise SplitError("cannot have a skip: the net does not tell the shape of its bottom")
+        axis = graph.canonical_axis(param.axis, len(shape))
+        if shape[axis] != param.num_output:
+            raise SplitError(
+                "cannot have a skip, which needs as many bottom channels as outputs "
+                f"({shape[axis]} vs. {param.num_output})"
+            )
+        window = graph.conv_geometry(param, len(shape) - axis - 1)
+        for kernel, pad, dilation in zip(window.kernel, window.pad, window.dilation, strict=True):
+            if kernel % 2 == 0 or 2 * pad != dilation * (kernel - 1):
+                raise SplitError(
+                    "cannot have a skip, whose places are the centres of its kernel: that must be "
+                    f"odd and padded by half (kernel {kernel}, dilation {dilation}, pad {pad})"
+                )
+
+    def start(self, start: Start) -> None:
+        if start.channels != start.plan.num_output:
+            raise TransferError(
+                f"layer '{start.layer.name}' cannot have a skip: it has "
+                f"{start.plan.num_output} outputs, and its weights are for "
+                f"{start.channels} channels"
+            )
+        start.slow_channels("split2_skip")
+        if start.preserve:
+            start.subtract_slow_channels()
+
+
+def role_of(name: str) -> Role | None:
+    """The role of the layer of this name among the parts of a split; None where it has none."""
+    roles = [COMMON, *(kind.roles for kind in KINDS.values())]
+    endings = {
+        f"_{role.removeprefix('split2_')}": what for known in roles for role, what in known.items()
+    }
+    return next((role for ending, role in endings.items() if name.endswith(ending)), None)
+
+
+def is_part(name: str) -> bool:
+    """Whether this names the fast or the slow part of a layer that was split."""
+    role = role_of(name)
+    return role is not None and role.place in (FAST, SLOW)
+
+
+def is_glue(name: str) -> bool:
+    """Whether this names a 1x1 layer that only joins the parts of a split."""
+    role = role_of(name)
+    return role is not None and role.joins
