@@ -13,6 +13,13 @@ class CaffeError(ValueError):
     status = 1
 
 
+class FatalError(CaffeError, RuntimeError):
+    """What ends the process in Caffe, for people who call the engine from Python.
+
+    They expect a RuntimeError, which is what pycaffe raises where it raises at all.
+    """
+
+
 def line_of(error: BaseException) -> str | None:
     """The line that a person is shown of an error; None for one that only a programmer can mend.
 

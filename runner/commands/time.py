@@ -33,6 +33,7 @@ def time(flags):
     net = Net(param, Context(device, precision=flags.precision))
     glog.info("Performing Forward", "caffe.cpp:351")
     run = Layerwise(net)
+    run.goes_backward = True
     glog.info(f"Initial loss: {glog.number(run.forward())}", "caffe.cpp:356")
     glog.info("Performing Backward", "caffe.cpp:357")
     run.backward()

@@ -8,6 +8,7 @@ from runner.layers import (  # noqa: F401  (each import registers its types)
     neuron,
     normalization,
     pooling,
+    python,
     recurrent,
 )
 from runner.layers.base import Context, Layer

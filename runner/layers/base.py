@@ -69,6 +69,13 @@ class Layer:
         self.phase = param.phase
         self._shapes = {}
 
+    def attach(self, bottoms, tops):
+        """Told, before `setup`, the net's Blobs: for layers that work on blobs themselves.
+
+        Such a layer has `reshape_blobs`, `forward_blobs` and `backward_blobs(needs)`, which
+        nets that are run layer by layer call instead of `forward`.
+        """
+
     def setup(self, bottoms):
         """Check the bottoms' shapes (tuples); returns the LayerShapes of tops and blobs."""
         self.shapes = self.shapes_for(bottoms)
@@ -108,6 +115,9 @@ class Layer:
         """The weight of each of `count` tops in the objective."""
         given = list(self.param.loss_weight)  # as many as tops: the shape rule checked
         return given or [float(self.is_loss and i == 0) for i in range(count)]
+
+    def take_parameters(self, node, gradients):
+        """Told, when the net has filled it, the layer as wired and its blobs' gradients."""
 
     def forward(self, bottoms, blobs):
         """Tops (list of tensors) from bottoms and blobs (lists of tensors)."""

@@ -186,19 +186,40 @@ def _check_array(name, values, record):
             raise graph.NetError(f"{name} has wrong {words}")
 
 
-class Input(Layer, type="Input"):
+class Source(Layer):
+    """A layer whose tops are the net's blobs: what somebody writes there stays."""
+
+    def attach(self, bottoms, tops):
+        self.blobs = tops
+
+    def reshape_blobs(self):
+        """The tops keep the shapes they have been given."""
+
+    def backward_blobs(self, needs):
+        """There is nothing below."""
+
+
+class Input(Source, type="Input"):
     """Blobs filled from outside; zero until then."""
 
-    def setup(self, bottoms):
-        shapes = super().setup(bottoms)
-        self.values = [torch.zeros(top, device=self.context.device) for top in shapes.tops]
-        return shapes
+    @property
+    def values(self):
+        """The tops' memory, as tensors to be written to."""
+        return [blob.memory() for blob in self.blobs]
+
+    @values.setter
+    def values(self, values):
+        for blob, value in zip(self.blobs, values, strict=True):
+            blob.put(value)
+
+    def forward_blobs(self):
+        """The values stay as they are."""
 
     def forward(self, bottoms, blobs):
-        return [value.clone() for value in self.values]
+        return [blob.tensor().clone() for blob in self.blobs]
 
 
-class DummyData(Layer, type="DummyData"):
+class DummyData(Source, type="DummyData"):
     """Filled blobs; constant ones are filled once, random ones anew each forward."""
 
     def setup(self, bottoms):
@@ -206,9 +227,12 @@ class DummyData(Layer, type="DummyData"):
         given = list(self.param.dummy_data_param.data_filler)
         if not given:
             given = [caffe_pb.FillerParameter(type="constant")]
-        fillers = given * len(shapes.tops) if len(given) == 1 else given
-        self.how = list(zip(shapes.tops, fillers, strict=True))
-        self.first = [self._filled(*how) for how in self.how]
+        self.how = given * len(shapes.tops) if len(given) == 1 else given
+        for blob, shape, filler in zip(self.blobs, shapes.tops, self.how, strict=True):
+            blob.set_shape(tuple(shape))
+            value = self._filled(shape, filler)
+            if filler.type == "constant":
+                blob.put(value)
         return shapes
 
     def _filled(self, shape, filler):
@@ -216,11 +240,15 @@ class DummyData(Layer, type="DummyData"):
         self.fill(value, filler, self.context.random)
         return value
 
+    def forward_blobs(self):
+        """Fill the random tops."""
+        for blob, filler in zip(self.blobs, self.how, strict=True):
+            if filler.type != "constant":
+                blob.put(self._filled(blob.shape, filler))
+
     def forward(self, bottoms, blobs):
-        return [
-            first if filler.type == "constant" else self._filled(shape, filler)
-            for first, (shape, filler) in zip(self.first, self.how, strict=True)
-        ]
+        self.forward_blobs()
+        return [blob.tensor() for blob in self.blobs]
 
 
 class HDF5Output(Layer, type="HDF5Output"):

@@ -1,61 +1,453 @@
-"""A net run one layer at a time, each with an autograd graph of its own."""
+"""A net run one layer at a time over its blobs, as Caffe runs it.
+
+Every layer reads what lies in its blobs when it runs, forward and backward: what somebody has
+written there counts. A layer overwrites its bottoms' diffs and adds to its parameters'. What
+Caffe's layers keep for themselves from their last forward (a dropout mask, the places of the
+maxima, probabilities, normalised values) is kept here in the autograd graph of that forward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 import torch
 
+from netgen import graph
+from netgen.graph import shape_string
+from runner.layers.blob import Blob
+from runner.layers.in_place import Rereading
+
+#: types whose backward reads what their own forward has kept, not the blobs
+KEEPERS = frozenset(
+    (
+        "BatchNorm",
+        "ContrastiveLoss",
+        "Dropout",
+        "EuclideanLoss",
+        "Filter",
+        "HingeLoss",
+        "InfogainLoss",
+        "LSTM",
+        "Pooling",
+        "RNN",
+        "SPP",
+        "SigmoidCrossEntropyLoss",
+        "SoftmaxWithLoss",
+    )
+)
+
 
 class Layerwise:
-    """Forward and backward of single layers, blobs and their gradients kept by name."""
+    """Forward and backward of single layers of `net`, a runner.net.Net, over `net.blobs`."""
 
-    def __init__(self, net):
+    def __init__(self, net: Any) -> None:
         self.net = net
-        self.data, self.diff = {}, {}
-        self._graphs = [None] * len(net.nodes)
+        #: are graphs worth keeping, because a backward follows the forwards?
+        self.goes_backward = False
+        self.layers = [_kind_of(node)(self, node) for node in net.nodes]
 
-    def forward(self):
-        """Every layer in order; returns the objective as a float."""
-        return sum(self.forward_layer(i) for i in range(len(self.net.nodes)))
+    def begin(self) -> None:
+        """Told before layers are run: what was written to the parameters is to reach them."""
+        for memory in self._parameter_memories():
+            memory.flush()
 
-    def forward_layer(self, index):
-        """Run layer `index` on the blobs that are there; returns its part of the objective."""
-        node = self.net.nodes[index]
-        inputs = [self.data[name].detach().requires_grad_() for name in node.bottoms]
-        with torch.enable_grad():
-            tops = self.net.run(node, inputs, node.all_arguments())
-        self._graphs[index] = (inputs, tops)
-        loss = 0.0
-        for name, top, weight in zip(node.tops, tops, node.loss_weights, strict=True):
-            self.data[name] = top.detach()
-            if weight:
-                loss += weight * top.detach().sum().item()
-                self.diff[name] = torch.full_like(top, weight)
-        return loss
+    def _parameter_memories(self) -> list:
+        """Those that a host copy belongs to; on a CPU there are none."""
+        if self.net.context.device.type == "cpu":
+            return []
+        blobs = [blob for node in self.net.nodes for blob in self.net.parameter_blobs(node)]
+        return [memory for blob in blobs for memory in (blob.data_memory, blob.diff_memory)]
 
-    def backward(self):
-        """Every layer in reverse order."""
-        for index in reversed(range(len(self.net.nodes))):
+    def clear_parameter_diffs(self) -> None:
+        """Set the parameters' diffs to zero."""
+        self.begin()
+        self.net.parameters.grad.zero_()
+
+    def reshape(self) -> None:
+        """Let shapes follow the bottoms', layer by layer."""
+        for layer in self.layers:
+            layer.reshape()
+
+    def forward(self) -> float:
+        """Every layer in order; returns the objective."""
+        return sum(self.forward_layer(i) for i in range(len(self.layers)))
+
+    def forward_layer(self, index: int) -> float:
+        """Run layer `index`; returns what its tops add to the objective."""
+        self.run_layer(index)
+        return self.layers[index].objective()
+
+    def run_layer(self, index: int) -> None:
+        """Run layer `index` on the blobs as they are."""
+        self.layers[index].reshape()
+        self.layers[index].forward()
+
+    def backward(self) -> None:
+        """Every layer that takes part, in reverse order."""
+        for index in reversed(range(len(self.layers))):
             self.backward_layer(index)
 
-    def backward_layer(self, index):
-        """Gradients of layer `index` from its tops': into its bottoms' and its blobs' diffs."""
-        node = self.net.nodes[index]
-        inputs, tops = self._graphs[index]
+    def backward_layer(self, index: int) -> None:
+        """From the tops' diffs of layer `index` to its bottoms' and its parameters'."""
+        self.goes_backward = True
+        if self.net.nodes[index].needs_backward:
+            self.layers[index].backward()
+
+
+class _OnBlobs:
+    """One layer at work on its blobs; for most types autograd of their forward is Caffe's."""
+
+    def __init__(self, run: Layerwise, node: Any) -> None:
+        self.run, self.node, self.layer = run, node, node.layer
+        self.bottoms: list[Blob] = [run.net.blobs[name] for name in node.bottoms]
+        self.tops: list[Blob] = [run.net.blobs[name] for name in node.tops]
+        self.in_place = bool(node.tops) and graph.in_place(node.param)
+        self.keeps = node.param.type in KEEPERS or (
+            self.in_place and node.param.type in ("Eltwise", "PReLU", "Scale")
+        )
+        self._seen: list[tuple[int, ...]] = node.bottom_shapes
+        self._top_shapes: list[tuple[int, ...]] = node.shapes.tops
+        self._graph: tuple | None = None  # (inputs, leaves, tops, versions of the bottoms)
+
+    # --- shapes ---
+
+    def reshape(self) -> None:
+        """Give the tops the shapes that follow from the bottoms'. Raises NetError."""
+        if not self.bottoms:
+            return
+        shapes = [blob.shape for blob in self.bottoms]
+        if shapes != self._seen:
+            self._top_shapes = self._shapes_for(shapes)
+            self._seen = shapes
+        for blob, shape in zip(self.tops, self._top_shapes, strict=True):
+            blob.set_shape(shape)
+
+    def _shapes_for(self, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        _refuse_misfits(self.node, shapes)
+        found = self.layer.shapes_for(shapes)
+        if found.params != self.node.shapes.params:
+            now = ", ".join(map(shape_string, shapes))
+            before = ", ".join(map(shape_string, self.node.bottom_shapes))
+            raise graph.NetError(
+                f"layer '{self.node.name}': its parameters are made for bottom shape {before}; "
+                f"its bottom has {now} now"
+            )
+        return [tuple(shape) for shape in found.tops]
+
+    # --- forward ---
+
+    def forward(self) -> None:
+        """From the bottoms' data to the tops'."""
+        wanted = self.node.needs_backward and (self.keeps or self.run.goes_backward)
+        if wanted:
+            self._graph = self._traced(self.keeps)
+            tops = self._graph[2]
+        else:
+            self._graph = None
+            inputs = [blob.tensor() for blob in self.bottoms]
+            with torch.no_grad():
+                tops = self.run.net.run(self.node, inputs, self.node.blobs)
+        for blob, top in zip(self.tops, tops, strict=True):
+            self._put(blob, top)
+
+    def _put(self, blob: Blob, top: torch.Tensor) -> None:
+        top = top.detach()
+        if any(other.data_memory.shares_storage(top) for other in self.bottoms):
+            if blob in self.bottoms and top.data_ptr() == blob.tensor().data_ptr():
+                return  # in place, and nothing to do: Dropout in a test
+            top = top.clone()
+        if top.dtype != torch.float32:
+            top = top.float()
+        blob.put(top)
+
+    def _traced(self, private: bool) -> tuple:
+        """The layer's forward in an autograd graph.
+
+        private: what is read stays as it is, whoever writes to the blobs later.
+        """
+        inputs = []
+        for blob, needs in zip(self.bottoms, self.node.bottom_needs, strict=True):
+            # .data has a version counter of its own: autograd is not to mind later writes.
+            value = blob.data_memory.kept(blob.shape) if private else blob.tensor()
+            inputs.append(value.data.requires_grad_(needs and value.is_floating_point()))
+        leaves = [
+            leaf
+            for leaf, needs in zip(self.node.leaves, self.node.blob_needs, strict=True)
+            if needs
+        ]
+        with torch.enable_grad():
+            tops = self.run.net.run(self.node, inputs, self.node.arguments())
+        versions = [blob.data_memory.version for blob in self.bottoms]
+        return inputs, leaves, tops, versions
+
+    def objective(self) -> float:
+        """The dot product of data and diff of the tops with a loss weight."""
+        total = 0.0
+        for blob, weight in zip(self.tops, self.node.loss_weights, strict=True):
+            if weight:
+                total += (blob.tensor() * blob.diff_tensor().view(blob.shape)).sum().item()
+        return total
+
+    # --- backward ---
+
+    def _is_current(self) -> bool:
+        """Is what the graph was made of still what lies in the bottoms?"""
+        if self._graph is None:
+            return False
+        if self.keeps:
+            return True
+        return all(
+            blob.data_memory.version == version and not blob.data_memory.watched
+            for blob, version in zip(self.bottoms, self._graph[3], strict=True)
+        )
+
+    def backward(self) -> None:
+        """From the tops' diffs to the bottoms', which are overwritten, and the parameters'."""
+        if not self._is_current():
+            self._graph = self._again()
+        assert self._graph is not None
+        inputs, leaves, tops, _ = self._graph
         pairs = [
-            (top, self.diff.get(name, torch.zeros_like(top)))
-            for name, top in zip(node.tops, tops, strict=True)
+            (top, blob.diff_tensor().reshape(top.shape))
+            for top, blob in zip(tops, self.tops, strict=True)
             if top.requires_grad
         ]
-        if not pairs:
-            return
-        gradients = torch.autograd.grad(
-            [top for top, _ in pairs],
-            inputs + node.leaves,
-            [diff for _, diff in pairs],
-            allow_unused=True,
-        )
-        for name, gradient in zip(node.bottoms, gradients, strict=False):
+        wanted = [x for x in [*inputs, *leaves] if x.requires_grad]
+        found: dict[int, torch.Tensor | None] = {}
+        if pairs and wanted:
+            self._before_backward()
+            gradients = torch.autograd.grad(
+                [top for top, _ in pairs],
+                wanted,
+                [diff for _, diff in pairs],
+                allow_unused=True,
+                retain_graph=self.keeps,
+            )
+            found = dict(zip(map(id, wanted), gradients, strict=True))
+        if not self.keeps:
+            self._graph = None  # used up
+        self._put_diffs([found.get(id(x)) for x in inputs], anything=bool(pairs))
+        owners = [
+            position
+            for position, needs in zip(self.node.learnable, self.node.blob_needs, strict=True)
+            if needs
+        ]
+        for position, leaf in zip(owners, leaves, strict=True):
+            gradient = found.get(id(leaf))
             if gradient is not None:
-                self.diff[name] = gradient
-        for position, gradient in zip(node.learnable, gradients[len(inputs) :], strict=True):
-            if gradient is not None:
-                total = self.net.parameters.blobs[position].grad
+                total = self.run.net.parameters.blobs[position].grad
                 total.add_(gradient.view(total.shape))
+
+    def _again(self) -> tuple:
+        """The graph of a forward on what lies in the bottoms now, which leaves no traces."""
+        return self._traced(private=False)
+
+    def _before_backward(self) -> None:
+        """Let what the layer looks up while it goes backward be what lies in its top."""
+        if self.node.tops:
+            self.run.net.refresh_left(self.node.tops[0], self.tops[0].tensor)
+
+    def _put_diffs(self, gradients: list[torch.Tensor | None], anything: bool) -> None:
+        """Overwrite the bottoms' diffs; one without a gradient becomes zero or, if others have
+        one, stays as it was."""
+        taken = [blob.diff_memory for blob in self.tops]
+        for i, (blob, gradient) in enumerate(zip(self.bottoms, gradients, strict=True)):
+            if not self.node.bottom_needs[i]:
+                continue
+            if gradient is None:
+                if not anything and i not in self.layer.refuses_backward_to:
+                    blob.put_diff(blob.diff_tensor().new_zeros(blob.shape))
+                continue
+            if any(memory.shares_storage(gradient) for memory in taken):
+                gradient = gradient.clone()
+            blob.put_diff(gradient)
+            taken.append(blob.diff_memory)
+
+
+class _Rereads(_OnBlobs):
+    """A layer with a formula for its gradient, of what lies in bottom and top."""
+
+    def __init__(self, run: Layerwise, node: Any) -> None:
+        super().__init__(run, node)
+        own = type(self.layer).value_and_gradient is not Rereading.value_and_gradient
+        self._keeps_formula = own and self.in_place  # made of a bottom that is overwritten
+        self._formula: Any = None
+
+    def forward(self) -> None:
+        x = self.bottoms[0].tensor()
+        with torch.no_grad():
+            if self._keeps_formula and self.node.needs_backward:
+                top, self._formula = self.layer.value_and_gradient(x)
+            else:
+                top = self.layer.apply(x)
+        self._put(self.tops[0], top)
+
+    def backward(self) -> None:
+        (bottom,), (top,) = self.bottoms, self.tops
+        if not self.node.bottom_needs[0]:
+            return
+        x, y = bottom.tensor(), top.tensor()
+        with torch.no_grad():
+            formula = self._formula or self.layer.value_and_gradient(x)[1]
+            gradient = formula(x, y, top.diff_tensor().reshape(y.shape))
+        self._put_diffs([gradient.reshape(x.shape)], anything=True)
+
+
+class _SharesData(_OnBlobs):
+    """Split and Flatten: the tops' data are the bottom's memory."""
+
+    def forward(self) -> None:
+        for top in self.tops:
+            top.share_data(self.bottoms[0])
+
+
+class _Splits(_SharesData):
+    def backward(self) -> None:
+        if not self.node.bottom_needs[0]:
+            return
+        total = None
+        for top in self.tops:
+            diff = top.diff_tensor()
+            total = diff.clone() if total is None else total.add_(diff)
+        self.bottoms[0].put_diff(total)
+
+
+class _Flattens(_SharesData):
+    """Its bottom's diff becomes the top's memory."""
+
+    def backward(self) -> None:
+        if self.node.bottom_needs[0]:
+            self.bottoms[0].share_diff(self.tops[0])
+
+
+class _SharesBoth(_OnBlobs):
+    """Data and diff of top and bottom are one memory each: there is nothing to compute."""
+
+    def __init__(self, run: Layerwise, node: Any) -> None:
+        super().__init__(run, node)
+        self._share()
+
+    def _share(self) -> None:
+        self.tops[0].share_data(self.bottoms[0])
+        self.tops[0].share_diff(self.bottoms[0])
+
+    def reshape(self) -> None:
+        super().reshape()
+        self._share()
+
+    def forward(self) -> None:
+        pass
+
+    def backward(self) -> None:
+        pass
+
+
+class _IsParameter(_SharesBoth):
+    """Parameter: its blob is its top."""
+
+    def _share(self) -> None:
+        blob = self.run.net.parameter_blobs(self.node)[0]
+        self.tops[0].share_data(blob)
+        self.tops[0].share_diff(blob)
+
+
+class _Recurs(_OnBlobs):
+    """LSTM and RNN: the diff they read is their inner net's, lent to the top at each reshape."""
+
+    def __init__(self, run: Layerwise, node: Any) -> None:
+        super().__init__(run, node)
+        self._inner = [(blob, blob.diff_memory) for blob in self.tops]
+
+    def reshape(self) -> None:
+        super().reshape()
+        for i, (blob, memory) in enumerate(self._inner):
+            if memory.size < blob.count:
+                self._inner[i] = blob, blob.diff_memory
+            else:
+                blob.lend_diff(memory)
+
+
+class _Reads(_OnBlobs):
+    """A layer that brings data in: the tops take the shape of what came."""
+
+    def reshape(self) -> None:
+        pass
+
+    def forward(self) -> None:
+        with torch.no_grad():
+            tops = self.run.net.run(self.node, [], self.node.blobs)
+        for blob, top in zip(self.tops, tops, strict=True):
+            self._put(blob, top)
+
+    def backward(self) -> None:
+        pass
+
+
+class _OwnWork(_OnBlobs):
+    """A layer that works on blobs by itself: Input, DummyData, Python."""
+
+    def reshape(self) -> None:
+        self.layer.reshape_blobs()
+
+    def forward(self) -> None:
+        self.layer.forward_blobs()
+
+    def backward(self) -> None:
+        self.layer.backward_blobs(self.node.bottom_needs)
+
+
+_KINDS = {
+    "Flatten": _Flattens,
+    "LSTM": _Recurs,
+    "Parameter": _IsParameter,
+    "RNN": _Recurs,
+    "Reshape": _SharesBoth,
+    "Split": _Splits,
+}
+
+
+def _kind_of(node: Any) -> type[_OnBlobs]:
+    kind = node.param.type
+    if hasattr(node.layer, "forward_blobs"):
+        return _OwnWork
+    if not node.bottoms and kind not in _KINDS:
+        return _Reads
+    if (kind == "Concat" and len(node.bottoms) == 1) or (kind == "Slice" and len(node.tops) == 1):
+        return _SharesBoth
+    if isinstance(node.layer, Rereading) and _formula_holds(node.layer):
+        return _Rereads
+    return _KINDS.get(kind, _OnBlobs)
+
+
+def _formula_holds(layer: Any) -> bool:
+    """Power of a constant and MVN without the variance have none."""
+    return layer.param.type not in ("MVN", "Power") or layer.surprising()
+
+
+def _refuse_misfits(node: Any, shapes: list[tuple[int, ...]]) -> None:
+    """Raise NetError, in Caffe's words, for bottoms that learnt weights do not fit."""
+    if node.param.type == "InnerProduct":
+        axis = graph.canonical_axis(node.param.inner_product_param.axis, len(shapes[0]))
+        before = torch.Size(node.bottom_shapes[0][axis:]).numel()
+        now = torch.Size(shapes[0][axis:]).numel()
+        if before != now:
+            raise graph.NetError(
+                f"layer '{node.name}': Check failed: K_ == new_K ({before} vs. {now}) "
+                "Input size incompatible with inner product parameters."
+            )
+    elif node.param.type in ("Convolution", "Deconvolution"):
+        axes = len(node.bottom_shapes[0])
+        for shape in shapes:
+            if len(shape) != axes:
+                raise graph.NetError(
+                    f"layer '{node.name}': bottom num_axes may not change. "
+                    f"({len(shape)} vs. {axes})"
+                )
+            axis = graph.canonical_axis(node.param.convolution_param.axis, axes)
+            before = node.bottom_shapes[0][axis]
+            if shape[axis] != before:
+                raise graph.NetError(
+                    f"layer '{node.name}': Check failed: bottom[0]->shape(channel_axis_) == "
+                    f"channels_ ({shape[axis]} vs. {before}) "
+                    "Input size incompatible with convolution kernel."
+                )

@@ -6,6 +6,7 @@ from netgen import graph, schema
 from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner.layers import LAYER_TYPES, Context
+from runner.layers.blob import Blob, BlobVec
 from runner.log import glog
 from runner.net.fusion import fused_scales
 from runner.net.objective import Objective
@@ -21,7 +22,8 @@ class Net:
     param: NetParameter in current format, its `state` saying phase, level and stages.
     nodes: the layers in order. parameters: all learnable blobs, in one flat buffer.
     outputs: names of the blobs nobody consumes, sorted. fused: False has every layer run by
-    itself. Raises NetError in Caffe's words.
+    itself. blobs: a Blob for each name, in the order they are made; only a net run layer by
+    layer (Layerwise) and layers that work on blobs fill them. Raises NetError in Caffe's words.
     """
 
     def __init__(self, param, context=None):
@@ -32,6 +34,7 @@ class Net:
         split = graph.insert_splits(filtered)
         self.name = split.name
         self.nodes = []
+        self.blobs = {}
         self.parameters = Parameters()
         self._build(split)
         self.loss_weights = {
@@ -52,9 +55,17 @@ class Net:
             node = self._create(layer_param)
             self._connect(node, shapes, available)
             node.bottom_shapes = [shapes[name] for name in node.bottoms]
+            for name in node.tops:
+                if name not in self.blobs:
+                    self.blobs[name] = Blob(device=self.context.device)
+            node.layer.attach(
+                [self.blobs[name] for name in node.bottoms],
+                [self.blobs[name] for name in node.tops],
+            )
             node.shapes = node.layer.setup(node.bottom_shapes)
             while len(node.tops) < len(node.shapes.tops):  # a loss nobody named
                 node.tops.append(f"(automatic) {node.name} {len(node.tops)}")
+                self.blobs[node.tops[-1]] = Blob(device=self.context.device)
                 glog.info(f"{node.name} -> (automatic)", "net.cpp:382")
             if node.layer.holds_a_layer():
                 glog.info(f"Creating layer {node.name}", "layer_factory.hpp:77")
@@ -64,8 +75,11 @@ class Net:
                 node.tops, node.shapes.tops, node.loss_weights, strict=True
             ):
                 shapes[top] = tuple(shape)
+                self.blobs[top].set_shape(shapes[top])
                 glog.info(f"Top shape: {shape_string(shape)}", "net.cpp:131")
                 if weight:
+                    value = torch.full((), weight, device=self.context.device)
+                    self.blobs[top].put_diff(value.expand(shapes[top]))
                     glog.info(f"    with loss weight {glog.number(weight)}", "net.cpp:134")
                 memory += torch.Size(shape).numel()
             glog.info(f"Memory required for data: {memory * 4}", "net.cpp:139")
@@ -146,10 +160,23 @@ class Net:
                     node.layer.fill(value, fillers[i], self.context.fillers)
                     with torch.no_grad():
                         leaf.copy_(value)
-
+            gradients = [self.parameters.blobs[position].grad for position in node.learnable]
+            node.layer.take_parameters(node, gradients)
         self._fresh_each_time = [
             node.leaves[index] for node in self.nodes for index in node.layer.rewrites
         ]
+
+    def parameter_blobs(self, node):
+        """The Blobs of a node's parameters, a BlobVec: the same each time."""
+        if node.parameter_blobs is None:
+            node.parameter_blobs = getattr(node.layer, "parameter_blobs", None)
+        if node.parameter_blobs is None:
+            node.parameter_blobs = BlobVec()
+            for i, position in enumerate(node.learnable):
+                blob = Blob()
+                blob.become_parameter(node, i, self.parameters.blobs[position].grad)
+                node.parameter_blobs.append(blob)
+        return node.parameter_blobs
 
     # --- running ---
 
@@ -171,6 +198,10 @@ class Net:
                         f"target param shape is {shape_string(ours.shape)}"
                     )
             target.blobs, target.leaves = node.blobs, node.leaves
+
+    def refresh_left(self, name, give):
+        """Have layers that look up blob `name` when they go backward find what `give` gives."""
+        self._memory.refresh(name, give)
 
     def fetch(self):
         """Let the layers that read go on to their next batch; a list of tensors for each."""

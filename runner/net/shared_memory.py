@@ -22,6 +22,11 @@ class Memory:
         for name in self._left:
             self._left[name] = blobs[name].detach()
 
+    def refresh(self, name, give):
+        """Remember what `give` gives as what was left in blob `name`, if anybody reads it."""
+        if name in self._left:
+            self._left[name] = give()
+
     def _overwritten(self, nodes):
         writers = {}  # of each blob the layers in place, the last first
         for node in reversed(nodes):

@@ -20,6 +20,7 @@ class Node:
     blob_needs: list = field(default_factory=list)  # does backward reach blob i?
     needs_backward: bool = False
     bottom_needs: list = field(default_factory=list)  # does backward go on into bottom i?
+    parameter_blobs: object = None  # of Net.parameter_blobs
 
     def arguments(self):
         """The blobs as forward takes them: part of the graph where backward is to reach them."""

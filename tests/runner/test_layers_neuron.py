@@ -116,6 +116,7 @@ def test_dropout_masks_the_gradient_as_the_values(build):
       layer { name: "d" type: "Dropout" bottom: "x" top: "y" loss_weight: 1 }""")
     (x,) = net.nodes[0].layer.values
     x.fill_(1).requires_grad_()
+    net.nodes[0].layer.forward = lambda bottoms, blobs: [x]
     _, outputs = net.forward_backward()
     np.testing.assert_array_equal(x.grad.numpy(), outputs["y"].numpy())
 

@@ -226,7 +226,9 @@ def test_propagate_down_false_stops_the_gradient(fed):
 def test_force_backward_reaches_the_data_and_blobs_that_do_not_learn(fed):
     fixed = "param { lr_mult: 0 } param { lr_mult: 0 }"
     net = fed("force_backward: true" + ip("ip1", "x", "y", fixed) + LOSS % "y")
-    values = net.nodes[0].layer.values[0].requires_grad_()
+    values, target = net.nodes[0].layer.values
+    values.requires_grad_()
+    net.nodes[0].layer.forward = lambda bottoms, blobs: [values, target]
     found = gradients(net)["ip1"]
     w, b = blobs(net, "ip1")
     dy = (X @ w.T + b - TARGET) / 4

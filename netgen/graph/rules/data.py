@@ -97,10 +97,14 @@ def hdf5_data(setup):
 
 @rule("Python", bottoms=(None, None), tops=(None, None))
 def python(setup):
+    """data_shape: what the layer itself says when it runs, (shapes of tops, of its blobs)."""
     param = setup.layer.python_param
-    raise UnknownShapeError(
-        f"the shape of Python layer {param.module}.{param.layer} is known only when it runs"
-    )
+    if setup.data_shape is None:
+        raise UnknownShapeError(
+            f"the shape of Python layer {param.module}.{param.layer} is known only when it runs"
+        )
+    tops, params = setup.data_shape
+    return LayerShapes(list(tops), list(params))
 
 
 def _records(setup, batch_size, channels, size):

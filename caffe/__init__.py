@@ -1,0 +1,62 @@
+"""pycaffe's face on our engine: `import caffe` for scripts that were written for Caffe's own."""
+
+from caffe import _engine
+from caffe._caffe import (
+    NCCL,
+    Timer,
+    has_nccl,
+    init_log,
+    layer_type_list,
+    log,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_multiprocess,
+    set_random_seed,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
+from caffe.pycaffe import Net
+
+Blob = _engine.Blob
+Layer = _engine.PythonLayer
+TRAIN, TEST = _engine.TRAIN, _engine.TEST
+__version__ = "1.0.0"
+
+# These need Net.
+from caffe import io  # noqa: E402
+from caffe.classifier import Classifier  # noqa: E402
+from caffe.detector import Detector  # noqa: E402
+from caffe.net_spec import NetSpec, layers, params, to_proto  # noqa: E402
+
+__all__ = [
+    "NCCL",
+    "TEST",
+    "TRAIN",
+    "Blob",
+    "Classifier",
+    "Detector",
+    "Layer",
+    "Net",
+    "NetSpec",
+    "Timer",
+    "has_nccl",
+    "init_log",
+    "io",
+    "layer_type_list",
+    "layers",
+    "log",
+    "params",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_multiprocess",
+    "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+    "to_proto",
+]
