@@ -6,15 +6,19 @@ neither NumPy nor protobuf.
 
 from importlib import import_module
 
-_HOME = {
-    "DataError": "errors", "NoDataError": "errors",
-    "Dataset": "dataset", "IMAGE_SHAPE": "dataset",
-    "read_cifar10": "cifar10", "read_mnist": "mnist", "make_synthetic": "synthetic",
-    "global_contrast_normalize": "whiten", "Preprocessing": "whiten", "ZCA": "whiten",
-    "encode_datums": "records", "write_lmdb": "records", "read_lmdb": "records",
-    "Options": "pipeline", "build": "pipeline",
-    "verify": "check",
-}  # fmt: skip
+_HOMES = {
+    "data_prep.check": ("verify",),
+    "data_prep.cifar10": ("read_cifar10",),
+    "data_prep.dataset": ("IMAGE_SHAPE", "Dataset"),
+    "data_prep.errors": ("DataError", "NoDataError"),
+    "data_prep.mnist": ("read_mnist",),
+    "data_prep.pipeline": ("Options", "build"),
+    "data_prep.records": ("read_lmdb", "write_lmdb"),
+    "data_prep.synthetic": ("make_synthetic",),
+    "data_prep.whiten": ("ZCA", "Preprocessing", "global_contrast_normalize"),
+    "netgen.schema": ("encode_datums",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME)
 
@@ -22,7 +26,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'data_prep' has no attribute {name!r}")
-    return getattr(import_module(f"data_prep.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from data_prep.errors import DataError
 from data_prep.folder import new_folder
 from data_prep.manifest import read_manifest, write_manifest
 from data_prep.progress import slices
-from data_prep.records import encode_datums, write_lmdb
+from data_prep.records import write_lmdb
 from data_prep.whiten import Preprocessing
 from netgen import schema
 
@@ -183,7 +183,7 @@ class _Records:
             images = self.prepare(self.images[rows]).reshape(-1, *self.shape)
             images = np.pad(images, border)
             seen(images)
-            yield list(encode_datums(images, self.labels[rows]))
+            yield list(schema.encode_datums(images, self.labels[rows]))
 
 
 def _padded(shape, pad):

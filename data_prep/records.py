@@ -4,50 +4,11 @@ import hashlib
 from pathlib import Path
 
 import lmdb
-import numpy as np
 
 from data_prep.errors import DataError
 
-_FLOATS = np.dtype([("tag", "u1"), ("value", "<f4")])  # a float_data entry on the wire
-_FLOAT_TAG = 6 << 3 | 5  # field 6, 32 bits, not packed
-_DATA_TAG = bytes([4 << 3 | 2])  # field 4, bytes
 KEY = "{:05d}"  # Caffe's convert_cifar_data
 MOST_RECORDS = 100_000  # beyond, byte order of the keys is not their order
-
-
-def encode_datums(images, labels):
-    """Yield the serialized Datum of every image, byte for byte what protobuf writes.
-
-    images: (N, C, H, W), uint8 stored as data, other real values as float_data; labels: (N,)
-    int32. All floats are laid out by one NumPy assignment, about forty times faster than
-    filling messages.
-    """
-    count, *shape = images.shape
-    header = b"".join(
-        bytes([number << 3]) + _varint(value) for number, value in enumerate(shape, start=1)
-    )
-    label_tag = bytes([5 << 3])
-    labels = np.asarray(labels).tolist()
-    if images.dtype == np.uint8:
-        header += _DATA_TAG + _varint(int(np.prod(shape)))
-        for image, label in zip(images, labels, strict=True):
-            yield header + image.tobytes() + label_tag + _varint(label)
-        return
-    body = np.empty((count, int(np.prod(shape))), _FLOATS)
-    body["tag"] = _FLOAT_TAG
-    body["value"] = images.reshape(body.shape)
-    for row, label in zip(body, labels, strict=True):
-        yield header + label_tag + _varint(label) + row.tobytes()
-
-
-def _varint(value):
-    value &= (1 << 64) - 1  # a negative int32 is written as ten bytes
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 class RecordDigest:

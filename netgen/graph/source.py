@@ -6,7 +6,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from netgen.schema import caffe_pb
+from netgen.schema import caffe_pb, open_hdf5
 from netgen.schema.leveldb import LevelDBFolder
 
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -87,8 +87,6 @@ def _image_shape(file, channels):
 
 
 def _hdf5_record(source, tops):
-    import h5py
-
     first = Path(source).read_text().split()[0]
-    with h5py.File(first, "r") as file:
+    with open_hdf5(first) as file:
         return tuple(tuple(file[top].shape[1:]) for top in tops)

@@ -9,16 +9,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-
-if TYPE_CHECKING:
-    import h5py
 
 _STEADY = {"fixed", "step", "multistep"}
 _NAME = re.compile(r"(.*_iter_(\d+))\.caffemodel(\.h5)?")
@@ -136,14 +132,14 @@ def _drops_so_far(path: str) -> int:
     """How many drops of the rate a multistep solver had behind it. Raises CaffeError."""
     if not path.endswith(".h5"):
         return schema.read_solverstate(path).current_step
-    with _open_hdf5(path) as file:
+    with schema.open_hdf5(path) as file:
         if "current_step" not in file:
             raise CaffeError(f"{path}: not a solver state: it has no current_step")
         return int(np.ravel(file["current_step"])[0])
 
 
 def _read_hdf5(path: str, layers: Iterable[str]) -> dict[str, np.ndarray]:
-    with _open_hdf5(path) as file:
+    with schema.open_hdf5(path) as file:
         weights = {}
         for name in layers:
             if f"data/{name}/0" not in file:
@@ -154,16 +150,3 @@ def _read_hdf5(path: str, layers: Iterable[str]) -> dict[str, np.ndarray]:
 
 def _missing(path: str, name: str) -> CaffeError:
     return CaffeError(f"{path}: no weights of layer '{name}'")
-
-
-def _open_hdf5(path: str) -> h5py.File:
-    try:
-        import h5py
-    except ImportError:
-        raise CaffeError(f"{path}: HDF5 files need the package h5py: pip install h5py") from None
-    if not os.path.exists(path):
-        raise CaffeError(f"File not found: {path}")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise CaffeError(f"{path}: cannot be read: {error}") from None

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from netgen.schema import caffe_pb
     from netgen.schema.binary import read_binary, write_binary
     from netgen.schema.blobs import array_to_blob, blob_shape, blob_to_array
+    from netgen.schema.datum import DatumReader, encode_datums
     from netgen.schema.files import SchemaError, write_bytes, writing
+    from netgen.schema.hdf5 import is_hdf5, open_hdf5, require_h5py, writing_hdf5
     from netgen.schema.load import (
         read_blob,
         read_caffemodel,
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "binary": ("read_binary", "write_binary"),
     "blobs": ("array_to_blob", "blob_shape", "blob_to_array"),
+    "datum": ("DatumReader", "encode_datums"),
     "files": ("SchemaError", "write_bytes", "writing"),
+    "hdf5": ("is_hdf5", "open_hdf5", "require_h5py", "writing_hdf5"),
     "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
     "solver_types": ("SOLVER_TYPES", "SolverType", "find_solver_type"),
     "text": ("parse_text", "read_text", "to_text", "write_text"),
@@ -37,6 +41,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DatumReader",
     "SOLVER_TYPES",
     "SchemaError",
     "SolverType",
@@ -44,6 +49,10 @@ __all__ = [
     "blob_shape",
     "blob_to_array",
     "caffe_pb",
+    "encode_datums",
+    "find_solver_type",
+    "is_hdf5",
+    "open_hdf5",
     "parse_text",
     "read_binary",
     "read_blob",
@@ -52,14 +61,15 @@ __all__ = [
     "read_solver",
     "read_solverstate",
     "read_text",
+    "require_h5py",
     "to_text",
-    "find_solver_type",
     "upgrade_net",
     "upgrade_solver",
     "write_binary",
     "write_bytes",
     "write_text",
     "writing",
+    "writing_hdf5",
 ]
 
 

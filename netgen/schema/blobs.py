@@ -4,6 +4,7 @@ import numpy as np
 
 from netgen.schema.caffe_pb import BlobProto
 from netgen.schema.files import SchemaError
+from netgen.schema.wire import LENGTH, tag, varint
 
 _LEGACY_AXES = ("num", "channels", "height", "width")
 
@@ -58,8 +59,8 @@ def array_to_blob(array, blob=None, diff=None):
 def _merge_packed(blob, name, array):
     data = np.ascontiguousarray(array, dtype="<f4").tobytes()
     if data:
-        tag = BlobProto.DESCRIPTOR.fields_by_name[name].number << 3 | 2
-        blob.MergeFromString(bytes([tag]) + _varint(len(data)) + data)
+        number = BlobProto.DESCRIPTOR.fields_by_name[name].number
+        blob.MergeFromString(tag(number, LENGTH) + varint(len(data)) + data)
 
 
 def _packed(blob, name, dtype):
@@ -75,12 +76,3 @@ def _packed(blob, name, dtype):
             alone.ClearField(field)
     wire = alone.SerializeToString()  # tag, length, values
     return np.frombuffer(wire, dtype, count, len(wire) - count * np.dtype(dtype).itemsize)
-
-
-def _varint(number):
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from netgen.errors import CaffeError
 from runner.data.errors import DataError
 
 
@@ -64,7 +65,7 @@ def collect(records, count, decode, limit=float("inf")):
     for i, (key, record) in zip(range(count), records, strict=False):
         try:
             pixels, shapes[i], labels[i] = decode(record)
-        except DataError as error:
+        except CaffeError as error:
             if key is None:
                 raise  # it names itself
             raise DataError(f"record '{_name(key)}': {error}") from None

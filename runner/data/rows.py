@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from netgen.errors import CaffeError
-from netgen.schema import caffe_pb
+from netgen.schema import caffe_pb, require_h5py
 from runner.data.errors import DataError
 from runner.data.order import shuffled
 from runner.data.transform import upload
@@ -197,19 +197,10 @@ def _class(dataset):
     )
 
 
-def h5py_for(path: str):
-    """The module h5py, needed for the file `path`. Raises DataError where it is missing."""
-    try:
-        import h5py
-    except ImportError:
-        raise DataError(f"{path}: HDF5 files need the package h5py: pip install h5py") from None
-    return h5py
-
-
 def _opened(name, job):
     """What `job` makes of the opened file; whatever goes wrong is one line."""
     try:
-        with h5py_for(name).File(name, "r") as file:
+        with require_h5py(name).File(name, "r") as file:
             return job(file)
     except CaffeError:
         raise

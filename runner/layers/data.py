@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from netgen import graph
-from netgen.schema import caffe_pb
+from netgen.schema import caffe_pb, require_h5py
 from runner.data import DataFeed, ImageFeed, RowFeed, WindowFeed
-from runner.data.rows import h5py_for
 from runner.layers.base import Layer
 from runner.log import glog
 
@@ -287,7 +286,7 @@ class HDF5Output(Layer, type="HDF5Output"):
     @contextlib.contextmanager
     def _open(self, mode):
         try:
-            with h5py_for(self._file_name).File(self._file_name, mode) as file:
+            with require_h5py(self._file_name).File(self._file_name, mode) as file:
                 yield file
         except OSError as error:
             raise graph.NetError(

@@ -69,7 +69,7 @@ def _read(source):
         return f"net '{source.name}'", _by_layer(source)
     if not os.path.exists(source):
         raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {source}")
-    if hdf5.is_hdf5(source):
+    if schema.is_hdf5(source):
         return source, hdf5.read_weights(source)
     return source, _by_layer(upgrades.read_caffemodel(source))
 

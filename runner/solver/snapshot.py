@@ -40,7 +40,7 @@ def check_writable(param):
     if not param.snapshot and not (param.snapshot_after_train and param.snapshot_prefix):
         return
     if param.snapshot_format == caffe_pb.SolverParameter.HDF5:
-        hdf5.h5py_for(param.snapshot_prefix)
+        schema.require_h5py(param.snapshot_prefix)
     probe = f"{param.snapshot_prefix}_iter_0.tempfile"
     try:
         with open(probe, "w"):

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from netgen.errors import CaffeError
 from netgen.schema.caffe_pb import Datum
-from runner.data.datum import TAGGED_FLOAT, Decoder
-from runner.data.errors import DataError
+from netgen.schema.datum import TAGGED_FLOAT
+from runner.data.datum import Decoder
 
 
 def float_datum(pixels, label=None):
@@ -135,7 +136,7 @@ def test_force_color_and_force_gray_on_encoded_records():
     r, g, b = PIXELS[:, :, :3].astype(int).transpose(2, 0, 1)
     luma = ((9797 * r + 19234 * g + 3737 * b) >> 15).astype(np.uint8)  # seen in a run of Caffe
     check(Decoder(force_gray=True), encoded_datum(color, "PNG"), luma[None], 3)
-    with pytest.raises(DataError, match="cannot set both force_color and force_gray"):
+    with pytest.raises(CaffeError, match="cannot set both force_color and force_gray"):
         Decoder(True, True)(encoded_datum(gray, "PNG"))
 
 
@@ -182,6 +183,6 @@ def test_flags_leave_plain_records_alone():
     ],
 )
 def test_unusable_records(record, words):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(CaffeError) as caught:
         Decoder()(record)
     assert str(caught.value) == words

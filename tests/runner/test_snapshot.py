@@ -387,7 +387,7 @@ def test_the_wrong_form_of_a_state(caffe, train):
     train()
     os.rename("s_iter_4.solverstate", "x.solverstate.h5")
     message = mistake(caffe, *words, "x.solverstate.h5")
-    assert message.startswith("Couldn't open x.solverstate.h5: ") and "\n" not in message
+    assert message.startswith("x.solverstate.h5: cannot be read: ") and "\n" not in message
 
 
 def test_blobs_that_hold_too_little(caffe, train):
