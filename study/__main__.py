@@ -1,7 +1,6 @@
 """`python -m study` runs a case study."""
 
-from netgen.commandline import run
-from study.cli import main
+from study.cli import command
 
 if __name__ == "__main__":
-    run(main)
+    command()

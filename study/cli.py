@@ -6,6 +6,9 @@ another machine to which the folder was carried. Without --scale a study that wa
 Several stages at a time: --jobs N, which is Snakemake with the same stages. See README.md.
 """
 
+from __future__ import annotations
+
+import argparse
 import shlex
 import signal
 import subprocess
@@ -13,14 +16,17 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
+from study.arms import ARMS, CONTROLS, SPLIT, controls_named
 from study.plan import stages
-from study.settings import CONTROLS, SCALES, arms_named, settle
-from study.stage import STOPPED, Stopped, run_stage, stale
+from study.settings import SCALES, settle
+from study.stage import STOPPED, Stopped, environment, run_stage, stale
 
-EXAMPLES = f"""arms: tpm always; {", ".join(CONTROLS)}; random is the three draws
+DRAWN = [f"{arm.name} is its {arm.draws} draws" for arm in ARMS.values() if arm.draws]
+EXAMPLES = f"""arms: {SPLIT.name} always; {"; ".join([", ".join(CONTROLS), *DRAWN])}
 
 examples:
   python -m study --scale tiny --out results/tiny
@@ -29,7 +35,8 @@ examples:
 """
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     options, given = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = settle(options.out, given)
@@ -53,8 +60,8 @@ def main(arguments=None):
     return 0
 
 
-def snakemake(options):
-    """Leave it to Snakemake to run the stages; its exit status."""
+def snakemake(options: argparse.Namespace) -> int:
+    """Let Snakemake run the stages; returns its exit status."""
     if find_spec("snakemake") is None:
         raise CaffeError("--jobs needs the package snakemake: pip install snakemake")
     words = [
@@ -70,14 +77,17 @@ def snakemake(options):
         f"flags={shlex.join(options.flags)}",
     ]
     try:
-        return subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *words], env=environment()
+        ).returncode
     except KeyboardInterrupt:
         return STOPPED
 
 
-def parse(arguments):
+def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The options of the command, and those of them that choose the study."""
     description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="case_study", description=description, epilog=f"{details}\n{EXAMPLES}")
+    parser = Parser(prog="study", description=description, epilog=f"{details}\n{EXAMPLES}")
     choose, do = parser.add_argument_group("the study"), parser.add_argument_group("this call")
     add = choose.add_argument
     add(
@@ -86,7 +96,7 @@ def parse(arguments):
         help="tiny: two minutes; small: about twenty, on two cores; full: the study, on a GPU",
     )
     add("--rounds", type=int, metavar="R", help="of splits (full: 2, else 1)")
-    add("--arms", type=arms_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
+    add("--arms", type=controls_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
     add("--control-rounds", type=int, metavar="N", help="first rounds that have controls (1)")
     add("--seeds", type=int, metavar="S", help="seeds 1 to S (tiny: 1, else 3)")
     add("--data", metavar="DIR", help="folder of the LMDBs (data/cifar10)")
@@ -129,5 +139,6 @@ def parse(arguments):
     return options, given
 
 
-if __name__ == "__main__":
-    run(main)
+def command() -> None:
+    """Run the command as a program of its own."""
+    run(main, "study")

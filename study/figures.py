@@ -1,60 +1,37 @@
-"""The figures of a study's report: curves of the trainings, and final accuracies side by side."""
+"""Which figures a study's report has: curves of the trainings, and all final accuracies."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 
-from matplotlib.ticker import PercentFormatter
-
-from caffe_tools.figures.loss import draw
+from caffe_tools.figures import finals as final_accuracies
+from caffe_tools.figures import loss
 from caffe_tools.figures.view import Picture
+from study.arms import BASELINE, SPLIT
+from study.results import Result
+from study.statistics import Group
+
+COLORS = {BASELINE: "tab:gray", SPLIT: "tab:orange"}
 
 
-def label(training):
-    """How a training is called in figures and tables."""
-    return training.arm if training.round == 0 else f"round {training.round} {training.arm}"
-
-
-def curves(folder, results):
-    """Write a figure of losses and accuracies a seed; returns {seed: file name}."""
+def curves(folder: str, results: Sequence[Result]) -> dict[int, str]:
+    """Write a figure of losses and accuracies for each seed; returns their file names."""
     files = {}
     for seed in sorted({result.training.seed for result in results}):
-        runs = {label(r.training): r.log for r in results if r.training.seed == seed}
+        runs = {r.training.label: r.log for r in results if r.training.seed == seed}
         files[seed] = f"curves_seed{seed}.png"
         size = (10, 7.5) if len(runs) < 4 else (14, 7.5)
-        Picture(os.path.join(folder, files[seed]), draw, size).show(runs)
+        Picture(os.path.join(folder, files[seed]), loss.draw, size).show(runs)
     return files
 
 
-def finals(folder, groups):
-    """Write the figure of all final accuracies, a row a group; returns its file name."""
+def finals(folder: str, groups: Sequence[Group]) -> str:
+    """Write the figure of all final accuracies, a row for each group; returns its file name."""
     name = "final.png"
-    view = Picture(os.path.join(folder, name), _draw_finals, (9, 1.2 + 0.33 * len(groups)))
-    view.show(groups)
+    colors = {group.label: COLORS[group.arm] for group in groups if group.arm in COLORS}
+    draw = partial(final_accuracies.draw, colors=colors)
+    view = Picture(os.path.join(folder, name), draw, final_accuracies.figure_size(len(groups)))
+    view.show({group.label: group.values("final") for group in groups})
     return name
-
-
-def _draw_finals(figure, groups):
-    axes = figure.subplots()
-    for row, group in enumerate(groups):
-        values = group.values("final")
-        color = {"tpm": "tab:orange", "baseline": "tab:gray"}.get(group.arm, "tab:blue")
-        axes.plot(
-            values,
-            [row] * len(values),
-            "o",
-            color=color,
-            alpha=0.5,
-            markersize=6,
-            markeredgewidth=0,
-        )
-        middle = sum(values) / len(values)
-        axes.plot([middle, middle], [row - 0.3, row + 0.3], color=color, linewidth=2)
-    names = [
-        group.arm if group.round == 0 else f"round {group.round} {group.arm}" for group in groups
-    ]
-    axes.set_yticks(range(len(groups)), names)
-    axes.set_ylim(len(groups) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    axes.set_xlabel("final test accuracy: a dot a training, a bar their mean")
-    axes.grid(axis="x", alpha=0.3)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)

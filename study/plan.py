@@ -5,248 +5,148 @@
     OUT/seed1/round1/tpm          plan, net, weights, solver, log, snapshots of the split net
     OUT/seed1/round1/inverse ...  the controls, from the same parent
 
-A round's parent is the baseline, or what `tpm` of the round before has become. Only the standard
-library is needed to list the stages, so that a workflow engine of its own environment can.
+A round's parent is the baseline, or what `tpm` of the round before has become. To list the
+stages takes nothing but the standard library, so that a workflow engine can do so in an
+environment of its own.
 """
 
-from study.settings import FILE
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from study.settings import FILE, Settings
 from study.stage import Command, Stage
-from study.trainings import SPLITS, testing_interval, trainings, window
+from study.trainings import Training, testing_interval, trainings, window
 
 
-def stages(settings, out):
+def stages(settings: Settings, out: str) -> list[Stage]:
     """All Stages of the study in folder `out`, in an order in which they can run."""
-    found, all_trainings = [], list(trainings(settings, out))
-    for training in all_trainings:
-        makers = {"baseline": _baseline, "wider": _wider}
-        make = makers.get(training.arm, _grown if training.arm in SPLITS else _same_net)
-        found += [*make(settings, training), _train(settings, training)]
-    found.append(
-        Stage(
-            "report",
-            (_study("report", out),),
-            (f"{out}/{FILE}", *(training.record for training in all_trainings)),
-            (f"{out}/report.md", f"{out}/report.html"),
-        )
-    )
-    return found
+    found, planned = [], list(trainings(settings, out))
+    for training in planned:
+        make = _MAKERS.get(training.arm.net)  # other nets are there already
+        if make:
+            found += make(settings, training)
+        found.append(_train(settings, training))
+    report = _study("report", out, makes=(f"{out}/report.md", f"{out}/report.html"))
+    inputs = (f"{out}/{FILE}", *(training.record for training in planned))
+    return [*found, Stage("report", (report,), inputs)]
 
 
-def _netgen(*words, stdout=None):
-    return Command(("python", "-m", "netgen", *map(str, words)), stdout)
+def _command(module: str, words: tuple, makes: tuple[str, ...], stdout: str | None) -> Command:
+    return Command(("python", "-m", module, *map(str, words)), makes, stdout)
 
 
-def _tool(name, *words, stdout=None):
-    return Command(("python", "-m", f"caffe_tools.{name}", *map(str, words)), stdout)
+def _netgen(*words: object, makes: tuple[str, ...] = (), stdout: str | None = None) -> Command:
+    return _command("netgen", words, makes, stdout)
 
 
-def _study(name, *words, stdout=None):
-    return Command(("python", "-m", f"study.{name}", *map(str, words)), stdout)
+def _tool(
+    name: str, *words: object, makes: tuple[str, ...] = (), stdout: str | None = None
+) -> Command:
+    return _command(f"caffe_tools.{name}", words, makes, stdout)
 
 
-def _describe(training):
-    return _netgen("describe", training.net, "--json", stdout=training.description)
+def _study(name: str, *words: object, makes: tuple[str, ...]) -> Command:
+    return _command(f"study.{name}", words, makes, None)
 
 
-def _draw(training):
-    """The chain's nets are drawn, of the first seed alone."""
-    return (
-        [_tool("draw_net", training.net, "-o", training.file("net.dot"))]
-        if training.seed == 1 and training.arm in ("baseline", "tpm")
-        else []
-    )
+def _net_stage(training: Training, make: Command, inputs: tuple[str, ...] = ()) -> Stage:
+    """The net is made and described; in the first seed, those of the chain are drawn as well."""
+    net, drawing = training.net, training.drawing
+    commands = [make, _netgen("describe", net, "--json", stdout=training.description)]
+    if training.seed == 1 and training.in_chain:
+        commands.append(_tool("draw_net", net, "-o", drawing, makes=(drawing,)))
+    return Stage(f"{training.stage_name}_net", tuple(commands), inputs)
 
 
-def _net_stage(training, *commands, inputs=()):
-    more = tuple(_draw(training))
-    outputs = (training.net, training.description, *(word.words[-1] for word in more))
-    return Stage(
-        f"{training.stage_name}_net",
-        (*commands, _describe(training), *more),
-        tuple(inputs),
-        outputs,
-    )
-
-
-def _net_words(s):
+def _net_words(s: Settings) -> tuple:
     dropout = () if s.dropout else ("--input-dropout", 0, "--dropout", 0)
-    return (
-        "--batch-size",
-        s.batch_size,
-        "--test-batch-size",
-        min(100, s.test_size),
-        "--data",
-        s.data,
-        *dropout,
-    )
+    batches = ("--batch-size", s.batch_size, "--test-batch-size", s.test_batch_size)
+    return (*batches, "--data", s.data, *dropout)
 
 
-def _baseline(s, training):
-    yield _net_stage(
-        training, _netgen("baseline", "--width", s.width, *_net_words(s), "-o", training.net)
-    )
+def _plain(s: Settings, training: Training) -> Iterator[Stage]:
+    net, words = training.net, ("baseline", "--width", s.width, *_net_words(s))
+    yield _net_stage(training, _netgen(*words, "-o", net, makes=(net,)))
 
 
-def _wider(s, training):
-    like = training.net.replace("/wider/", "/tpm/")
-    yield _net_stage(
-        training,
-        _study("wider_net", like, "-o", training.net, "--", "baseline", *_net_words(s)),
-        inputs=[like],
-    )
+def _wider(s: Settings, training: Training) -> Iterator[Stage]:
+    net, like = training.net, training.child.net
+    words = (like, "-o", net, "--", "baseline", *_net_words(s))
+    yield _net_stage(training, _study("wider_net", *words, makes=(net,)), (like,))
 
 
-def _same_net(s, training):
-    return ()
+def _split(s: Settings, training: Training) -> Iterator[Stage]:
+    parent, plan, net = training.parent, training.plan, training.net
+    if training.in_chain:
+        yield _tpm(s, training)
+    measured, plot = training.measured, training.plot
+    commands = [_plan(s, training)]
+    if training.in_chain:
+        commands.append(_tool("plot_tpm", measured, "--plan", plan, "-o", plot, makes=(plot,)))
+    yield Stage(f"{training.stage_name}_plan", tuple(commands), (measured,))
+
+    name = f"round{training.round}_{training.name}"
+    words = ("split", parent.net, "--plan", plan, "--name", name, "-o", net)
+    yield _net_stage(training, _netgen(*words, makes=(net,)), (parent.net, plan))
+
+    start = training.start
+    words = (parent.net, parent.weights, "--plan", plan, "--init", s.init, "--seed", training.seed)
+    commands = [_netgen("transfer", *words, "-o", start, makes=(start,))]
+    if training.in_chain:
+        words = (parent.net, parent.weights, net, start, "--json")
+        commands.append(_tool("verify_split", *words, stdout=training.verified))
+    inputs = (parent.net, parent.record, plan, net)
+    yield Stage(f"{training.stage_name}_transfer", tuple(commands), inputs)
 
 
-def _grown(s, training):
-    parent, measured = training.parent, f"{training.folder.rpartition('/')[0]}/tpm.json"
-    plan, chain = training.file("plan.json"), training.arm == "tpm"
-    if chain:
-        yield _tpm(s, training, measured)
-    yield Stage(
-        f"{training.stage_name}_plan",
-        tuple(_plan(s, training, measured, plan)),
-        (measured,),
-        (plan, training.file("tpm.png")) if chain else (plan,),
-    )
-    yield _net_stage(
-        training,
-        _netgen(
-            "split",
-            parent.net,
-            "--plan",
-            plan,
-            "--name",
-            f"round{training.round}_{training.arm}",
-            "-o",
-            training.net,
-        ),
-        inputs=[parent.net, plan],
-    )
-    transfer = _netgen(
-        "transfer",
-        parent.net,
-        parent.weights,
-        "--plan",
-        plan,
-        "--init",
-        s.init,
-        "--seed",
-        training.seed,
-        "-o",
-        training.start,
-    )
-    verified = training.file("verify.json")
-    verify = _tool(
-        "verify_split",
-        parent.net,
-        parent.weights,
-        training.net,
-        training.start,
-        "--json",
-        stdout=verified,
-    )
-    yield Stage(
-        f"{training.stage_name}_transfer",
-        (transfer, verify) if chain else (transfer,),
-        (parent.net, parent.record, plan, training.net),
-        (training.start, verified) if chain else (training.start,),
-    )
+_MAKERS = {"plain": _plain, "wider": _wider, "split": _split}
 
 
-def _tpm(s, training, measured):
-    parent = training.parent
-    _, iterations = window(s, parent.iterations)
-    snapshots = [f"{parent.prefix}_iter_{i}.caffemodel" for i in iterations]
-    table = measured.replace(".json", ".txt")
-    return Stage(
-        f"seed{training.seed}_round{training.round}_tpm",
-        (
-            _netgen(
-                "tpm",
-                parent.net,
-                *snapshots,
-                "--solver",
-                parent.file("solver.prototxt"),
-                "--json",
-                measured,
-                stdout=table,
-            ),
-        ),
-        (parent.net, parent.record),
-        (measured, table),
-    )
+def _tpm(s: Settings, training: Training) -> Stage:
+    parent, measured = training.parent, training.measured
+    snapshots = map(parent.weights_at, window(s, parent.iterations)[1])
+    words = ("tpm", parent.net, *snapshots, "--solver", parent.solver, "--json", measured)
+    command = _netgen(*words, makes=(measured,), stdout=training.measured_table)
+    name = f"seed{training.seed}_round{training.round}_tpm"
+    return Stage(name, (command,), (parent.net, parent.record))
 
 
-def _plan(s, training, measured, plan):
+def _plan(s: Settings, training: Training) -> Command:
     named = s.layers[training.round - 1 : training.round]
     choice = ("--layers", ",".join(named[0])) if named else ("--factor", s.factor)
-    partition = training.arm.rstrip("0123456789")
-    words = ["--partition", partition]
-    if partition == "random":
-        draw = int(training.arm.removeprefix("random"))
-        words += ["--seed", 1000 * training.round + 10 * training.seed + draw]
-    yield _netgen("plan", measured, *choice, "--kind", s.kind, *words, "-o", plan)
-    if training.arm == "tpm":
-        yield _tool("plot_tpm", measured, "--plan", plan, "-o", training.file("tpm.png"))
+    words = (training.measured, *choice, "--kind", s.kind, *training.arm.plan)
+    if training.draw:
+        words += ("--seed", 1000 * training.round + 10 * training.seed + training.draw)
+    return _netgen("plan", *words, "-o", training.plan, makes=(training.plan,))
 
 
-def _train(s, training):
-    solver, n = training.file("solver.prototxt"), training.iterations
-    interval, kept = window(s, n)
+def _train(s: Settings, training: Training) -> Stage:
+    solver, record, n = training.solver, training.record, training.iterations
     rate = ("--base-lr", s.base_lr, "--lr-policy", s.lr_policy)
-    if training.arm == "continue":
+    if training.arm.rate == "end":
         rate = ("--base-lr", f"{s.base_lr / 1000:g}", "--lr-policy", "fixed")
-    parent_of_a_round = training.arm in ("baseline", "tpm")
-    if not parent_of_a_round:  # snapshots only to go on from
-        interval = min(n, 10_000)
-    make = _netgen(
-        "solver",
-        "baseline",
-        "--net",
-        training.net,
-        "--max-iter",
-        n,
-        "--test-size",
-        s.test_size,
-        "--test-batch-size",
-        min(100, s.test_size),
-        *rate,
-        "--test-interval",
-        testing_interval(n),
-        "--display",
-        min(100, max(1, n // 40)),
-        "--snapshot",
-        interval,
-        "--random-seed",
-        1000 * training.round + training.seed,
-        "--prefix",
-        training.prefix,
-        "-o",
-        solver,
+    interval, kept = window(s, n)
+    keep = f"{kept[0]}-{kept[-1]}"
+    if not training.in_chain:  # Nothing is measured of it: its snapshots are there to resume from.
+        interval, keep = min(n, 10_000), "last"
+    tests = ("--test-size", s.test_size, "--test-batch-size", s.test_batch_size)
+    words = (
+        *("--net", training.net, "--max-iter", n, *tests, *rate),
+        *("--test-interval", testing_interval(n), "--display", min(100, max(1, n // 40))),
+        *("--snapshot", interval, "--random-seed", 1000 * training.round + training.seed),
+        *("--prefix", training.prefix, "-o", solver),
     )
+    make = _netgen("solver", "baseline", *words, makes=(solver,))
+
     start = ("--weights", training.start) if training.start else ()
-    keep = f"{kept[0]}-{kept[-1]}" if parent_of_a_round else "last"
-    train = _study(
-        "train_to_end",
-        solver,
-        *start,
-        "--log",
-        training.log,
-        "--keep",
-        keep,
-        "-o",
-        training.record,
-    )
-    inputs = (training.net, *([training.start] if training.start else ()))
-    if training.start and training.start == training.parent.weights:
-        inputs = (training.net, training.parent.record)  # which is written after the weights
-    return Stage(
-        f"{training.stage_name}_train",
-        (make, train),
-        inputs,
-        (solver, training.record),
-        trains=True,
-    )
+    words = (solver, *start, "--log", training.log, "--keep", keep, "-o", record)
+    train = _study("train_to_end", *words, makes=(record,))
+
+    inputs = {
+        "fresh": (training.net,),
+        "transfer": (training.net, training.start),
+        # The parent's weights are no stage's output, but its record is written after them.
+        "parent": (training.net, training.parent and training.parent.record),
+    }[training.arm.start]
+    return Stage(f"{training.stage_name}_train", (make, train), inputs, trains=True)

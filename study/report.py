@@ -1,24 +1,29 @@
-"""Write the report of a study: report.md, and report.html that is whole in one file.
+"""Write the report of a study: report.md, and report.html with everything in one file.
 
-Of an unfinished study it tells what there is. The nets are drawn where Graphviz is at hand; the
-page is made of the Markdown by the package markdown.
+Of an unfinished study it tells what there is. The nets are drawn where Graphviz is at hand. The
+package markdown makes the page of the Markdown.
 """
+
+from __future__ import annotations
 
 import base64
 import html
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from caffe_tools.draw_net import NoGraphviz, render
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
-from study import text as text
+from study import text
+from study.arms import SPLIT
 from study.plan import stages
-from study.results import collect, groups, read_json
+from study.results import collect, read_json
 from study.settings import read_settings
-from study.trainings import trainings
+from study.statistics import groups
+from study.trainings import Training, trainings
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 PAGE = """<!DOCTYPE html>
@@ -38,7 +43,8 @@ summary {{ cursor: pointer; font-weight: bold }}
 """
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     parser = Parser(prog="study_report", description=__doc__.partition("\n\n")[0])
     parser.add_argument("study", metavar="DIR", help="folder of python -m study")
     out = parser.parse_args(arguments).study.rstrip("/")
@@ -50,8 +56,8 @@ def main(arguments=None):
     return 0
 
 
-def report(out):
-    """The blocks of the Markdown, figures written on the way. Raises CaffeError, LogError."""
+def report(out: str) -> Iterator[str]:
+    """The blocks of the Markdown. Writes the figures on the way. Raises CaffeError, LogError."""
     settings = read_settings(out)
     planned = list(trainings(settings, out))
     results = collect(planned)
@@ -68,33 +74,33 @@ def report(out):
     yield "## Curves"
     for seed, name in curves(f"{out}/figures", results).items():
         yield f"![loss and accuracy, seed {seed}](figures/{name})"
-    yield from splits(out, [r.training for r in results if r.training.arm == "tpm"])
+    yield from splits(out, [r.training for r in results if r.training.arm is SPLIT])
     yield "## How it was run"
     yield from text.machines(results)
     commands = [str(command) for stage in stages(settings, out) for command in stage.commands]
     yield (
-        "`train_to_end.py` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
-        "`-snapshot STATE` where it goes on. All commands, typed in the project's root:"
+        "`study.train_to_end` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
+        "`-snapshot STATE` where it goes on. All commands, as they are typed:"
     )
     yield _details("commands", "\n".join(commands))
 
 
-def splits(out, split):
-    """Round by round: what was measured, chosen and made."""
+def splits(out: str, split: Iterable[Training]) -> Iterator[str]:
+    """What was measured, chosen and made, round by round."""
     for training in split:
         if training.seed == 1:
             yield f"## Round {training.round}: what was split"
             yield from _round(out, training)
         else:
-            plan = read_json(training.file("plan.json"))
+            plan = read_json(training.plan)
             names = ", ".join(layer["layer"] for layer in plan["layers"])
             yield f"Round {training.round}, seed {training.seed} splits {names}."
 
 
-def _round(out, training):
-    plan, verified = (read_json(training.file(name)) for name in ("plan.json", "verify.json"))
+def _round(out: str, training: Training) -> Iterator[str]:
+    plan, verified = read_json(training.plan), read_json(training.verified)
     yield "\n".join(f"- `{layer['layer']}`: {layer['why']}" for layer in plan["layers"])
-    warnings = read_json(f"{os.path.dirname(training.folder)}/tpm.json")["warnings"]
+    warnings = read_json(training.measured)["warnings"]
     if warnings:
         yield "Of the window:\n\n" + "\n".join(f"- {warning}" for warning in warnings)
     difference = verified["random"]["difference"]
@@ -102,14 +108,14 @@ def _round(out, training):
         f"Right after the split the scores differ from the parent's by at most {difference:.2g} "
         "of the largest one, on random input."
     )
-    yield f"![TPM]({os.path.relpath(training.file('tpm.png'), out)})"
-    table = os.path.join(os.path.dirname(training.folder), "tpm.txt")
-    yield _details("TPM ratio entropies", Path(table).read_text(encoding="utf-8").rstrip())
+    yield f"![TPM]({os.path.relpath(training.plot, out)})"
+    table = Path(training.measured_table).read_text(encoding="utf-8")
+    yield _details("TPM ratio entropies", table.rstrip())
     yield from _drawings(out, training)
 
 
-def _drawings(out, training):
-    files = [one.file("net.dot") for one in (training.parent, training)]
+def _drawings(out: str, training: Training) -> Iterator[str]:
+    files = [one.drawing for one in (training.parent, training)]
     try:
         for path in files:
             picture = render(Path(path).read_text(encoding="utf-8"), "svg")
@@ -126,19 +132,22 @@ def _drawings(out, training):
             yield _details(os.path.relpath(path, out), Path(path).read_text(encoding="utf-8"))
 
 
-def _svg(path):
+def _svg(path: str) -> str:
     return path.removesuffix(".dot") + ".svg"
 
 
-def _details(summary, content):
+def _details(summary: str, content: str) -> str:
     return (
         f"<details><summary>{summary}</summary>\n"
         f"<pre>{html.escape(content, quote=False)}</pre>\n</details>"
     )
 
 
-def to_html(markdown, folder):
-    """One page with everything in it. Raises CaffeError without the package markdown."""
+def to_html(markdown: str, folder: str) -> str:
+    """One page with all pictures in it, which are files below `folder`.
+
+    Raises CaffeError where the package markdown is not installed.
+    """
     try:
         from markdown import markdown as convert
     except ImportError:
@@ -146,7 +155,7 @@ def to_html(markdown, folder):
             "report.html needs the package markdown (pip install markdown); report.md is written"
         ) from None
 
-    def embed(match):
+    def embed(match: re.Match[str]) -> str:
         path = os.path.join(folder, html.unescape(match[1]))
         data = base64.b64encode(Path(path).read_bytes()).decode()
         return f'src="data:{TYPES[os.path.splitext(path)[1]]};base64,{data}"'

@@ -1,35 +1,29 @@
 """What a study is: a scale, and what was chosen about it. study.json in its folder keeps it."""
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
+from study.arms import CONTROLS, NAMES
 
 FILE = "study.json"
-ARMS = {
-    "tpm": "TPM split: the straightest kernels are fast",
-    "inverse": "inverse TPM split: slow as is, fast split",
-    "random1": "random split, draw 1",
-    "random2": "random split, draw 2",
-    "random3": "random split, draw 3",
-    "continue": "parent, continued unchanged",
-    "restart": "parent, only the rate restarted",
-    "fresh": "child net, fresh weights",
-    "scratch": "child net from scratch, full budget",
-    "wider": "plain wider net of equal parameters, full budget",
-}
-CONTROLS = tuple(ARMS)[1:]
 _OPEN = {"rounds", "control_rounds", "arms", "seeds", "note"}  # may change while a study runs
 _SIZES = {"train_size": "cifar10_train_lmdb", "test_size": "cifar10_test_lmdb"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """iterations: of the baseline, and of what follows a split. layers: for each round those to
-    split, where the rule is not to choose. arms: controls to run, in the first `control_rounds`
-    rounds. seeds: how many. train_size, test_size: records of the data. Raises CaffeError.
+    """What a study was begun with. Raises CaffeError for what makes no sense.
+
+    iterations: those of the baseline, and those after a split. layers: the layers to split in
+    each round, where the rule is not to choose them. arms: the controls to run in the first
+    `control_rounds` rounds. seeds: how many there are. train_size, test_size: the records of
+    the data.
     """
 
     scale: str
@@ -52,7 +46,7 @@ class Settings:
     test_size: int = 0
     note: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("iterations", "arms"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "layers", tuple(map(tuple, self.layers)))
@@ -64,14 +58,17 @@ class Settings:
             raise CaffeError(f"control_rounds must not be negative, but is {self.control_rounds}")
         for arm in self.arms:
             if arm not in CONTROLS:
-                raise CaffeError(
-                    f"unknown arm '{arm}' (known: all, none, random, {', '.join(CONTROLS)})"
-                )
+                raise CaffeError(f"unknown arm '{arm}' (known: {', '.join(NAMES)})")
+
+    @property
+    def test_batch_size(self) -> int:
+        """The images of a test batch: a hundred, unless there are fewer."""
+        return min(100, self.test_size)
 
 
-# A linear rate learns most in a short run. Few kernels leave a layer little room above the
-# mean entropy, so tiny takes all that reach it.
-# What the study's own initial weights cost at once is not regained in a short run either
+# A linear rate learns most in a short run. With few kernels, the entropy of a layer is little
+# above the mean, so tiny splits all layers that reach the mean.
+# A short run does not regain what the study's own initial weights cost at once either
 # (width 1/8, 800 iterations, n = 1: from 38.1 % to 28.5 %; with `preserve` to 38.8 %).
 _SHORT = {"base_lr": 0.03, "lr_policy": "poly", "dropout": False, "init": "preserve"}
 SCALES = {
@@ -92,11 +89,11 @@ SCALES = {
 }
 
 
-def settle(out, given):
+def settle(out: str, given: dict[str, Any]) -> Settings:
     """The Settings of the study in folder `out`, which is begun or goes on.
 
-    given: {field: value} of what was asked for. What a begun study was begun with stays; its
-    rounds, arms, seeds and note may grow or change. Writes study.json. Raises CaffeError.
+    given: the fields that were asked for. A begun study keeps what it was begun with, but for
+    its rounds, arms, seeds and note. Writes study.json. Raises CaffeError.
     """
     path = os.path.join(out, FILE)
     begun = os.path.exists(path)
@@ -123,8 +120,8 @@ def settle(out, given):
     return settings
 
 
-def read_settings(out):
-    """The Settings in a study's folder. Raises CaffeError where it has none."""
+def read_settings(out: str) -> Settings:
+    """The Settings in a study's folder. Raises CaffeError where there are none."""
     path = os.path.join(out, FILE)
     try:
         with open(path, encoding="utf-8") as file:
@@ -137,21 +134,8 @@ def read_settings(out):
         raise CaffeError(f"{path}: not a study's settings ({error}; fields: {known})") from None
 
 
-def arms_named(text):
-    """The arms that `all`, `none` or names with commas stand for; `random` is three draws."""
-    names = {"all": CONTROLS, "none": ()}.get(text)
-    if names is None:
-        names = [
-            arm
-            for name in text.split(",")
-            for arm in (CONTROLS[1:4] if name == "random" else [name])
-            if arm != "tpm"
-        ]
-    return tuple(dict.fromkeys(names))
-
-
-def _sizes(data):
-    import lmdb  # not needed by a workflow engine, which only reads study.json
+def _sizes(data: str) -> dict[str, int]:
+    import lmdb  # only now, as a workflow engine that reads study.json may lack it
 
     sizes = {}
     for field, name in _SIZES.items():

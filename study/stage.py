@@ -1,19 +1,22 @@
 """A stage of a study: commands, what they read and what they make. It runs when it must."""
 
+from __future__ import annotations
+
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from netgen.errors import CaffeError
 from netgen.schema import writing
 
-ROOT = Path(__file__).resolve().parents[1]
 STOPPED = 75  # exit status of a training that can go on where it stopped (EX_TEMPFAIL)
 
 
@@ -23,42 +26,59 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """words: as typed in the project's root, beginning with `python`. stdout: a file or None."""
+    """A command and the files that it makes, its standard output `stdout` among them.
+
+    words: the command as it is typed, beginning with `python`.
+    """
 
     words: tuple[str, ...]
+    makes: tuple[str, ...] = ()
     stdout: str | None = None
 
-    def __str__(self):
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All files that are there once the command is done."""
+        return (*self.makes, self.stdout) if self.stdout else self.makes
+
+    def __str__(self) -> str:
         return shlex.join(self.words) + (f" > {shlex.quote(self.stdout)}" if self.stdout else "")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """outputs: files that are there, newer than all inputs, once the stage is complete.
+    """Commands that are run together. inputs: files that they read of other stages.
+
     trains: the last command is a training; it takes flags for caffe after `--`.
     """
 
     name: str
     commands: tuple[Command, ...]
     inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
     trains: bool = False
 
-    def with_flags(self, flags):
-        """The commands, with flags for caffe (a list of words) where there is a training."""
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The files that are there, newer than all inputs, once the stage is complete."""
+        return tuple(path for command in self.commands for path in command.outputs)
+
+    def with_flags(self, flags: Sequence[str]) -> tuple[Command, ...]:
+        """The commands, with flags for caffe (words) where there is a training."""
         if not self.trains or not flags:
             return self.commands
         *others, last = self.commands
-        return (*others, Command((*last.words, "--", *flags), last.stdout))
+        return (*others, replace(last, words=(*last.words, "--", *flags)))
 
-    def shell(self, flags=(), python="python"):
-        """One line of shell that runs the stage with this interpreter, in the project's root."""
+    def shell(self, flags: Sequence[str] = (), python: str = "python") -> str:
+        """One line of shell that runs the stage with the interpreter `python`."""
         lines = [str(command) for command in self.with_flags(flags)]
         return " && ".join(shlex.quote(python) + line.removeprefix("python") for line in lines)
 
 
-def stale(stages):
-    """The stages to run, in order: outputs missing or older than inputs, or inputs to be made."""
+def stale(stages: Iterable[Stage]) -> list[Stage]:
+    """The stages to run, in order.
+
+    They lack an output, have one that is older than an input, or read what such a stage makes.
+    """
     waiting, unmade = [], set()
     for stage in stages:
         if unmade.intersection(stage.inputs) or not _fresh(stage):
@@ -67,22 +87,23 @@ def stale(stages):
     return waiting
 
 
-def _fresh(stage):
+def _fresh(stage: Stage) -> bool:
     made = [_time(path) for path in stage.outputs]
     return None not in made and all((_time(path) or 0) <= min(made) for path in stage.inputs)
 
 
-def _time(path):
+def _time(path: str) -> int | None:
     try:
         return os.stat(path).st_mtime_ns
     except FileNotFoundError:
         return None
 
 
-def run_stage(stage, flags=(), deadline=None):
+def run_stage(stage: Stage, flags: Sequence[str] = (), deadline: float | None = None) -> None:
     """Run a stage's commands. Raises Stopped, and CaffeError for a command that fails.
 
-    deadline: time.monotonic() at which a training stops with a snapshot; None: never.
+    deadline: the value of time.monotonic() at which a training stops with a snapshot; None for
+    no such time.
     """
     for path in stage.outputs:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -97,11 +118,18 @@ def run_stage(stage, flags=(), deadline=None):
                 raise CaffeError(f"stage {stage.name}: exit status {status} of `{command}`")
 
 
-def _run(command, stdout, deadline):
-    words = list(command.words)
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+def environment() -> dict[str, str]:
+    """The environment for a process that is to find the project's packages where this one does."""
+    import caffe_tools  # only now, as a workflow engine that lists the stages may lack it
+
+    homes = [str(Path(found).parents[1]) for found in (__file__, caffe_tools.__file__)]
+    paths = dict.fromkeys([*homes, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _run(command: Command, stdout: IO[bytes] | None, deadline: float | None) -> int:
     process = subprocess.Popen(
-        [sys.executable, *words[1:]], stdout=stdout, env=os.environ | {"PYTHONPATH": path}
+        [sys.executable, *command.words[1:]], stdout=stdout, env=environment()
     )
     try:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)

@@ -1,14 +1,19 @@
 """The sections of a study's report, as Markdown."""
 
+from __future__ import annotations
+
 import html
+from collections.abc import Iterable, Iterator, Sequence
 from math import sqrt
 
 from caffe_tools.best_accuracy import duration
-from study.results import differences, mean_sd
-from study.settings import ARMS, SCALES
+from study.arms import CHAIN
+from study.results import Result
+from study.settings import SCALES, Settings
+from study.statistics import Group, differences, mean_sd
 
-STUDY = (0.909, 0.9206, 0.9247)  # baseline, msplit1, msplit2: best test of one run each
-CHANCE = 0.12  # ten classes, and a little
+STUDY = (0.909, 0.9206, 0.9247)  # the best test of one run each of baseline, msplit1, msplit2
+CHANCE = 0.12  # guessing among ten classes, and a little more
 _SIZE = ("width", "batch_size", "iterations", "base_lr", "lr_policy", "dropout")
 _ABOUT = {
     "full": "the study's own net, schedule and length",
@@ -19,11 +24,10 @@ _ABOUT = {
     "changed": "with {changed} of its own, as in the table. What it tells is of this size, not "
     "of the study's accuracies",
 }
-_TITLES = ARMS | {"baseline": "parent of round 1", "random": "random split"}
 
 
-def heading(settings, done, planned):
-    """What this is, and what it is not."""
+def heading(settings: Settings, done: int, planned: int) -> Iterator[str]:
+    """What this is, and what it is not; `done` of the `planned` trainings are complete."""
     yield "# Case study: All-CNN-C on CIFAR-10, grown by splits"
     own = SCALES[settings.scale]
     changed = [name for name in _SIZE if getattr(settings, name) != getattr(own, name)]
@@ -36,9 +40,9 @@ def heading(settings, done, planned):
     yield _table(("", "this run", "the study"), _compared(settings), "lrr")
 
 
-def _compared(settings):
+def _compared(settings: Settings) -> list[tuple]:
     full = SCALES["full"]
-    rows = [
+    return [
         ("width", f"{settings.width:g}", "1"),
         ("batch size", settings.batch_size, full.batch_size),
         ("iterations of the baseline", *(f"{s.iterations[0]:,}" for s in (settings, full))),
@@ -57,10 +61,9 @@ def _compared(settings):
         ("rounds", settings.rounds, 2),
         ("seeds", settings.seeds, 1),
     ]
-    return rows
 
 
-def results(groups):
+def results(groups: Sequence[Group]) -> Iterator[str]:
     """The table of nets."""
     yield "## Results"
     rows = []
@@ -68,8 +71,8 @@ def results(groups):
         after = group.values("after")
         rows.append(
             (
-                f"**{_name(group)}**",
-                _TITLES[group.arm],
+                f"**{group.label}**",
+                group.arm.title,
                 len(group.results),
                 _percent(max(group.values("best"))),
                 _spread(group.values("best")),
@@ -109,14 +112,14 @@ def results(groups):
     lost = [(group, sum(value < CHANCE for value in group.values("final"))) for group in groups]
     if any(count for _, count in lost):
         names = ", ".join(
-            f"{_name(group)} ({count} of {len(group.results)})" for group, count in lost if count
+            f"{group.label} ({count} of {len(group.results)})" for group, count in lost if count
         )
         yield f"**Nothing learnt** (final accuracy under {100 * CHANCE:g} %): {names}."
 
 
-def comparison(groups, test_size):
-    """Gains of the rounds, and the split against its controls, paired by seed."""
-    chain = [g for g in groups if g.arm in ("baseline", "tpm")]
+def comparison(groups: Sequence[Group], test_size: int) -> Iterator[str]:
+    """What each round gains, and the split against its controls, paired by seed."""
+    chain = [g for g in groups if g.arm in CHAIN]
     rows = []
     for before, after in zip(chain, chain[1:], strict=False):
         study = (
@@ -138,7 +141,7 @@ def comparison(groups, test_size):
             if best:
                 rows.append(
                     (
-                        f"round {split.round}: tpm - {other.arm}",
+                        f"round {split.round}: {split.arm.name} - {other.arm.name}",
                         len(best),
                         _points(best),
                         _points(final),
@@ -155,9 +158,9 @@ def comparison(groups, test_size):
     )
 
 
-def machines(results):
+def machines(results: Iterable[Result]) -> Iterator[str]:
     """What the trainings ran on."""
-    seen = {}
+    seen: dict[tuple, float] = {}
     for result in results:
         for run in result.runs:
             versions = ", ".join(f"{name} {v}" for name, v in run["versions"].items())
@@ -177,34 +180,30 @@ def machines(results):
     yield "Seeds: `random_seed` is 1000 x round + seed, for every arm of a round the same."
 
 
-def _name(group):
-    return group.arm if group.round == 0 else f"round {group.round} {group.arm}"
-
-
-def _percent(value):
+def _percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
-def _mean(values):
+def _mean(values: Sequence[float]) -> str:
     return _percent(sum(values) / len(values)) if values else "-"
 
 
-def _spread(values):
+def _spread(values: Sequence[float]) -> str:
     middle, sd = mean_sd(values)
     return _percent(middle) + (f" ± {100 * sd:.2f}" if sd is not None else "")
 
 
-def _points(values):
+def _points(values: Sequence[float]) -> str:
     middle, sd = mean_sd(values)
     return f"{100 * middle:+.2f}" + (f" ± {100 * sd:.2f}" if sd is not None else "")
 
 
-def _range(values, form="{:,}"):
+def _range(values: Sequence[float], form: str = "{:,}") -> str:
     texts = [form.format(value) for value in (min(values), max(values))]
     return texts[0] if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
 
 
-def _table(header, rows, align):
+def _table(header: Sequence, rows: Iterable[Sequence], align: str) -> str:
     rules = {"l": ":--", "r": "--:"}
     lines = [header, [rules[a] for a in align], *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

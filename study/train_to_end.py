@@ -10,11 +10,15 @@ RECORD.json is written when the training is complete, RECORD.begun.json while it
 SHA-256, and each run's command, iterations, seconds, machine and versions.
 """
 
+from __future__ import annotations
+
+import argparse
 import glob
 import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 
 from caffe_tools.machine import sha256
 from netgen import schema
@@ -31,9 +35,10 @@ EXAMPLE = """example:
 STATE = re.compile(r"_iter_(\d+)\.(caffemodel|solverstate(\.resume)?)$")
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     options = parse(arguments)
-    training = Training(options)
+    training = ResumableTraining(options)
     if training.is_complete():
         os.utime(options.record)
         print(f"{options.record}: complete")
@@ -44,10 +49,10 @@ def main(arguments=None):
     return status
 
 
-class Training:
-    """The files of one training. Raises CaffeError."""
+class ResumableTraining:
+    """A training by its files: what is complete, what there is to go on from. Raises CaffeError."""
 
-    def __init__(self, options):
+    def __init__(self, options: argparse.Namespace):
         self.options = options
         self.begun_path = options.record.removesuffix(".json") + ".begun.json"
         param = schema.read_solver(options.solver)
@@ -60,12 +65,13 @@ class Training:
         self.inputs = {name: sha256(path) for name, path in paths.items() if path}
         self.begun = None
 
-    def is_complete(self):
+    def is_complete(self) -> bool:
+        """Whether it was trained to its end, from the same solver, net and weights."""
         record = _read(self.options.record)
         return record is not None and record.get("inputs") == self.inputs
 
-    def begin(self):
-        """Find what there is to go on from; remove what is left of another training."""
+    def begin(self) -> None:
+        """Find what there is to go on from, and remove what is left of another training."""
         self.begun, left = _read(self.begun_path), self._snapshots()
         if self.begun is None and left:
             raise CaffeError(
@@ -79,8 +85,8 @@ class Training:
             self.begun = {"inputs": self.inputs, "runs": []}
             self._write(self.begun_path)
 
-    def run(self, flags):
-        """One run of caffe; the exit status."""
+    def run(self, flags: Sequence[str]) -> int:
+        """Run caffe once, with more of its flags; returns the exit status."""
         state = max(self._states(), default=None)
         words = ["train", "-solver", self.options.solver]
         if state:
@@ -106,19 +112,20 @@ class Training:
             return STOPPED
         raise CaffeError(f"{self.options.log}: {one.last_line or f'exit status {status}'}")
 
-    def prune(self, keep):
-        """Remove snapshots that nobody wants: all but the last one and the weights of `keep`."""
+    def prune(self, keep: tuple[float, float]) -> None:
+        """Remove all snapshots but the last one and the weights from iteration to iteration."""
         last = max(self._states(), default=(0, ""))[0]
         for iteration, path in self._snapshots():
             wanted = keep[0] <= iteration <= keep[1] and path.endswith(".caffemodel")
             if iteration != last and not wanted:
                 os.remove(path)
 
-    def _states(self):
+    def _states(self) -> list[tuple[int, str]]:
+        """The iterations and paths of the solver states."""
         return [(i, path) for i, path in self._snapshots() if path.endswith(".solverstate")]
 
-    def _snapshots(self):
-        """[(iteration, path)] of all files of all snapshots."""
+    def _snapshots(self) -> list[tuple[int, str]]:
+        """The iterations and paths of all files of all snapshots."""
         found = []
         for path in sorted(glob.glob(glob.escape(self.prefix) + "_iter_*")):
             name = STATE.match(path, len(self.prefix))
@@ -126,11 +133,11 @@ class Training:
                 found.append((int(name[1]), path))
         return found
 
-    def _write(self, path):
+    def _write(self, path: str) -> None:
         schema.write_bytes(f"{json.dumps(self.begun, indent=1)}\n".encode(), path)
 
 
-def _read(path):
+def _read(path: str) -> dict | None:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -140,7 +147,8 @@ def _read(path):
         raise CaffeError(f"{path}: not a record of a training: {error}") from None
 
 
-def parse(arguments):
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
     description, _, details = __doc__.partition("\n\n")
     parser = Parser(prog="train_to_end", description=description, epilog=f"{details}\n{EXAMPLE}")
     add = parser.add_argument
@@ -164,7 +172,7 @@ def parse(arguments):
     return options
 
 
-def _range(text):
+def _range(text: str) -> tuple[float, float]:
     if text in ("all", "last"):
         return (0, float("inf")) if text == "all" else (1, 0)
     first, _, last = text.partition("-")

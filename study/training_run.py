@@ -7,34 +7,35 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from caffe_tools.machine import machine
 from runner.log import number, read_line
-
-ROOT = Path(__file__).resolve().parents[1]
+from study.stage import environment
 
 
 class TrainingRun:
-    """words: of the command after `caffe`. log: a file that grows. begin, end: iterations.
+    """A run from iteration `begin` on, of a training that has `end` iterations.
 
-    After run(): seconds; reached: the iteration of the last solver state, or of the last line
-    that tells one; interrupted: by a signal; last_line: of a run that failed.
+    words: the words of the command after `caffe`. log: the path of the log, which grows.
+    After run(), reached: the last iteration that the log tells, by a line of the solver or a
+    solver state. seconds: how long the run took. interrupted: whether a signal stopped it.
+    last_line: the last line of the log, which says why a run failed. gpu: the name of the GPU.
     """
 
-    def __init__(self, words, log, begin, end):
+    def __init__(self, words: Sequence[str], log: str, begin: int, end: int):
         self.words, self.log, self.begin, self.end = words, log, begin, end
         self.reached, self.seconds, self.interrupted = begin, 0.0, False
-        self.last_line, self.gpu, self._process = "", None, None
+        self.last_line = ""
+        self.gpu: str | None = None
+        self._process: subprocess.Popen | None = None
 
-    def run(self):
-        """Returns the exit status."""
-        # glog's own files would repeat the log.
-        environment = os.environ | {"GLOG_logtostderr": "1"}
-        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment["PYTHONPATH"] = os.pathsep.join(path)
+    def run(self) -> int:
+        """Run it to its end, or to the first signal; returns caffe's exit status."""
         clock = time.monotonic()
         before = {
             number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
@@ -42,21 +43,22 @@ class TrainingRun:
         try:
             with open(self.log, "a+", encoding="utf-8", errors="replace", buffering=1) as log:
                 _end_line(log)
-                return self._follow(log, environment)
+                return self._follow(log)
         finally:
             self.seconds = time.monotonic() - clock
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _follow(self, log, environment):
-        # Not in this terminal's group: Ctrl-C is to reach it once, through _stop. Its log comes
-        # through a pipe, so it ends when this process does.
+    def _follow(self, log: TextIO) -> int:
+        # The process is not in this terminal's group, as Ctrl-C is to reach it once, through
+        # _stop. Its log comes through a pipe, so that it ends when this process does. Files of
+        # glog's own would repeat that log.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "runner", *self.words],
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=environment,
+            env=environment() | {"GLOG_logtostderr": "1"},
             start_new_session=True,
         )
         bar = tqdm(total=self.end, initial=self.begin, unit="it", disable=None, leave=False)
@@ -77,17 +79,17 @@ class TrainingRun:
             bar.update(self.reached - bar.n)
         self.gpu = line.gpu or self.gpu
         output = line.output
-        if output and output.phase == "Test" and "acc" in output.name:
+        if output and output.phase == "Test" and "acc" in output.name and output.value is not None:
             tqdm.write(f"iteration {self.reached}: {output.name} = {number(output.value)}")
             sys.stdout.flush()
 
-    def _stop(self, number, frame):
+    def _stop(self, number: int, frame: FrameType | None) -> None:
         if not self.interrupted and self._process is not None:
             self._process.send_signal(signal.SIGINT)
         self.interrupted = True
 
-    def account(self):
-        """What the record says of this run."""
+    def account(self) -> dict[str, Any]:
+        """What the record says of this run; plain JSON values."""
         return {
             "command": ["caffe", *self.words],
             "from": self.begin,
@@ -97,8 +99,8 @@ class TrainingRun:
         }
 
 
-def _end_line(log):
-    """A run that was killed may have left half a line."""
+def _end_line(log: TextIO) -> None:
+    """End the last line of the log: a run that was killed may have left half of one."""
     size = log.seek(0, os.SEEK_END)
     if size:
         log.seek(size - 1)

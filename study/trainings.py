@@ -1,13 +1,17 @@
-"""The trainings of a study: baseline, then the chain of splits, and the controls of each round.
+"""The trainings of a study: the baseline, the chain of splits, and each round's controls.
 
-After a split every arm but those of the full budget trains for the same iterations, at the same
-rates and on the same images in the same order (their random_seed is the same). `scratch` and
-`wider` train for as long as the baseline and all rounds so far together.
+In a round all arms whose budget is the round's train for the same iterations, at the same rates
+and on the same images in the same order, as their random_seed is the same.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-SPLITS = ("tpm", "inverse", "random1", "random2", "random3")
+from study.arms import BASELINE, CHAIN, SPLIT, Arm, find
+from study.settings import Settings
+
 STEPS = 15  # between the snapshots of a window, as in the study
 LONG = 20_000  # iterations from which tests are as often as in the study
 _STUDY = 136_719
@@ -16,102 +20,158 @@ _WINDOW_END = 130_000  # the last drop of the rate is at 117,188
 
 @dataclass(frozen=True)
 class Training:
-    """One training: where its files are. round 0 is the baseline, whose arm is `baseline`.
+    """One training and its files.
 
-    start: initial weights, None for none. parent: the Training whose net was split, or None.
+    round: 0 for the baseline. above: the folder of its round, or of its seed for the baseline.
+    parent: the Training whose net and weights it has in hand; None for the baseline. child: the
+    Training of `tpm` in the same round; None for that and the baseline. draw: the number of a
+    random draw, from 1, or 0.
     """
 
     seed: int
     round: int
-    arm: str
-    folder: str
-    net: str
+    arm: Arm
+    above: str
     iterations: int
-    start: str | None = None
-    parent: "Training | None" = None
+    parent: Training | None = None
+    child: Training | None = None
+    draw: int = 0
 
-    def file(self, name):
+    @property
+    def name(self) -> str:
+        """The arm's name, with the number of the draw."""
+        return f"{self.arm.name}{self.draw or ''}"
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call it."""
+        return label(self.round, self.name)
+
+    @property
+    def stage_name(self) -> str:
+        """How the names of its stages begin: an identifier."""
+        return f"seed{self.seed}_" + (f"round{self.round}_" if self.round else "") + self.name
+
+    @property
+    def in_chain(self) -> bool:
+        """Whether a round may build on it: the baseline and the splits by TPM."""
+        return self.arm in CHAIN
+
+    @property
+    def folder(self) -> str:
+        return f"{self.above}/{self.name}"
+
+    def file(self, name: str) -> str:
+        """The path of a file in its own folder."""
         return f"{self.folder}/{name}"
 
     @property
-    def record(self):
-        return self.file("train.json")
+    def measured(self) -> str:
+        """The TPM measurement of its round."""
+        return f"{self.above}/tpm.json"
 
     @property
-    def log(self):
+    def measured_table(self) -> str:
+        """The entropies of its round's measurement, as text."""
+        return f"{self.above}/tpm.txt"
+
+    @property
+    def _net_owner(self) -> Training:
+        return {"parent": self.parent, "child": self.child}.get(self.arm.net) or self
+
+    @property
+    def net(self) -> str:
+        return self._net_owner.file("net.prototxt")
+
+    @property
+    def description(self) -> str:
+        """What `netgen describe --json` says of the net."""
+        return self._net_owner.file("net.json")
+
+    @property
+    def drawing(self) -> str:
+        """The net as Graphviz's text."""
+        return self._net_owner.file("net.dot")
+
+    @property
+    def plan(self) -> str:
+        return self.file("plan.json")
+
+    @property
+    def plot(self) -> str:
+        """The figure of the measurement and the plan."""
+        return self.file("tpm.png")
+
+    @property
+    def verified(self) -> str:
+        """What `verify_split --json` says of the split."""
+        return self.file("verify.json")
+
+    @property
+    def start(self) -> str | None:
+        """The initial weights; None for fresh ones."""
+        if self.arm.start == "parent":
+            return self.parent.weights
+        return self.file("start.caffemodel") if self.arm.start == "transfer" else None
+
+    @property
+    def solver(self) -> str:
+        return self.file("solver.prototxt")
+
+    @property
+    def log(self) -> str:
         return self.file("train.log")
 
     @property
-    def weights(self):
-        return f"{self.prefix}_iter_{self.iterations}.caffemodel"
+    def record(self) -> str:
+        return self.file("train.json")
+
+    def weights_at(self, iteration: int) -> str:
+        """The weights of a snapshot."""
+        return f"{self.prefix}_iter_{iteration}.caffemodel"
 
     @property
-    def prefix(self):
+    def weights(self) -> str:
+        """The weights at the end."""
+        return self.weights_at(self.iterations)
+
+    @property
+    def prefix(self) -> str:
+        """How the paths of its snapshots begin."""
         return self.file("snapshot")
 
-    @property
-    def description(self):
-        """What `netgen describe --json` says of the net."""
-        return self.net.removesuffix(".prototxt") + ".json"
 
-    @property
-    def stage_name(self):
-        return "_".join(self.folder.split("/")[-3 if self.round else -2 :])
+def label(number: int, name: str) -> str:
+    """What tables and figures call an arm of a round; 0 is the round of the baseline."""
+    return f"round {number} {name}" if number else name
 
 
-def trainings(settings, out):
+def trainings(settings: Settings, out: str) -> Iterator[Training]:
     """All Trainings of a study: for each seed first the chain of splits, then the controls."""
     first, later = settings.iterations
     for seed in range(1, settings.seeds + 1):
         folder = f"{out}/seed{seed}"
-        parent = Training(
-            seed, 0, "baseline", f"{folder}/baseline", f"{folder}/baseline/net.prototxt", first
-        )
+        parent = Training(seed, 0, BASELINE, folder, first)
         yield parent
         controls = []
         for number in range(1, settings.rounds + 1):
             here = f"{folder}/round{number}"
-            child = _split(seed, number, "tpm", here, later, parent)
+            budgets = {"baseline": first, "round": later, "total": first + number * later}
+            child = Training(seed, number, SPLIT, here, budgets[SPLIT.budget], parent)
             yield child
             if number <= settings.control_rounds:
-                budget = first + number * later
-                controls += [_control(arm, here, budget, child) for arm in settings.arms]
+                for arm, draw in map(find, settings.arms):
+                    budget = budgets[arm.budget]
+                    controls.append(Training(seed, number, arm, here, budget, parent, child, draw))
             parent = child
         yield from controls
 
 
-def _split(seed, number, arm, here, iterations, parent):
-    folder = f"{here}/{arm}"
-    return Training(
-        seed,
-        number,
-        arm,
-        folder,
-        f"{folder}/net.prototxt",
-        iterations,
-        f"{folder}/start.caffemodel",
-        parent,
-    )
+def window(settings: Settings, iterations: int) -> tuple[int, list[int]]:
+    """The interval and the iterations of the snapshots that a TPM is measured over.
 
-
-def _control(arm, here, budget, child):
-    parent, folder = child.parent, f"{here}/{arm}"
-    if arm in SPLITS:
-        return _split(child.seed, child.round, arm, here, child.iterations, parent)
-    net, iterations, start = {
-        "continue": (parent.net, child.iterations, parent.weights),
-        "restart": (parent.net, child.iterations, parent.weights),
-        "fresh": (child.net, child.iterations, None),
-        "scratch": (child.net, budget, None),
-        "wider": (f"{folder}/net.prototxt", budget, None),
-    }[arm]
-    return Training(child.seed, child.round, arm, folder, net, iterations, start, parent)
-
-
-def window(settings, iterations):
-    """(interval, [iterations of the snapshots]) that a TPM is measured over.
-
-    With drops of the rate around the last one, as in the study; else the last third.
+    Where the rate drops, they lie around its last drop, as in the study; elsewhere in the last
+    third of the training.
     """
     dropping = settings.lr_policy == "multistep"
     interval = max(1, round(iterations / _STUDY * 1000) if dropping else iterations // 45)
@@ -119,8 +179,8 @@ def window(settings, iterations):
     return interval, [i * interval for i in range(max(1, last - STEPS), last + 1)]
 
 
-def testing_interval(iterations):
-    """Iterations from test to test: the study's, or half of a short training or a little less.
+def testing_interval(iterations: int) -> int:
+    """The iterations from test to test: the study's, or at most half of a short training.
 
     It divides the training if it can, so that there is a test at the end.
     """

@@ -3,6 +3,9 @@
 What follows `--` goes to `python -m netgen`: the net's name and options, without --width.
 """
 
+from __future__ import annotations
+
+import argparse
 import sys
 
 from netgen import schema
@@ -14,11 +17,12 @@ from netgen.schema import caffe_pb
 EXAMPLE = """example:
   python -m study.wider_net child.prototxt -o wider.prototxt -- baseline --batch-size 64
 """
-STEP = 192  # channels of the widest layers of All-CNN: the finest step of its width
+GRID = 192  # widths are multiples of 1 over the channels of All-CNN's widest layers
 WIDEST = 99
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     options = parse(arguments)
     wanted = parameters(schema.read_net(options.like))
     width, text = closest(wanted, options.words)
@@ -28,14 +32,17 @@ def main(arguments=None):
     return 0
 
 
-def closest(wanted, words):
-    """(width, prototxt) of the net whose parameters are nearest to `wanted`. CaffeError."""
+def closest(wanted: int, words: list[str]) -> tuple[float, str]:
+    """The width and the prototxt of the net whose parameters are nearest to `wanted`.
 
-    def at(step):
-        text = render([*words, "--width", f"{step / STEP:.6g}"])
-        return parameters(schema.parse_text(text, caffe_pb.NetParameter)), step / STEP, text
+    words: the net's name and its options. Raises CaffeError.
+    """
 
-    low, high = 1, WIDEST * STEP
+    def at(channels: int) -> tuple[int, float, str]:
+        text = render([*words, "--width", f"{channels / GRID:.6g}"])
+        return parameters(schema.parse_text(text, caffe_pb.NetParameter)), channels / GRID, text
+
+    low, high = 1, WIDEST * GRID
     while high - low > 1:  # parameters grow with the width
         middle = (low + high) // 2
         if at(middle)[0] < wanted:
@@ -46,11 +53,13 @@ def closest(wanted, words):
     return width, text
 
 
-def parameters(net):
+def parameters(net: caffe_pb.NetParameter) -> int:
+    """How many weights and biases a net has."""
     return describe(net, caffe_pb.TEST)["totals"]["parameters"]
 
 
-def parse(arguments):
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
     description, _, details = __doc__.partition("\n\n")
     parser = Parser(prog="wider_net", description=description, epilog=f"{details}\n{EXAMPLE}")
     parser.add_argument("like", metavar="NET.prototxt", help="whose parameters are counted")

@@ -1,8 +1,7 @@
-"""`python -m study`, under the name it has had."""
+"""Run the case study: `python -m study`, also where nothing is installed."""
 
 import checkout  # noqa: F401  (finds the rooms beside this folder)
-from netgen.commandline import run
-from study.cli import main
+from study.cli import command
 
 if __name__ == "__main__":
-    run(main)
+    command()

@@ -4,39 +4,46 @@ Sources: base_conv_layer.cpp (LayerSetUp), conv_layer.cpp and deconv_layer.cpp
 (compute_output_shape), pooling_layer.cpp (LayerSetUp and Reshape).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from netgen.graph.errors import NetError, require, require_equal
-from netgen.graph.shape import legacy_dim
+from netgen.graph.shape import Shape, legacy_dim
 from netgen.schema import caffe_pb
 
 
 class Geometry(NamedTuple):
-    """A convolution's window: one int per spatial axis in each field."""
+    """The window of a convolution: one int per spatial axis in each field."""
 
-    kernel: tuple
-    stride: tuple
-    pad: tuple
-    dilation: tuple
+    kernel: Shape
+    stride: Shape
+    pad: Shape
+    dilation: Shape
 
 
 class PoolGeometry(NamedTuple):
-    """A pooling window and what it gives: (height, width) in each field."""
+    """The window of a pooling and the size of its top: (height, width) in each field."""
 
-    kernel: tuple
-    stride: tuple
-    pad: tuple
-    out: tuple
+    kernel: Shape
+    stride: Shape
+    pad: Shape
+    out: Shape
 
 
-def conv_geometry(layer_param, ndim_spatial):
+def conv_geometry(
+    layer_param: caffe_pb.LayerParameter | caffe_pb.ConvolutionParameter, ndim_spatial: int
+) -> Geometry:
     """The Geometry of a Convolution, Deconvolution or Im2col over ndim_spatial axes.
 
-    layer_param: its LayerParameter, or the ConvolutionParameter itself. A repeated field is
-    given once for all axes or once per axis; `_h`/`_w` only for two axes and not beside it.
-    Raises NetError in Caffe's words.
+    layer_param: its LayerParameter, or the ConvolutionParameter itself. A repeated field holds
+    one value for all axes or one per axis; the fields that end in `_h` and `_w` are for two
+    axes, and stand in its place. Raises NetError in Caffe's words.
     """
-    param = getattr(layer_param, "convolution_param", layer_param)
+    param = (
+        layer_param
+        if isinstance(layer_param, caffe_pb.ConvolutionParameter)
+        else layer_param.convolution_param
+    )
     kernel = _per_axis(param, "kernel_size", "kernel", ndim_spatial)
     require(all(kernel), "Filter dimensions must be nonzero.")
     stride = _per_axis(param, "stride", "stride", ndim_spatial, default=1)
@@ -47,7 +54,13 @@ def conv_geometry(layer_param, ndim_spatial):
     return Geometry(kernel, stride, pad, dilation)
 
 
-def _per_axis(param, field, short, ndim, default=None):
+def _per_axis(
+    param: caffe_pb.ConvolutionParameter,
+    field: str,
+    short: str | None,
+    ndim: int,
+    default: int | None = None,
+) -> Shape:
     values = tuple(getattr(param, field))
     if short and (param.HasField(f"{short}_h") or param.HasField(f"{short}_w")):
         require_equal(ndim, 2, f"{short}_h & {short}_w can only be used for 2D convolution.")
@@ -63,8 +76,8 @@ def _per_axis(param, field, short, ndim, default=None):
     return values * ndim if len(values) == 1 else values
 
 
-def conv_out(sizes, geometry):
-    """Spatial output of a convolution: trunc((in + 2 pad - extent) / stride) + 1 per axis."""
+def conv_out(sizes: Shape, geometry: Geometry) -> Shape:
+    """The spatial output of a convolution: trunc((in + 2 pad - extent) / stride) + 1 per axis."""
     out = []
     for size, kernel, stride, pad, dilation in zip(sizes, *geometry, strict=True):
         room = size + 2 * pad - (dilation * (kernel - 1) + 1)
@@ -73,8 +86,8 @@ def conv_out(sizes, geometry):
     return _nonempty(out, sizes, geometry)
 
 
-def deconv_out(sizes, geometry):
-    """Spatial output of a deconvolution: stride (in - 1) + extent - 2 pad per axis."""
+def deconv_out(sizes: Shape, geometry: Geometry) -> Shape:
+    """The spatial output of a deconvolution: stride (in - 1) + extent - 2 pad per axis."""
     out = [
         stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad
         for size, kernel, stride, pad, dilation in zip(sizes, *geometry, strict=True)
@@ -82,7 +95,7 @@ def deconv_out(sizes, geometry):
     return _nonempty(out, sizes, geometry)
 
 
-def pool_geometry(pooling_param, bottom_shape):
+def pool_geometry(pooling_param: caffe_pb.PoolingParameter, bottom_shape: Shape) -> PoolGeometry:
     """The PoolGeometry of a PoolingParameter on a 4-D bottom (N, C, H, W).
 
     The output is rounded up unless round_mode is FLOOR; with padding the last window must
@@ -134,7 +147,7 @@ def pool_geometry(pooling_param, bottom_shape):
     return PoolGeometry(kernel, stride, pad, _nonempty(out, sizes, (kernel, stride, pad)))
 
 
-def _pair(param, field, words):
+def _pair(param: caffe_pb.PoolingParameter, field: str, words: str) -> tuple[int, int]:
     one, h, w = (param.HasField(f) for f in (field, f"{field}_h", f"{field}_w"))
     require((not one and h and w) or (not h and not w), words)
     if h:
@@ -142,7 +155,7 @@ def _pair(param, field, words):
     return (getattr(param, field),) * 2
 
 
-def _pooled(round_mode, padded, size, kernel, stride, pad):
+def _pooled(round_mode: int, padded: bool, size: int, kernel: int, stride: int, pad: int) -> int:
     room = size + 2 * pad - kernel
     floor = round_mode == caffe_pb.PoolingParameter.FLOOR
     out = (room // stride if floor else -(-room // stride)) + 1
@@ -151,7 +164,7 @@ def _pooled(round_mode, padded, size, kernel, stride, pad):
     return out
 
 
-def _nonempty(out, sizes, geometry):
+def _nonempty(out: Sequence[int], sizes: Shape, geometry: Sequence[Shape]) -> Shape:
     if min(out, default=1) < 1:
         kernel, stride, pad = (" ".join(map(str, g)) for g in geometry[:3])
         raise NetError(

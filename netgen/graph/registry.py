@@ -1,15 +1,25 @@
-"""The registry of shape rules, and what every layer is checked for before and after its rule.
+"""The registry of shape rules, and the checks that every layer must pass beside its rule.
 
 Sources: layer.hpp (SetUp, CheckBlobCounts, SetLossWeights), net.cpp (Init).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from netgen.graph.connections import in_place
 from netgen.graph.errors import NetError, require, require_equal
 from netgen.graph.geometry import Geometry, PoolGeometry
 from netgen.graph.shape import Shape, check_blob
+from netgen.schema import caffe_pb
+
+#: The shape of one record, (C, H, W) after cropping; for HDF5Data one such shape a top.
+DataShape = Sequence[Any]
+
+#: How many bottoms or tops a layer takes: exactly that many, or the least and the most, where
+#: None is no limit.
+Fixed = int | tuple[int | None, int | None]
+Count = Fixed | Callable[[caffe_pb.LayerParameter], Fixed]
 
 
 @dataclass
@@ -39,15 +49,18 @@ class LayerShapes:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a rule sees: layer (LayerParameter), bottoms (tuples), num_tops, phase, data_shape."""
+    """What a rule is given: the layer, one shape a bottom, and the rest of layer_shapes' arguments.
 
-    layer: object
-    bottoms: list
+    num_tops: how many tops the layer has, one that is made up included.
+    """
+
+    layer: caffe_pb.LayerParameter
+    bottoms: list[Shape]
     num_tops: int
-    phase: int
-    data_shape: tuple | None
+    phase: caffe_pb.Phase
+    data_shape: DataShape | None
 
-    def refuse_in_place(self):
+    def refuse_in_place(self) -> None:
         """Raise NetError if the layer is used in place."""
         if in_place(self.layer):
             raise NetError(f"{self.layer.type} Layer does not allow in-place computation.")
@@ -55,9 +68,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class _Rule:
-    shapes: Callable
-    bottoms: object
-    tops: object
+    shapes: Callable[[Setup], LayerShapes]
+    bottoms: Count
+    tops: Count
     one_top_per_bottom: bool
     automatic_top: bool
 
@@ -65,15 +78,22 @@ class _Rule:
 _RULES: dict[str, _Rule] = {}
 
 
-def rule(*types, bottoms=1, tops=1, one_top_per_bottom=False, automatic_top=False):
-    """Register `f(setup) -> LayerShapes` for layer types.
+def rule(
+    *types: str,
+    bottoms: Count = 1,
+    tops: Count = 1,
+    one_top_per_bottom: bool = False,
+    automatic_top: bool = False,
+) -> Callable[[Callable[[Setup], LayerShapes]], Callable[[Setup], LayerShapes]]:
+    """Register the decorated function, of a Setup, as the shape rule of layer types.
 
     bottoms, tops: how many the layer takes: an int for exactly that many, (least, most) where
-    either may be None, or a function of the LayerParameter giving one of these.
-    automatic_top: a missing top is made up, as for losses (Caffe's AutoTopBlobs).
+    either may be None, or a function of the LayerParameter that gives one of these.
+    one_top_per_bottom: whether there must be as many tops as bottoms. automatic_top: whether a
+    missing top is made up, as for losses (Caffe's AutoTopBlobs).
     """
 
-    def register(shapes):
+    def register(shapes: Callable[[Setup], LayerShapes]) -> Callable[[Setup], LayerShapes]:
         for name in types:
             _RULES[name] = _Rule(shapes, bottoms, tops, one_top_per_bottom, automatic_top)
         return shapes
@@ -81,8 +101,8 @@ def rule(*types, bottoms=1, tops=1, one_top_per_bottom=False, automatic_top=Fals
     return register
 
 
-def layer_types():
-    """Every registered type name, sorted."""
+def layer_types() -> tuple[str, ...]:
+    """The names of the layer types that have a rule, sorted."""
     return tuple(sorted(_RULES))
 
 
@@ -91,18 +111,24 @@ def unknown_type(type_name: str, known: Iterable[str]) -> str:
     return f"Unknown layer type: {type_name} (known types: {', '.join(sorted(known))})"
 
 
-def layer_shapes(layer, bottoms, phase, data_shape=None):
-    """Shapes of a layer's tops and learnable blobs, and its multiply-adds.
+def layer_shapes(
+    layer: caffe_pb.LayerParameter,
+    bottoms: Sequence[Sequence[int]],
+    phase: caffe_pb.Phase,
+    data_shape: DataShape | None = None,
+) -> LayerShapes:
+    """What the shape rule of a layer says: the shapes of its tops and blobs, and more.
 
-    layer: LayerParameter; its top names count its tops, and tell in-place use together with
-    its bottom names. bottoms: one shape (tuple of ints) a bottom blob. phase: caffe_pb.TRAIN or
-    TEST (no type of Caffe 1.0 has shapes that depend on it). data_shape: for layers that read
-    records, the shape of one of them, (C, H, W) after cropping; for HDF5Data one such shape per
-    top. None: derived from the layer, and what was assumed is in LayerShapes.note.
+    layer: LayerParameter; the names of its tops count them, and tell together with those of its
+    bottoms whether it is used in place. bottoms: one shape a bottom blob. phase: caffe_pb.TRAIN
+    or TEST (no type of Caffe 1.0 has shapes that depend on it). data_shape: for layers that read
+    records, the shape of one of them, (C, H, W) after cropping, or for HDF5Data one such shape a
+    top. Where it is None it is derived from the layer, and LayerShapes.note says what was
+    assumed.
 
     Raises NetError in Caffe's words, naming the layer, wherever Caffe's SetUp would stop: blob
     counts, parameters, shapes that disagree, in-place use, loss_weight, propagate_down, params.
-    UnknownShapeError, a NetError, if only the data or a run can tell.
+    Raises UnknownShapeError, a NetError, if only the data or a run can tell.
     """
     try:
         shapes = _shapes(layer, [tuple(map(int, b)) for b in bottoms], phase, data_shape)
@@ -116,7 +142,12 @@ def layer_shapes(layer, bottoms, phase, data_shape=None):
     return shapes
 
 
-def _shapes(layer, bottoms, phase, data_shape):
+def _shapes(
+    layer: caffe_pb.LayerParameter,
+    bottoms: list[Shape],
+    phase: caffe_pb.Phase,
+    data_shape: DataShape | None,
+) -> LayerShapes:
     if layer.propagate_down:
         require_equal(
             len(layer.propagate_down),
@@ -149,8 +180,10 @@ def _shapes(layer, bottoms, phase, data_shape):
     return shapes
 
 
-def _check_count(layer, wanted, verb, actual, blobs):
-    wanted = wanted(layer) if callable(wanted) else wanted
+def _check_count(
+    layer: caffe_pb.LayerParameter, count: Count, verb: str, actual: int, blobs: str
+) -> None:
+    wanted = count(layer) if callable(count) else count
     if isinstance(wanted, int):
         require_equal(wanted, actual, f"{layer.type} Layer {verb} {wanted} {blobs}")
         return

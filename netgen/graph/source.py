@@ -2,17 +2,21 @@
 
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from google.protobuf.message import DecodeError
 
+from netgen.graph.registry import DataShape
+from netgen.graph.shape import Shape
 from netgen.schema import caffe_pb, open_hdf5
 from netgen.schema.leveldb import LevelDBFolder
 
 _ORIENTATION = 0x0112  # EXIF's tag
 
 
-def record_shape(layer):
+def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
     """The shape of a data layer's records from its source, or None if it cannot be read.
 
     layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData: of the
@@ -33,7 +37,7 @@ def record_shape(layer):
     return None
 
 
-def _lmdb_record(source):
+def _lmdb_record(source: str) -> bytes:
     import lmdb
 
     if not (Path(source) / "data.mdb").is_file():
@@ -49,12 +53,12 @@ def _lmdb_record(source):
         raise OSError(error) from None
 
 
-def _leveldb_record(source):
+def _leveldb_record(source: str) -> bytes:
     folder = LevelDBFolder(source)
     return next(folder.records(), (b"", b""))[1]
 
 
-def _datum_shape(record, transform):
+def _datum_shape(record: bytes, transform: caffe_pb.TransformationParameter) -> Shape | None:
     datum = caffe_pb.Datum.FromString(record)
     if datum.encoded:
         channels = 3 if transform.force_color else 1 if transform.force_gray else None
@@ -62,7 +66,7 @@ def _datum_shape(record, transform):
     return (datum.channels, datum.height, datum.width) if datum.channels else None
 
 
-def _listed_image(param):
+def _listed_image(param: caffe_pb.ImageDataParameter) -> Shape:
     channels = 3 if param.is_color else 1
     if param.new_height and param.new_width:
         return channels, param.new_height, param.new_width
@@ -72,7 +76,7 @@ def _listed_image(param):
     return _image_shape(param.root_folder + os.fsdecode(path), channels)
 
 
-def _image_shape(file, channels):
+def _image_shape(file: str | IO[bytes], channels: int | None) -> Shape:
     """(C, H, W) of an image file as a data layer reads it; channels: None for the file's own."""
     from PIL import Image
 
@@ -86,7 +90,7 @@ def _image_shape(file, channels):
         return channels, height, width
 
 
-def _hdf5_record(source, tops):
+def _hdf5_record(source: str, tops: Iterable[str]) -> list[Shape]:
     first = Path(source).read_text().split()[0]
     with open_hdf5(first) as file:
-        return tuple(tuple(file[top].shape[1:]) for top in tops)
+        return [tuple(file[top].shape[1:]) for top in tops]

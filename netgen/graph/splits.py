@@ -1,10 +1,10 @@
 """Automatic Split layers (insert_splits.cpp)."""
 
-from netgen.graph.connections import connections
+from netgen.graph.connections import Place, connections
 from netgen.schema import caffe_pb
 
 
-def insert_splits(net):
+def insert_splits(net: caffe_pb.NetParameter) -> caffe_pb.NetParameter:
     """A new NetParameter in which every blob has at most one consumer.
 
     Top i, named B, of layer L with several consumers is followed by a Split layer
@@ -19,8 +19,10 @@ def insert_splits(net):
     return split
 
 
-def split_layers(net):
-    """The layers of insert_splits(net) as (layer, original): original is None for a new Split."""
+def split_layers(
+    net: caffe_pb.NetParameter,
+) -> list[tuple[caffe_pb.LayerParameter, caffe_pb.LayerParameter | None]]:
+    """The layers of insert_splits(net) as (layer, original); original is None for a new Split."""
     edges = connections(net)
     weights = {
         (i, j): weight
@@ -29,7 +31,8 @@ def split_layers(net):
         if weight
     }
     needed = {top: len(readers) + (top in weights) for top, readers in edges.consumers.items()}
-    names, layers = {}, []
+    names: dict[Place, str] = {}  # of the bottoms that read a Split instead
+    layers: list[tuple[caffe_pb.LayerParameter, caffe_pb.LayerParameter | None]] = []
     for i, original in enumerate(net.layer):
         layer = caffe_pb.LayerParameter()
         layer.CopyFrom(original)
@@ -43,11 +46,11 @@ def split_layers(net):
                 name=f"{blob}_{original.name}_{j}_split", type="Split", bottom=[blob]
             )
             new.top.extend(f"{new.name}_{k}" for k in range(needed[i, j]))
-            readers = new.top
+            readers = list(new.top)
             if (i, j) in weights:
                 new.loss_weight.extend([weights[i, j]] + [0] * (needed[i, j] - 1))
                 layer.ClearField("loss_weight")  # all of them: Caffe does so too
-                readers = new.top[1:]
+                readers = readers[1:]
             names.update(zip(edges.consumers[i, j], readers, strict=True))
             layers.append((new, None))
     return layers

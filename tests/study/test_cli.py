@@ -28,11 +28,11 @@ SMALLEST = (
 
 @pytest.fixture
 def study(tmp_path, records):
-    """study(*options): run the command in tmp_path; (status, out, err)."""
+    """study(*options): run the script in tmp_path; (status, out, err)."""
 
-    def run(*options, name="case_study"):
+    def run(*options):
         done = subprocess.run(
-            [sys.executable, str(ROOT / f"tools/{name}.py"), *map(str, options)],
+            [sys.executable, str(ROOT / "tools/case_study.py"), *map(str, options)],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -101,7 +101,7 @@ def test_errors_are_one_line(study, tmp_path):
             "--minutes does not go with --jobs (--help tells more)",
         ),
     ):
-        assert study(*options) == (1, "", f"case_study: {wanted}\n")
+        assert study(*options) == (1, "", f"study: {wanted}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -112,7 +112,7 @@ def test_a_stage_that_fails_tells_its_command(study, tmp_path):
     assert status == 1
     assert err.splitlines() == [
         "netgen: width must be above 0 and below 100, not 1000.0",
-        "case_study: stage seed1_baseline_net: exit status 1 of `python -m netgen baseline "
+        "study: stage seed1_baseline_net: exit status 1 of `python -m netgen baseline "
         "--width 1000.0 --batch-size 4 --test-batch-size 10 --data data --input-dropout 0 "
         "--dropout 0 -o o/seed1/baseline/net.prototxt`",
     ]
@@ -142,10 +142,8 @@ def test_the_workflow_engine_finds_the_same_stages(study, tmp_path):
 
 
 @pytest.mark.skipif(find_spec("snakemake") is None, reason="Snakemake is optional, and not here")
-def test_snakemake_runs_the_stages(study, tmp_path, monkeypatch):
+def test_snakemake_runs_the_stages(study, tmp_path):
     begin = (*SMALLEST, "--data", "data", "--out", "o", "--arms", "none")
-    (tmp_path / "tools").symlink_to(ROOT / "tools")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     status, out, err = study(*begin, "--jobs", "2")
     assert status == 0, err
     assert (tmp_path / "o/report.html").exists()

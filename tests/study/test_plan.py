@@ -1,13 +1,17 @@
 """Settings, trainings and stages of a study: what is run, on what, for how long."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import study
 from netgen.commands import render
 from netgen.errors import CaffeError
+from study.arms import ARMS, CHAIN, CONTROLS, SPLIT, controls_named, find
 from study.plan import stages
-from study.settings import CONTROLS, SCALES, Settings, arms_named, read_settings, settle
+from study.settings import SCALES, Settings, read_settings, settle
 from study.trainings import testing_interval as interval_of_tests
 from study.trainings import trainings, window
 
@@ -15,7 +19,7 @@ FULL = replace(SCALES["full"], train_size=50_000, test_size=10_000)
 
 
 def by_arm(settings, round_=1, seed=1):
-    return {t.arm: t for t in trainings(settings, "o") if (t.round, t.seed) == (round_, seed)}
+    return {t.name: t for t in trainings(settings, "o") if (t.round, t.seed) == (round_, seed)}
 
 
 def flag(stage, name):
@@ -42,7 +46,7 @@ def test_every_input_is_an_earlier_output():
 
 
 def test_full_is_the_study():
-    chain = [t for t in trainings(FULL, "o") if t.arm in ("baseline", "tpm") and t.seed == 2]
+    chain = [t for t in trainings(FULL, "o") if t.in_chain and t.seed == 2]
     assert [t.iterations for t in chain] == [136_719] * 3
     assert chain[1].parent == chain[0] and chain[2].parent == chain[1]
     assert window(FULL, 136_719) == (1000, list(range(115_000, 130_001, 1000)))
@@ -72,41 +76,38 @@ def test_short_windows_are_the_last_third():
 
 def test_controls_differ_from_the_split_in_one_thing_each():
     settings = replace(SCALES["small"], iterations=(90, 30))
-    arms, base = by_arm(settings), by_arm(settings, 0)["baseline"]
-    assert tuple(arms) == ("tpm", *CONTROLS)
-    assert all(arm.parent == base for arm in arms.values())
-    assert {name: arm.iterations for name, arm in arms.items()} == dict.fromkeys(arms, 30) | {
-        "scratch": 120,
-        "wider": 120,
-    }
-    own = ("tpm", "inverse", "random1", "random2", "random3")
-    assert {name: arm.start for name, arm in arms.items()} == {
-        name: f"o/seed1/round1/{name}/start.caffemodel" for name in own
-    } | {
-        "continue": base.weights,
-        "restart": base.weights,
-        "fresh": None,
-        "scratch": None,
-        "wider": None,
-    }
-    assert arms["fresh"].net == arms["scratch"].net == arms["tpm"].net
-    assert arms["continue"].net == arms["restart"].net == base.net
-    made = training_stages(SCALES["small"])
+    found, (base,) = by_arm(settings), by_arm(settings, 0).values()
+    assert tuple(found) == (SPLIT.name, *CONTROLS)
+    made = {s.name: s for s in stages(settings, "o")}
+    for name, training in found.items():
+        arm, here = find(name)[0], f"o/seed1/round1/{name}"
+        assert (training.arm, training.folder, training.parent) == (arm, here, base)
+        assert training.iterations == {"round": 30, "baseline": 90, "total": 120}[arm.budget]
+        start = {"parent": base.weights, "transfer": f"{here}/start.caffemodel", "fresh": None}
+        assert training.start == start[arm.start]
+        net = {"parent": base.net, "child": found[SPLIT.name].net}.get(arm.net)
+        assert training.net == (net or f"{here}/net.prototxt")
+        stage = made[f"seed1_round1_{name}_train"]
+        rates = {"schedule": ("0.02", "poly"), "end": ("2e-05", "fixed")}
+        assert (flag(stage, "--base-lr"), flag(stage, "--lr-policy")) == rates[arm.rate]
+        if arm.plan:
+            words = made[f"seed1_round1_{name}_plan"].commands[0].words
+            assert " ".join(arm.plan) in " ".join(words)
     seeds = {
         flag(stage, "--random-seed")
-        for name, stage in made.items()
+        for name, stage in training_stages(SCALES["small"]).items()
         if name.startswith("seed3_round1")
     }
     assert seeds == {"1003"}
-    assert flag(made["seed1_round1_continue_train"], "--base-lr") == "2e-05"
-    assert flag(made["seed1_round1_continue_train"], "--lr-policy") == "fixed"
-    assert flag(made["seed1_round1_restart_train"], "--lr-policy") == "poly"
 
 
 def test_draws_differ_between_seeds_rounds_and_one_another():
     settings = replace(SCALES["small"], rounds=2, control_rounds=2)
-    plans = [s for s in stages(settings, "o") if "random" in s.name and s.name.endswith("plan")]
-    assert len({flag(stage, "--seed") for stage in plans}) == len(plans) == 18
+    drawn = [t for t in trainings(settings, "o") if t.draw]
+    plans = {s.name: s for s in stages(settings, "o")}
+    seeds = {flag(plans[f"{t.stage_name}_plan"], "--seed") for t in drawn}
+    draws = sum(arm.draws for arm in ARMS.values())
+    assert len(seeds) == len(drawn) == settings.seeds * settings.rounds * draws
 
 
 def test_rounds_build_on_each_other_and_have_controls_as_asked():
@@ -128,9 +129,22 @@ def test_short_trainings_end_with_a_test(iterations):
 
 
 def test_arms_by_name():
-    assert arms_named("all") == CONTROLS
-    assert arms_named("none") == arms_named("tpm") == ()
-    assert arms_named("restart,random,random1") == ("restart", "random1", "random2", "random3")
+    assert controls_named("all") == CONTROLS
+    assert controls_named("none") == controls_named(SPLIT.name) == ()
+    for arm in ARMS.values():
+        if arm not in CHAIN:
+            assert controls_named(arm.name) == arm.members
+    assert controls_named("restart,random,random1") == ("restart", *ARMS["random"].members)
+    assert controls_named("nobody") == ("nobody",)
+
+
+def test_every_arm_is_a_row_of_the_table_and_documented():
+    text = Path(study.__file__).with_name("README.md").read_text()
+    documented = re.findall(r"^\| ([a-z0-9, -]+) \| .* \| .* \| .* \|$", text, re.MULTILINE)
+    rows = ", ".join(documented).split(", ")
+    for arm in ARMS.values():
+        shown = f"{arm.name}1-{arm.draws}" if arm.draws else arm.name
+        assert shown in rows
 
 
 def test_a_begun_study_keeps_what_it_was_begun_with(tmp_path, records):

@@ -13,9 +13,11 @@ import pytest
 from caffe_tools import draw_net
 from netgen.errors import CaffeError
 from study import report as study_report
+from study.arms import SPLIT
 from study.plan import stages
-from study.results import collect, differences, groups, mean_sd
+from study.results import collect
 from study.settings import SCALES
+from study.statistics import differences, groups, mean_sd
 from study.trainings import trainings
 
 ACCURACIES = {  # arm: (at iteration 0, best, final) of each seed
@@ -48,24 +50,24 @@ def pretend(out, settings, writer, skip=()):
     for training in trainings(settings, str(out)):
         folder = Path(training.folder)
         folder.mkdir(parents=True)
-        if training.arm in skip:
+        if training.name in skip:
             continue
-        first, best, final = ACCURACIES[training.arm][training.seed - 1]
-        log = writer().solving(training.arm)
+        first, best, final = ACCURACIES[training.name][training.seed - 1]
+        log = writer().solving(training.name)
         for iteration, accuracy in ((0, first), (15, best), (30, final)):
             log.test(iteration, ("accuracy", f"{accuracy}")).display(iteration, "1.5")
-        log.done().write(folder / "train.log")
-        (folder / "train.json").write_text(json.dumps({"inputs": {}, "runs": [RUN]}))
+        log.done().write(Path(training.log))
+        Path(training.record).write_text(json.dumps({"inputs": {}, "runs": [RUN]}))
         totals = {"parameters": 1000 + 10 * training.seed, "multiply_adds_per_image": 2.5e6}
         Path(training.description).write_text(json.dumps({"totals": totals}))
-        (folder / "net.dot").write_text(DOT)
-        if training.arm == "tpm":
+        Path(training.drawing).write_text(DOT)
+        if training.arm is SPLIT:
             layer = {"layer": "conv1", "why": "entropy 1.2 >= 1.1 x mean 1"}
-            (folder / "plan.json").write_text(json.dumps({"layers": [layer]}))
-            (folder / "verify.json").write_text('{"random": {"difference": 0.25}}')
-            (folder.parent / "tpm.txt").write_text("Mean TPM ratio entropy = 1.0\n")
-            (folder.parent / "tpm.json").write_text('{"warnings": ["a drop inside"]}')
-            matplotlib.image.imsave(folder / "tpm.png", [[0.0, 1.0]])
+            Path(training.plan).write_text(json.dumps({"layers": [layer]}))
+            Path(training.verified).write_text('{"random": {"difference": 0.25}}')
+            Path(training.measured_table).write_text("Mean TPM ratio entropy = 1.0\n")
+            Path(training.measured).write_text('{"warnings": ["a drop inside"]}')
+            matplotlib.image.imsave(training.plot, [[0.0, 1.0]])
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_trainings_that_learnt_nothing_are_named(tmp_path, settings, writer, mon
 
 
 def test_groups_pool_the_draws_and_pair_by_seed(study, settings):
-    found = {g.arm: g for g in groups(collect(trainings(settings, str(study))))}
+    found = {g.arm.name: g for g in groups(collect(trainings(settings, str(study))))}
     assert list(found) == ["baseline", "tpm", "random", "restart", "wider"]
     assert found["random"].by_seed("final") == pytest.approx({1: 0.55, 2: 0.55})
     assert differences(found["tpm"], found["random"], "final") == pytest.approx([0.03, 0.07])

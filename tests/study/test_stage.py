@@ -3,17 +3,18 @@
 import os
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from netgen.errors import CaffeError
 from study.stage import Command, Stage, Stopped, run_stage, stale
 
-PRINT = Command(("python", "-c", "print('made')"), "made.txt")
+PRINT = Command(("python", "-c", "print('made')"), stdout="made.txt")
 
 
 def python(code, stdout=None):
-    return Command(("python", "-c", code), stdout)
+    return Command(("python", "-c", code), stdout=stdout)
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +32,9 @@ def write(name, age):
 
 def chain():
     return [
-        Stage("one", (PRINT,), ("a",), ("b",)),
-        Stage("two", (PRINT,), ("b",), ("c", "d")),
-        Stage("other", (PRINT,), (), ("e",)),
+        Stage("one", (Command(("python",), ("b",)),), ("a",)),
+        Stage("two", (Command(("python",), ("c",)), Command(("python",), (), "d")), ("b",)),
+        Stage("other", (Command(("python",), ("e",)),), ()),
     ]
 
 
@@ -58,30 +59,29 @@ def test_stale_are_missing_older_and_what_follows_from_them():
 
 
 def test_output_to_a_file_is_there_whole_or_not_at_all(here):
-    run_stage(Stage("s", (PRINT,), (), ("new/made.txt",)))
-    assert (here / "made.txt").read_text() == "made\n"
-    assert (here / "new").is_dir()
+    run_stage(Stage("s", (replace(PRINT, stdout="new/made.txt"), PRINT), ()))
+    assert (here / "made.txt").read_text() == (here / "new/made.txt").read_text() == "made\n"
     half = python("import sys; print('half', flush=True); sys.exit(3)", "half.txt")
     with pytest.raises(
         CaffeError,
         match=r"^stage s: exit status 3 of `python -c 'import sys; .*' "
         r"> half.txt`$",
     ):
-        run_stage(Stage("s", (half, PRINT), (), ("half.txt",)))
+        run_stage(Stage("s", (half, PRINT), ()))
     assert sorted(path.name for path in here.iterdir()) == ["made.txt", "new"]
 
 
 def test_a_training_that_stopped_is_no_failure():
     with pytest.raises(Stopped):
-        run_stage(Stage("s", (python("import sys; sys.exit(75)"),), (), ()))
+        run_stage(Stage("s", (python("import sys; sys.exit(75)"),), ()))
 
 
 def test_flags_go_to_trainings_alone(here):
-    show = Command(("python", "-c", "import sys; print(sys.argv[1:])", "x"), "argv.txt")
+    show = Command(("python", "-c", "import sys; print(sys.argv[1:])", "x"), stdout="argv.txt")
     flags = ["-gpu", "0"]
-    run_stage(Stage("s", (PRINT, show), (), (), trains=True), flags)
+    run_stage(Stage("s", (PRINT, show), (), trains=True), flags)
     assert (here / "argv.txt").read_text() == "['x', '--', '-gpu', '0']\n"
-    run_stage(Stage("s", (PRINT, show), (), ()), flags)
+    run_stage(Stage("s", (PRINT, show), ()), flags)
     assert (here / "argv.txt").read_text() == "['x']\n"
 
 
@@ -94,15 +94,15 @@ def test_deadline_interrupts_a_training(here):
     )
     clock = time.monotonic()
     with pytest.raises(Stopped):
-        run_stage(Stage("s", (wait,), (), (), trains=True), (), clock + 1)
+        run_stage(Stage("s", (wait,), (), trains=True), (), clock + 1)
     assert 1 <= time.monotonic() - clock < 15
     with pytest.raises(Stopped):
-        run_stage(Stage("s", (PRINT,), (), ()), (), clock)
+        run_stage(Stage("s", (PRINT,), ()), (), clock)
     assert not (here / "made.txt").exists()
 
 
 def test_shell_is_one_line_that_does_the_same(here):
-    stage = Stage("s", (PRINT, python("print({1: '$HOME'})", "b c.txt")), (), ())
+    stage = Stage("s", (PRINT, python("print({1: '$HOME'})", "b c.txt")), ())
     line = stage.shell(["-gpu", "0"], sys.executable)
     assert "\n" not in line
     assert os.system(line) == 0

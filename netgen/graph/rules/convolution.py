@@ -4,12 +4,12 @@ from math import prod
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.geometry import conv_geometry, conv_out, deconv_out
-from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import axis_of, shape_string
 
 
 @rule("Convolution", "Deconvolution", bottoms=(1, None), tops=(1, None), one_top_per_bottom=True)
-def convolution(setup):
+def convolution(setup: Setup) -> LayerShapes:
     """Weight (out, in / group, *kernel), Deconvolution's (in, out / group, *kernel); bias (out)."""
     param = setup.layer.convolution_param
     first = setup.bottoms[0]
@@ -42,7 +42,7 @@ def convolution(setup):
 
 
 @rule("Im2col")
-def im2col(setup):
+def im2col(setup: Setup) -> LayerShapes:
     param = setup.layer.convolution_param
     (bottom,) = setup.bottoms
     axis = axis_of(bottom, param.axis)

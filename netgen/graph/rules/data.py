@@ -1,11 +1,17 @@
 """Layers that bring data in (the *_data_layer.cpp, input_layer.cpp, data_transformer.cpp)."""
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 from netgen.graph.errors import UnknownShapeError, require, require_equal
-from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.registry import LayerShapes, Setup, rule
+from netgen.graph.shape import Shape
+
+T = TypeVar("T")
 
 
 @rule("Input", bottoms=0, tops=(1, None))
-def input_(setup):
+def input_(setup: Setup) -> LayerShapes:
     """One shape for all tops, one each, or none; then the blobs are empty until reshaped."""
     shapes = [tuple(shape.dim) for shape in setup.layer.input_param.shape]
     tops = setup.num_tops
@@ -20,7 +26,7 @@ def input_(setup):
 
 
 @rule("DummyData", bottoms=0, tops=(1, None))
-def dummy_data(setup):
+def dummy_data(setup: Setup) -> LayerShapes:
     param, tops = setup.layer.dummy_data_param, setup.num_tops
     fillers = len(param.data_filler)
     require(
@@ -37,16 +43,17 @@ def dummy_data(setup):
     return LayerShapes(list(zip(*dims, strict=True)))
 
 
-def _once_or_per_top(name, values, tops):
+def _once_or_per_top(name: str, values: Iterable[T], tops: int) -> list[T]:
+    values = list(values)
     require(
         len(values) in (1, tops),
         f"Must specify '{name}' once, or once per top blob ({tops}); specified {len(values)}.",
     )
-    return list(values) * tops if len(values) == 1 else list(values)
+    return values * tops if len(values) == 1 else values
 
 
 @rule("MemoryData", bottoms=0, tops=2)
-def memory_data(setup):
+def memory_data(setup: Setup) -> LayerShapes:
     param = setup.layer.memory_data_param
     shape = (param.batch_size, param.channels, param.height, param.width)
     require(
@@ -58,12 +65,12 @@ def memory_data(setup):
 
 
 @rule("Data", bottoms=0, tops=(1, 2))
-def data(setup):
+def data(setup: Setup) -> LayerShapes:
     return _records(setup, setup.layer.data_param.batch_size, channels=3, size=None)
 
 
 @rule("ImageData", bottoms=0, tops=2)
-def image_data(setup):
+def image_data(setup: Setup) -> LayerShapes:
     param = setup.layer.image_data_param
     size = (param.new_height, param.new_width)
     require(
@@ -76,27 +83,27 @@ def image_data(setup):
 
 
 @rule("WindowData", bottoms=0, tops=2)
-def window_data(setup):
+def window_data(setup: Setup) -> LayerShapes:
     require(setup.layer.transform_param.crop_size > 0, "crop_size must be positive")
     return _records(setup, setup.layer.window_data_param.batch_size, channels=3, size=None)
 
 
 @rule("HDF5Data", bottoms=0, tops=(1, None))
-def hdf5_data(setup):
-    """data_shape: one shape a top, or the first top's alone; the others are then one value each."""
+def hdf5_data(setup: Setup) -> LayerShapes:
+    """data_shape is one shape a top, or that of the first; the others then have one value each."""
     require(not setup.layer.HasField("transform_param"), "HDF5Data does not transform data.")
     batch = _positive(setup.layer.hdf5_data_param.batch_size)
     shapes = setup.data_shape
     if shapes is None:
         raise UnknownShapeError("the shapes of its tops are known only from its HDF5 files")
     if not any(isinstance(d, (tuple, list)) for d in shapes):
-        shapes = [shapes] + [()] * (setup.num_tops - 1)
+        shapes = [shapes, *[()] * (setup.num_tops - 1)]
     require_equal(setup.num_tops, len(shapes), "data_shape must have one shape a top")
     return LayerShapes([(batch, *shape) for shape in shapes])
 
 
 @rule("Python", bottoms=(None, None), tops=(None, None))
-def python(setup):
+def python(setup: Setup) -> LayerShapes:
     """data_shape: what the layer itself says when it runs, (shapes of tops, of its blobs)."""
     param = setup.layer.python_param
     if setup.data_shape is None:
@@ -107,10 +114,12 @@ def python(setup):
     return LayerShapes(list(tops), list(params))
 
 
-def _records(setup, batch_size, channels, size):
+def _records(
+    setup: Setup, batch_size: int, channels: int, size: tuple[int, int] | None
+) -> LayerShapes:
     """Tops (N, C, H, W) and labels (N) of a layer that transforms records.
 
-    channels, size (height, width or None): what a record has when data_shape does not say.
+    channels, size (height, width or None): those of a record where data_shape does not tell them.
     """
     transform, note = setup.layer.transform_param, ""
     require(
@@ -120,7 +129,7 @@ def _records(setup, batch_size, channels, size):
     batch, crop = _positive(batch_size), transform.crop_size
     if setup.data_shape is not None:
         require_equal(3, len(setup.data_shape), "data_shape must be (channels, height, width)")
-        channels, *size = map(int, setup.data_shape)
+        channels, *sizes = map(int, setup.data_shape)
     else:
         if size is None and not crop:
             raise UnknownShapeError(
@@ -130,7 +139,7 @@ def _records(setup, batch_size, channels, size):
             channels = 1
         elif len(transform.mean_value) > 1:
             channels = len(transform.mean_value)
-        size = size or (crop, crop)
+        sizes = list(size or (crop, crop))
         note = "records assumed to be"
     require(
         len(transform.mean_value) in (0, 1, channels),
@@ -139,15 +148,16 @@ def _records(setup, batch_size, channels, size):
     )
     if crop:
         require(
-            min(size) >= crop,
-            f"crop_size {crop} is larger than the record's {size[0]} x {size[1]}",
+            min(sizes) >= crop,
+            f"crop_size {crop} is larger than the record's {sizes[0]} x {sizes[1]}",
         )
-        size = (crop, crop)
+        sizes = [crop, crop]
     if note:
-        note += f" {channels} x {size[0]} x {size[1]}"
-    return LayerShapes([(batch, channels, *size), (batch,)][: setup.num_tops], note=note)
+        note += f" {channels} x {sizes[0]} x {sizes[1]}"
+    tops: list[Shape] = [(batch, channels, *sizes), (batch,)]
+    return LayerShapes(tops[: setup.num_tops], note=note)
 
 
-def _positive(batch_size):
+def _positive(batch_size: int) -> int:
     require(batch_size > 0, "Positive batch size required")
     return batch_size

@@ -3,12 +3,12 @@
 from math import prod
 
 from netgen.graph.errors import require
-from netgen.graph.registry import LayerShapes, rule
-from netgen.graph.shape import axis_of
+from netgen.graph.registry import LayerShapes, Setup, rule
+from netgen.graph.shape import Shape, axis_of
 
 
 @rule("InnerProduct")
-def inner_product(setup):
+def inner_product(setup: Setup) -> LayerShapes:
     """Weight (N, K), or (K, N) if transposed, with K the count of the bottom from `axis` on."""
     param = setup.layer.inner_product_param
     (bottom,) = setup.bottoms
@@ -16,13 +16,13 @@ def inner_product(setup):
     n, k = param.num_output, prod(bottom[axis:])
     require(n > 0, "num_output must be positive")
     weight = (k, n) if param.transpose else (n, k)
-    params = [weight, (n,)] if param.bias_term else [weight]
+    params: list[Shape] = [weight, (n,)] if param.bias_term else [weight]
     macs = prod(bottom[:axis]) * n * k
     return LayerShapes([(*bottom[:axis], n)], params, macs, axis=axis)
 
 
 @rule("Embed")
-def embed(setup):
+def embed(setup: Setup) -> LayerShapes:
     """A row of the weight (input_dim, num_output) for every index in the bottom."""
     param = setup.layer.embed_param
     (bottom,) = setup.bottoms
@@ -33,6 +33,6 @@ def embed(setup):
 
 
 @rule("Parameter", bottoms=0)
-def parameter(setup):
+def parameter(setup: Setup) -> LayerShapes:
     shape = tuple(setup.layer.parameter_param.shape.dim)
     return LayerShapes([shape], [shape])

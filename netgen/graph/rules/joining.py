@@ -1,12 +1,14 @@
 """Concat, Eltwise, Slice, Split, Silence (the *_layer.cpp of those names)."""
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.registry import LayerShapes, rule
-from netgen.graph.shape import INT_MAX, MAX_AXES, axis_of, shape_string
+from netgen.graph.registry import LayerShapes, Setup, rule
+from netgen.graph.shape import INT_MAX, MAX_AXES, Shape, axis_of, shape_string
 from netgen.schema import caffe_pb
 
 
-def _axis(param, legacy, shape):
+def _axis(
+    param: caffe_pb.ConcatParameter | caffe_pb.SliceParameter, legacy: str, shape: Shape
+) -> int:
     """The axis of Concat or Slice, which have an old unsigned name for it too."""
     require(
         not (param.HasField("axis") and param.HasField(legacy)),
@@ -25,7 +27,7 @@ def _axis(param, legacy, shape):
 
 
 @rule("Concat", bottoms=(1, None))
-def concat(setup):
+def concat(setup: Setup) -> LayerShapes:
     first = setup.bottoms[0]
     axis = _axis(setup.layer.concat_param, "concat_dim", first)
     for i, other in enumerate(setup.bottoms[1:], 1):
@@ -41,7 +43,7 @@ def concat(setup):
 
 
 @rule("Eltwise", bottoms=(2, None))
-def eltwise(setup):
+def eltwise(setup: Setup) -> LayerShapes:
     param = setup.layer.eltwise_param
     first = setup.bottoms[0]
     if param.coeff:
@@ -63,18 +65,18 @@ def eltwise(setup):
 
 
 @rule("Slice", tops=(1, None))
-def slice_(setup):
+def slice_(setup: Setup) -> LayerShapes:
     param = setup.layer.slice_param
     (bottom,) = setup.bottoms
     axis = _axis(param, "slice_dim", bottom)
-    size, tops = bottom[axis], setup.num_tops
+    size, count = bottom[axis], setup.num_tops
     if param.slice_point:
         require_equal(
-            tops - 1, len(param.slice_point), "slice_point must be given once between two tops"
+            count - 1, len(param.slice_point), "slice_point must be given once between two tops"
         )
         require(
-            tops <= size,
-            f"slice axis: {axis}, bottom[0] shape: {shape_string(bottom)} ({tops} tops)",
+            count <= size,
+            f"slice axis: {axis}, bottom[0] shape: {shape_string(bottom)} ({count} tops)",
         )
         ends = [*param.slice_point, size]
         starts = [0, *param.slice_point]
@@ -86,20 +88,19 @@ def slice_(setup):
         parts = [end - start for start, end in zip(starts, ends, strict=True)]
     else:
         require(
-            size % tops == 0,
-            f"Number of top blobs ({tops}) should evenly divide input slice axis ({size})",
+            size % count == 0,
+            f"Number of top blobs ({count}) should evenly divide input slice axis ({size})",
         )
-        parts = [size // tops] * tops
-    tops = [(*bottom[:axis], part, *bottom[axis + 1 :]) for part in parts]
-    return LayerShapes(tops, axis=axis)
+        parts = [size // count] * count
+    return LayerShapes([(*bottom[:axis], part, *bottom[axis + 1 :]) for part in parts], axis=axis)
 
 
 @rule("Split", tops=(1, None))
-def split(setup):
+def split(setup: Setup) -> LayerShapes:
     setup.refuse_in_place()
     return LayerShapes(setup.bottoms * setup.num_tops)
 
 
 @rule("Silence", bottoms=(1, None), tops=0)
-def silence(setup):
+def silence(setup: Setup) -> LayerShapes:
     return LayerShapes([])

@@ -1,14 +1,14 @@
-"""The losses: a scalar, made up if the layer names no top (loss_layer.cpp and its children)."""
+"""The losses, whose scalar top is made up if the layer names none (loss_layer.cpp and others)."""
 
 from math import prod
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.registry import LayerShapes, rule
-from netgen.graph.shape import axis_of, dim, legacy_dim
+from netgen.graph.registry import LayerShapes, Setup, rule
+from netgen.graph.shape import Shape, axis_of, dim, legacy_dim
 
 
-def check_labels(scores, labels, axis, axis_name):
-    """One label for each prediction along axis of scores."""
+def check_labels(scores: Shape, labels: Shape, axis: int, axis_name: str) -> None:
+    """Raise NetError unless there is one label for each prediction along `axis` of the scores."""
     require_equal(
         prod(scores[:axis]) * prod(scores[axis + 1 :]),
         prod(labels),
@@ -18,7 +18,7 @@ def check_labels(scores, labels, axis, axis_name):
     )
 
 
-def _check_batch(setup):
+def _check_batch(setup: Setup) -> None:
     require_equal(
         dim(setup.bottoms[0], 0),
         dim(setup.bottoms[1], 0),
@@ -27,7 +27,7 @@ def _check_batch(setup):
 
 
 @rule("EuclideanLoss", bottoms=2, automatic_top=True)
-def euclidean(setup):
+def euclidean(setup: Setup) -> LayerShapes:
     _check_batch(setup)
     a, b = (prod(bottom[1:]) for bottom in setup.bottoms)
     require_equal(a, b, "Inputs must have the same dimension.")
@@ -35,20 +35,20 @@ def euclidean(setup):
 
 
 @rule("HingeLoss", bottoms=2, automatic_top=True)
-def hinge(setup):
+def hinge(setup: Setup) -> LayerShapes:
     _check_batch(setup)
     return LayerShapes([()])
 
 
 @rule("MultinomialLogisticLoss", bottoms=2, automatic_top=True)
-def multinomial_logistic(setup):
+def multinomial_logistic(setup: Setup) -> LayerShapes:
     _check_batch(setup)
     _check_one_value(setup.bottoms[1], "label", first_axis=1)
     return LayerShapes([()])
 
 
 @rule("SigmoidCrossEntropyLoss", bottoms=2, automatic_top=True)
-def sigmoid_cross_entropy(setup):
+def sigmoid_cross_entropy(setup: Setup) -> LayerShapes:
     _check_batch(setup)
     a, b = map(prod, setup.bottoms)
     require_equal(a, b, "SIGMOID_CROSS_ENTROPY_LOSS layer inputs must have the same count.")
@@ -56,7 +56,7 @@ def sigmoid_cross_entropy(setup):
 
 
 @rule("ContrastiveLoss", bottoms=3, automatic_top=True)
-def contrastive(setup):
+def contrastive(setup: Setup) -> LayerShapes:
     """Two blobs of vectors (N, C) and whether each pair is similar (N)."""
     a, b, similar = setup.bottoms
     require_equal(legacy_dim(a, 1), legacy_dim(b, 1), "bottom[0] and bottom[1] differ in channels")
@@ -67,14 +67,14 @@ def contrastive(setup):
     return LayerShapes([()])
 
 
-def _check_one_value(shape, name, first_axis):
+def _check_one_value(shape: Shape, name: str, first_axis: int) -> None:
     for axis in range(first_axis, 4):
         axis_name = ("num", "channels", "height", "width")[axis]
         require_equal(1, legacy_dim(shape, axis), f"{name} must have {axis_name} 1")
 
 
 @rule("SoftmaxWithLoss", bottoms=2, tops=(1, 2), automatic_top=True)
-def softmax_with_loss(setup):
+def softmax_with_loss(setup: Setup) -> LayerShapes:
     """A second top has the probabilities."""
     _check_batch(setup)
     scores, labels = setup.bottoms
@@ -84,7 +84,7 @@ def softmax_with_loss(setup):
 
 
 @rule("InfogainLoss", bottoms=(2, 3), tops=(1, 2), automatic_top=True)
-def infogain(setup):
+def infogain(setup: Setup) -> LayerShapes:
     """The matrix (C, C) is the third bottom or a file; a second top has the probabilities."""
     param = setup.layer.infogain_loss_param
     require(

@@ -1,12 +1,13 @@
 """LRN, MVN, Softmax, BatchNorm, Scale, Bias (the *_layer.cpp of those names)."""
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.registry import LayerShapes, rule
-from netgen.graph.shape import axis_of, dim, legacy_dim
+from netgen.graph.registry import LayerShapes, Setup, rule
+from netgen.graph.shape import Shape, axis_of, dim, legacy_dim
+from netgen.schema import caffe_pb
 
 
 @rule("LRN")
-def lrn(setup):
+def lrn(setup: Setup) -> LayerShapes:
     (bottom,) = setup.bottoms
     size = setup.layer.lrn_param.local_size
     require(size % 2 == 1, f"LRN only supports odd values for local_size ({size})")
@@ -19,20 +20,20 @@ def lrn(setup):
 
 
 @rule("MVN")
-def mvn(setup):
+def mvn(setup: Setup) -> LayerShapes:
     """The top has four axes whatever the bottom has, as in Caffe."""
     (bottom,) = setup.bottoms
     return LayerShapes([tuple(legacy_dim(bottom, i) for i in range(4))])
 
 
 @rule("Softmax")
-def softmax(setup):
+def softmax(setup: Setup) -> LayerShapes:
     (bottom,) = setup.bottoms
     return LayerShapes([bottom], axis=axis_of(bottom, setup.layer.softmax_param.axis))
 
 
 @rule("BatchNorm")
-def batch_norm(setup):
+def batch_norm(setup: Setup) -> LayerShapes:
     """Blobs: sums of means (C) and of variances (C), and the scale factor (1), none trained."""
     (bottom,) = setup.bottoms
     for spec in setup.layer.param[:3]:
@@ -46,12 +47,12 @@ def batch_norm(setup):
 
 
 @rule("Bias", bottoms=(1, 2))
-def bias(setup):
+def bias(setup: Setup) -> LayerShapes:
     return _broadcast(setup, setup.layer.bias_param, "bias")
 
 
 @rule("Scale", bottoms=(1, 2))
-def scale(setup):
+def scale(setup: Setup) -> LayerShapes:
     """Blobs: the scale unless it is the second bottom, then the bias if there is one."""
     param = setup.layer.scale_param
     shapes = _broadcast(setup, param, "scale")
@@ -60,7 +61,9 @@ def scale(setup):
     return shapes
 
 
-def _broadcast(setup, param, name):
+def _broadcast(
+    setup: Setup, param: caffe_pb.ScaleParameter | caffe_pb.BiasParameter, name: str
+) -> LayerShapes:
     """The shapes of a layer whose own blob, or second bottom, covers some axes of bottom[0]."""
     bottom = setup.bottoms[0]
     if len(setup.bottoms) == 2:
@@ -86,7 +89,7 @@ def _broadcast(setup, param, name):
     return LayerShapes([bottom], [bottom[axis:end]], axis=axis)
 
 
-def _check_extent(bottom, axis, extent, name):
+def _check_extent(bottom: Shape, axis: int, extent: int, name: str) -> None:
     require(
         len(bottom) >= axis + extent,
         f"{name} blob's shape extends past bottom[0]'s shape when applied "

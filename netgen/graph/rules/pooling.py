@@ -4,25 +4,25 @@ from math import prod
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.geometry import pool_geometry
-from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import legacy_dim
 from netgen.schema import caffe_pb
 
 
-def _pooling_tops(layer):
+def _pooling_tops(layer: caffe_pb.LayerParameter) -> tuple[int, int]:
     """Max pooling can also give the mask of its maxima."""
     return (1, 2 if layer.pooling_param.pool == caffe_pb.PoolingParameter.MAX else 1)
 
 
 @rule("Pooling", tops=_pooling_tops)
-def pooling(setup):
+def pooling(setup: Setup) -> LayerShapes:
     (bottom,) = setup.bottoms
     window = pool_geometry(setup.layer.pooling_param, bottom)
     return LayerShapes([(*bottom[:2], *window.out)] * setup.num_tops, pools=(window,))
 
 
 @rule("SPP")
-def spp(setup):
+def spp(setup: Setup) -> LayerShapes:
     """A pyramid of poolings to 1, 4, 16, ... bins, flattened and joined.
 
     With one level the result is not flattened, as in Caffe.
@@ -46,14 +46,16 @@ def spp(setup):
     return LayerShapes([(bottom[0], bottom[1] * bins)], pools=levels)
 
 
-def _level(param, level, sizes):
+def _level(
+    param: caffe_pb.SPPParameter, level: int, sizes: tuple[int, int]
+) -> caffe_pb.PoolingParameter:
     """The pooling of one pyramid level, padded so that 2**level windows cover each axis."""
     bins = 2**level
     (kernel_h, pad_h), (kernel_w, pad_w) = (
         (-(-size // bins), (-(-size // bins) * bins - size + 1) // 2) for size in sizes
     )
     return caffe_pb.PoolingParameter(
-        pool=param.pool,
+        pool=caffe_pb.SPPParameter.PoolMethod.Name(param.pool),
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         stride_h=kernel_h,

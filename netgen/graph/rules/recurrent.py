@@ -1,45 +1,51 @@
 """LSTM, RNN, LSTMUnit (recurrent_layer.cpp, lstm_layer.cpp, rnn_layer.cpp, lstm_unit_layer.cpp).
 
-Inside, Caffe unrolls LSTM and RNN into a net of T steps; their blobs are that net's parameters
-in the order in which it first uses them.
+Caffe unrolls LSTM and RNN into a net of T steps inside the layer. Their blobs are the parameters
+of that net, in the order in which it first uses them.
 """
 
+from collections.abc import Callable
 from math import prod
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.registry import LayerShapes, rule
-from netgen.graph.shape import axis_of, dim, shape_string
+from netgen.graph.registry import LayerShapes, Setup, rule
+from netgen.graph.shape import Shape, axis_of, dim, shape_string
+from netgen.schema import caffe_pb
 
 _STATES = {"LSTM": 2, "RNN": 1}  # h and c; h
 
+#: A function that lists the shapes of a layer's weights. It is given D, K, and a function that
+#: lists the static weight, if there is one, of so many rows.
+Blobs = Callable[[int, int, Callable[[int], list[Shape]]], list[Shape]]
 
-def _bottoms(layer):
-    """x, cont, perhaps a static input, and the first states if they are exposed."""
+
+def _bottoms(layer: caffe_pb.LayerParameter) -> tuple[int, int]:
+    """The sequence, cont, perhaps a static input, and the first states if they are exposed."""
     least = 2 + _exposed(layer)
     return least, least + 1
 
 
-def _tops(layer):
+def _tops(layer: caffe_pb.LayerParameter) -> int:
     return 1 + _exposed(layer)
 
 
-def _exposed(layer):
+def _exposed(layer: caffe_pb.LayerParameter) -> int:
     return _STATES[layer.type] if layer.recurrent_param.expose_hidden else 0
 
 
 @rule("LSTM", bottoms=_bottoms, tops=_tops)
-def lstm(setup):
+def lstm(setup: Setup) -> LayerShapes:
     """W_xc (4 D, K), b_c (4 D), W_xc_static (4 D, K_static) if used, W_hc (4 D, D)."""
     return _unrolled(setup, lambda d, k, static: [(4 * d, k), (4 * d,), *static(4 * d), (4 * d, d)])
 
 
 @rule("RNN", bottoms=_bottoms, tops=_tops)
-def rnn(setup):
+def rnn(setup: Setup) -> LayerShapes:
     """W_xh (D, K), b_h (D), W_xh_static (D, K_static) if used, W_hh, W_ho (D, D), b_o (D)."""
     return _unrolled(setup, lambda d, k, static: [(d, k), (d,), *static(d), (d, d), (d, d), (d,)])
 
 
-def _unrolled(setup, blobs):
+def _unrolled(setup: Setup, blobs: Blobs) -> LayerShapes:
     x, cont = setup.bottoms[:2]
     require(
         len(x) >= 2,
@@ -60,7 +66,7 @@ def _unrolled(setup, blobs):
     if static is not None:
         require_equal(streams, dim(static, 0), "bottom[0] and bottom[2] differ in #streams")
         axis_of(static, 1)
-    state = (1, streams, outputs)
+    state: Shape = (1, streams, outputs)
     for i, given in enumerate(setup.bottoms[len(setup.bottoms) - states :]):
         require(
             given == state,
@@ -76,11 +82,11 @@ def _unrolled(setup, blobs):
         for i, weight in enumerate(params)
         if len(weight) == 2
     )
-    return LayerShapes([(steps, streams, outputs)] + [state] * states, params, macs)
+    return LayerShapes([(steps, streams, outputs), *[state] * states], params, macs)
 
 
 @rule("LSTMUnit", bottoms=3, tops=2)
-def lstm_unit(setup):
+def lstm_unit(setup: Setup) -> LayerShapes:
     """Cell state (1, N, D), gate inputs (1, N, 4 D), cont (1, N) to cell and hidden state."""
     cell, gates, cont = setup.bottoms
     for i, (bottom, axes) in enumerate(((cell, 3), (gates, 3), (cont, 2))):

@@ -3,13 +3,13 @@
 from math import prod
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.rules.losses import check_labels
 from netgen.graph.shape import axis_of, dim, legacy_dim
 
 
 @rule("Accuracy", bottoms=2, tops=(1, 2))
-def accuracy(setup):
+def accuracy(setup: Setup) -> LayerShapes:
     """A scalar; a second top has the accuracy of every class."""
     param = setup.layer.accuracy_param
     scores, labels = setup.bottoms
@@ -24,7 +24,7 @@ def accuracy(setup):
 
 
 @rule("ArgMax")
-def argmax(setup):
+def argmax(setup: Setup) -> LayerShapes:
     """top_k indices (or values) along `axis`; without axis (N, 1 or 2, top_k) of each item."""
     param = setup.layer.argmax_param
     (bottom,) = setup.bottoms
@@ -48,14 +48,14 @@ def argmax(setup):
 
 
 @rule("Reduction")
-def reduction(setup):
+def reduction(setup: Setup) -> LayerShapes:
     (bottom,) = setup.bottoms
     axis = axis_of(bottom, setup.layer.reduction_param.axis)
     return LayerShapes([bottom[:axis]], axis=axis)
 
 
 @rule("HDF5Output", bottoms=2, tops=0)
-def hdf5_output(setup):
+def hdf5_output(setup: Setup) -> LayerShapes:
     require_equal(
         legacy_dim(setup.bottoms[0], 0),
         legacy_dim(setup.bottoms[1], 0),

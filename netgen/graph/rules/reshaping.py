@@ -3,13 +3,13 @@
 from math import prod
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import axis_of, dim, shape_string
 
 
 @rule("Reshape")
-def reshape(setup):
-    """Axes axis .. axis + num_axes give way to shape, where 0 copies and one -1 is inferred."""
+def reshape(setup: Setup) -> LayerShapes:
+    """`shape` replaces num_axes axes from `axis` on; in it 0 copies an axis, and one -1 is inferred."""
     setup.refuse_in_place()
     param = setup.layer.reshape_param
     (bottom,) = setup.bottoms
@@ -49,7 +49,7 @@ def reshape(setup):
 
 
 @rule("Flatten")
-def flatten(setup):
+def flatten(setup: Setup) -> LayerShapes:
     setup.refuse_in_place()
     param = setup.layer.flatten_param
     (bottom,) = setup.bottoms
@@ -59,7 +59,7 @@ def flatten(setup):
 
 
 @rule("Tile")
-def tile(setup):
+def tile(setup: Setup) -> LayerShapes:
     param = setup.layer.tile_param
     (bottom,) = setup.bottoms
     axis = axis_of(bottom, param.axis)
@@ -70,7 +70,7 @@ def tile(setup):
 
 
 @rule("Crop", bottoms=2)
-def crop(setup):
+def crop(setup: Setup) -> LayerShapes:
     """The first bottom cut to the size of the second from `axis` on."""
     param = setup.layer.crop_param
     data, size = setup.bottoms

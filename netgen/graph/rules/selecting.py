@@ -1,12 +1,12 @@
 """Filter and BatchReindex (filter_layer.cpp, batch_reindex_layer.cpp)."""
 
 from netgen.graph.errors import require_equal
-from netgen.graph.registry import LayerShapes, rule
+from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import dim
 
 
 @rule("Filter", bottoms=(2, None), tops=(1, None))
-def filter_(setup):
+def filter_(setup: Setup) -> LayerShapes:
     """The items its last bottom selects; before running, at most all of them."""
     *blobs, selector = setup.bottoms
     require_equal(len(blobs), setup.num_tops, "Filter Layer produces one top per filtered bottom")
@@ -23,7 +23,7 @@ def filter_(setup):
 
 
 @rule("BatchReindex", bottoms=2)
-def batch_reindex(setup):
+def batch_reindex(setup: Setup) -> LayerShapes:
     data, index = setup.bottoms
     require_equal(1, len(index), "the index blob must have one axis")
     return LayerShapes([(index[0], *data[1:])])
