@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+import runner
 from netgen import nets
 from netgen.schema import caffe_pb
-from runner.layers import Context
-from runner.net.net import Net, net_param_for
 
 TOLERANCE = 1e-4  # of norms, relative; float32 sums in another order
 
@@ -120,7 +119,7 @@ def _inference(name, module, weights, options):
     """Relative difference of the scores of a deploy net, with statistics for its BatchNorms."""
     param = nets.build_net(name, options, deploy=True)
     del param.layer[-1]  # the Softmax: near the end of its range it would hide differences
-    net = Net(net_param_for(param, caffe_pb.TEST), Context(fillers=torch.Generator()))
+    net = runner.Net(param).engine
     _fill(_learned(net), weights)
     statistics = [node.blobs for node in net.nodes if node.param.type == "BatchNorm"]
     norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]

@@ -15,16 +15,13 @@ import time
 
 import torch
 
+import runner
 from bench import hand_written, subjects
 from bench.interleave import alternate, steps_for, summary, timed
 from caffe_tools.machine import processor
 from netgen.commandline import Parser, run
 from netgen.schema import caffe_pb
-from runner.commands.together import Together
 from runner.log import glog
-from runner.process.device import device_of
-from runner.process.precision import set_precision
-from runner.process.recording import WARM_UP
 
 #: relative, of loss and of the gradient's norm: about ten times what rounding explains
 BOUNDS = {"fp32": (1e-4, 1e-3), "tf32": (1e-2, 5e-2), "bf16": (3e-2, 3e-1)}
@@ -36,15 +33,6 @@ ROUNDS, SECONDS = 7, 1.0
 
 class Wrong(RuntimeError):
     """The device does not compute what it should; its speed would say nothing."""
-
-
-def solver(path, device, precision="fp32", recorded=True):
-    """The Solver that `caffe train -solver PATH` makes on the device."""
-    set_precision(precision, device)
-    made = subjects.our_solver(path, device, precision)
-    if not recorded:
-        made._train_pass.record = made.updater._apply.record = None
-    return made
 
 
 def still(made):
@@ -59,7 +47,7 @@ def reference(path, weights):
     """(loss, gradients) of the first batch on the CPU in float64, from these weights."""
     torch.set_default_dtype(torch.float64)
     try:
-        made = still(solver(path, torch.device("cpu")))
+        made = still(subjects.our_solver(path))
         made.net.parameters.data.copy_(weights)
         for node in made.net.nodes:
             if node.layer.reads:
@@ -75,7 +63,7 @@ def reference(path, weights):
 
 def check_values(path, device, precision, expected):
     """(difference of loss, of gradients) from `reference`'s; raises Wrong above BOUNDS."""
-    made = still(solver(path, device, precision))
+    made = still(subjects.our_solver(path, device, precision))
     loss, _ = made.net.forward_backward()
     value, gradients = expected
     found = (
@@ -96,10 +84,10 @@ def check_recording(path, device, precision, steps=12):
     """Relative difference of what `steps` recorded and single steps change the weights by."""
     changes = []
     for recorded in (True, False):
-        made = still(solver(path, device, precision, recorded))
+        made = still(subjects.our_solver(path, device, precision, recorded=recorded))
         start = made.net.parameters.data.clone()
         made.step(steps)
-        if recorded and device.type == "cuda" and made._train_pass.recording is None:
+        if recorded and device.type == "cuda" and made.train_pass.recording is None:
             raise Wrong(f"{path}: no step was recorded")
         changes.append(made.net.parameters.data - start)
     one, other = changes
@@ -113,8 +101,8 @@ def measure(net, path, device, precisions, wait, by_hand):
     """{candidate: [seconds a step]} of ours in each precision and of the hand-written loop."""
     candidates = {}
     for precision in precisions:
-        made = solver(path, device, precision)
-        made.step(WARM_UP + 2)
+        made = subjects.our_solver(path, device, precision)
+        made.step(runner.WARM_UP + 2)
         candidates[f"ours, {precision}"] = as_set(precision, device, made.step)
     if by_hand:
         folder, batch = os.path.dirname(path), subjects.batch_size(path)
@@ -138,7 +126,7 @@ def as_set(precision, device, run):
     """run(steps) with the process's precision set for it."""
 
     def steps(count):
-        set_precision(precision, device)
+        runner.set_precision(precision, device)
         run(count)
 
     return steps
@@ -154,8 +142,8 @@ def autocast_steps(loop, device, precision):
 
 def profile(path, device, precision, steps=20, rows=18):
     """A table of the kernels that a step spends its time in, and the device's idle share."""
-    made = solver(path, device, precision)
-    made.step(WARM_UP + 2)
+    made = subjects.our_solver(path, device, precision)
+    made.step(runner.WARM_UP + 2)
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -201,14 +189,12 @@ def at_once(folder, device, precision, counts, width, wait):
     batch, rates = subjects.batch_size(path), []
     for count in counts:
         steps = 300 if device.type == "cuda" else 5
-        together = Together([f"seed{i}" for i in range(count)], "")
+        together = runner.Together([f"seed{i}" for i in range(count)], "")
         spans = []
 
         def prepare(i, steps=steps, spans=spans):
-            ids = [device.index or 0] if device.type == "cuda" else []
-            where = device_of(ids)
-            made = subjects.our_solver(path, where, precision, seed=i)
-            made.step(WARM_UP + 2)
+            made = subjects.our_solver(path, device, precision, seed=i)
+            made.step(runner.WARM_UP + 2)
             wait()
 
             def run():
@@ -241,7 +227,7 @@ def main():
     args = parser.parse_args()
     glog.log.minimum = "WEF"
     cuda = args.device != "cpu"
-    device = device_of([torch.device(args.device).index or 0] if cuda else [])
+    device = runner.device(args.device)
     wait = torch.cuda.synchronize if cuda else lambda: None
     precisions = args.precisions or (list(BOUNDS) if cuda else ["fp32", "bf16"])
     name = torch.cuda.get_device_name(device) if cuda else processor()
@@ -291,7 +277,7 @@ def main():
 
 def of_net(net, path, device, precisions, wait, width):
     """The lines about one net: checks, then times."""
-    first = solver(path, device)
+    first = subjects.our_solver(path, device)
     expected = reference(path, first.net.parameters.data.cpu().double())
     lines = [f"## {net}", "", "| | loss | gradients | recorded |", "|---|---:|---:|---:|"]
     for precision in precisions:

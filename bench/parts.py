@@ -54,7 +54,7 @@ def parts(solver, steps):
     """
     watch = Stopwatch()
     watched = [
-        (solver, "_train_pass", "net"),
+        (solver, "train_pass", "net"),
         (solver.updater, "apply", "update"),
         (glog.log, "line", "log"),
     ]

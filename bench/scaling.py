@@ -4,11 +4,11 @@ import os
 import time
 from functools import partial
 
+import runner
 from bench import hand_written, subjects
 from bench.interleave import alternate, steps_for, timed
 from netgen import nets
 from netgen.nets.resnet import resnet
-from runner.data import memory
 
 SECONDS = 0.5  # of a round
 
@@ -58,9 +58,9 @@ def _records(folder, count, rounds):
     path = subjects.write_solver(records, "lenet")
     candidates, opening = {}, {}
     for name, megabytes in (("resident", None), ("streamed", 0)):
-        os.environ.pop(memory.VARIABLE, None)
+        os.environ.pop(runner.DATA_MEMORY, None)
         if megabytes is not None:
-            os.environ[memory.VARIABLE] = str(megabytes)
+            os.environ[runner.DATA_MEMORY] = str(megabytes)
         start = time.perf_counter()
         solver = subjects.our_solver(path)
         opening[name] = time.perf_counter() - start

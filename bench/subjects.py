@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+import runner
 from data_prep import Dataset, Options, build, read_lmdb
 from netgen import nets, schema, solvers
 from netgen.schema import caffe_pb
-from runner.log import upgrades
-from runner.solver import Solver
 
 CLASSES = 10
 RECORDS = 2048
@@ -116,12 +115,13 @@ def write_solver(
     return solver
 
 
-def our_solver(path, device="cpu", precision="fp32", seed=None):
-    """The Solver that `caffe train -solver PATH` makes; seed: instead of the file's."""
-    param = upgrades.read_solver(path)
+def our_solver(path, device="cpu", precision="fp32", seed=None, recorded=True):
+    """The engine's Solver that `caffe train -solver PATH` makes; seed: instead of the file's."""
+    param = schema.read_solver(path)
     if seed is not None:
         param.random_seed = seed
-    return Solver(param, device, precision=precision)
+    solver = runner.Solver(param, device=device, precision=precision, recorded=recorded, log=True)
+    return solver.engine
 
 
 def hand_loop(name, folder, batch, module, **options):

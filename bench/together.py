@@ -4,9 +4,9 @@ import time
 
 import torch
 
+import runner
 from bench import subjects
 from bench.interleave import alternate, steps_for
-from runner.commands.together import Together
 
 SECONDS = 1.0  # of a round of one net
 
@@ -24,7 +24,7 @@ def measure(folder, net, rounds, count=2, width=1.0):
         return (time.perf_counter() - start) / steps
 
     def at_once():
-        together = Together([str(seed) for seed in range(count)], "")
+        together = runner.Together([str(seed) for seed in range(count)], "")
         start = time.perf_counter()
         together.run(lambda i: lambda: solvers[i].step(steps))
         return (time.perf_counter() - start) / steps

@@ -3,6 +3,7 @@
 import os
 import time
 
+import runner
 from bench import equality, hand_written, subjects
 from bench.ceilings import SIZE, product, training_multiply_adds
 from bench.interleave import alternate, steps_for, timed
@@ -12,7 +13,6 @@ from netgen import nets
 from netgen.describe import describe
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import external
 
 SECONDS = 1.0  # of a round
 DISPLAY = 100
@@ -64,7 +64,7 @@ def measure(folder, net, rounds, width=1.0, compiled=True):
 def external_caffe():
     """The C++ Caffe of CAFFE_ROOT, of Python's path or of make pycaffe; None without one."""
     try:
-        return external.find()
+        return runner.find_external()
     except CaffeError:
         if os.environ.get("CAFFE_ROOT"):  # named, and not there: not to be passed over
             raise

@@ -1,6 +1,6 @@
 """One section in a process of its own: `python -m bench.worker SECTION '{"folder": ...}'`.
 
-The process is set up as `caffe train` sets up its own (runner.process.host), before PyTorch is loaded, and
+The process is set up as `caffe train` sets up its own (runner.prepare_host), before PyTorch is loaded, and
 so for every candidate of the section: their ratios are about code, not about settings. The result
 is the one line of stdout, as JSON; log lines go to stderr.
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib import import_module
 
+import runner
 from bench.processes import ROOT, Failed
 
 
@@ -28,9 +29,7 @@ def call(section, log, **arguments):
 
 
 def main():
-    from runner.process import host
-
-    host.prepare()
+    runner.prepare_host()
     section, arguments = sys.argv[1], json.loads(sys.argv[2])
     out, sys.stdout = sys.stdout, sys.stderr
     result = import_module(f"bench.{section}").measure(**arguments)

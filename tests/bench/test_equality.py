@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+import runner
 from bench import equality, hand_written, subjects
 from netgen import nets
-from runner.log import glog
 
 PARAMETERS = {
     "allcnn-c": 1_369_738,
@@ -19,8 +19,9 @@ WIDTH = 0.3
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch):
-    monkeypatch.setattr(glog.log, "minimum", "EF")
+def _quiet():
+    with runner.quiet():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import runner
 from data_prep import encode_datums, write_lmdb
 from netgen import nets, schema
 from netgen.growth.errors import TransferError
@@ -18,21 +19,14 @@ from netgen.growth.plan import LayerPlan, Plan, to_json
 from netgen.growth.split import split_net
 from netgen.growth.transfer import Init, transfer_weights
 from netgen.schema import caffe_pb
-from runner.layers import Context
-from runner.net.net import Net, net_param_for
-from runner.net.weights import load_weights, net_to_proto
-from runner.solver import Solver
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet():
-    from runner.log import glog
-
-    level, glog.log.minimum = glog.log.minimum, "EF"
-    yield
-    glog.log.minimum = level
+    with runner.quiet():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +73,7 @@ def solver(net, folder, type_name="SGD", **fields):
         snapshot_after_train=False,
         **fields,
     )
-    return Solver(param)
+    return runner.Solver(param).engine
 
 
 @pytest.mark.parametrize("name", nets.NETS)
@@ -132,8 +126,7 @@ def shared_net(cifar):
 @pytest.mark.parametrize("init", ["study", "preserve"])
 def test_gradients_reach_every_new_blob(kind, init, cifar, tmp_path):
     net = shared_net(cifar)
-    context = Context(fillers=torch.Generator().manual_seed(1))
-    weights = net_to_proto(Net(net_param_for(shared_net(cifar), caffe_pb.TRAIN), context))
+    weights = runner.Net(shared_net(cifar), phase="TRAIN", seed=1).to_proto()
     plan = Plan((LayerPlan("c", kind, (0,), (1, 2)),))
     schema.write_binary(
         transfer_weights(split_net(net, plan), weights, Init(init)), tmp_path / "w.caffemodel"
@@ -171,7 +164,7 @@ def trained(net, folder, type_name):
 
 def by_blob(net, state):
     """{(layer, index): [history arrays]} in the engine's own order."""
-    training = Net(net_param_for(net, caffe_pb.TRAIN), Context())
+    training = runner.Net(net, phase="TRAIN").engine
     names = [(blob.layer, blob.index) for blob in training.parameters.learnable]
     assert len(state.history) % len(names) == 0
     arrays = [schema.blob_to_array(blob) for blob in state.history]
@@ -286,8 +279,7 @@ def test_training_goes_on_from_a_transferred_state(cifar, tmp_path, monkeypatch)
 
     parent.step(1)
     child.step(1)
-    before = Net(net_param_for(shared_net(cifar), caffe_pb.TRAIN), Context())
-    load_weights(before, "s_iter_2.caffemodel")
+    before = runner.Net(shared_net(cifar), "s_iter_2.caffemodel", "TRAIN").engine
     node = {
         name: {s.name: s for s in side.nodes}
         for name, side in (("before", before), ("parent", parent.net), ("child", child.net))

@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import runner
 from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.growth.errors import TransferError
@@ -23,9 +23,6 @@ from netgen.growth.plan import LayerPlan, Plan, to_json
 from netgen.growth.split import split_net
 from netgen.growth.transfer import NOISE, Init, transfer_weights
 from netgen.schema import caffe_pb
-from runner.layers import Context
-from runner.net.net import Net, net_param_for
-from runner.net.weights import load_weights, net_to_proto
 
 ROOT = Path(__file__).parents[2]
 PRESERVE = Init("preserve")
@@ -33,11 +30,8 @@ PRESERVE = Init("preserve")
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet():
-    from runner.log import glog
-
-    level, glog.log.minimum = glog.log.minimum, "EF"
-    yield
-    glog.log.minimum = level
+    with runner.quiet():
+        yield
 
 
 def parse(text):
@@ -63,35 +57,26 @@ def one_layer(outputs=4, channels=3, geometry="kernel_size: 3 pad: 1", after="")
 
 def engine(net, weights=None, seed=1, phase=caffe_pb.TEST):
     """The runnable net; weights: its caffemodel, or None for those of its fillers."""
-    param = caffe_pb.NetParameter()
-    param.CopyFrom(net)
-    built = Net(net_param_for(param, phase), Context(fillers=torch.Generator().manual_seed(seed)))
-    if weights is not None:
-        with tempfile.NamedTemporaryFile() as file:
-            schema.write_binary(weights, file.name)
-            load_weights(built, file.name)
-    return built
+    return runner.Net(net, weights, phase, seed=seed)
 
 
 def drawn(net, seed=1):
     """A caffemodel of the net's fillers, its statistics (BatchNorm) not trivial."""
     built = engine(net, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    for node in built.nodes:
-        if node.param.type == "BatchNorm":
-            for blob, value in zip(node.blobs, (0.1, 1.5, 1.0), strict=True):
-                blob.copy_(torch.rand(blob.shape, generator=generator) * 0.5 + value)
-    return net_to_proto(built)
+    for layer in built.layers:
+        if layer.type == "BatchNorm":
+            for blob, value in zip(built.params[layer.name], (0.1, 1.5, 1.0), strict=True):
+                blob[:] = torch.rand(blob.shape, generator=generator) * 0.5 + value
+    return built.to_proto()
 
 
 def outputs(net, weights, seed=0):
     """{output: array} of the net on random input."""
     built = engine(net, weights)
     generator = torch.Generator().manual_seed(seed)
-    shape = built.nodes[0].layer.values[0].shape
-    built.nodes[0].layer.values = [torch.randn(shape, generator=generator)]
-    with torch.no_grad():
-        return {name: top.numpy() for name, top in built.forward()[1].items()}
+    ((name, shape),) = built.inputs.items()
+    return built.forward(**{name: torch.randn(shape, generator=generator)})
 
 
 def difference(net, weights, child, child_weights):
@@ -343,7 +328,7 @@ def test_a_skip_adds_the_bottom_and_preserve_takes_it_off_the_kernels(geometry):
     kept = transfer_weights(split, weights, PRESERVE)
     assert difference(net, weights, split.child, kept) < 1e-6
     study = transfer_weights(split, weights, Init(noise=0))
-    image = engine(net).nodes[0].layer.values[0].shape
+    (image,) = engine(net).inputs.values()
     data = torch.randn(image, generator=torch.Generator().manual_seed(0)).numpy()
     stride = graph.conv_geometry(net.layer[1].convolution_param, 2).stride
     added = outputs(split.child, study)["c"] - outputs(net, weights)["c"]

@@ -17,7 +17,7 @@ from caffe_tools.pycaffe import sdist as pycaffe_sdist
 from caffe_tools.pycaffe.recipe import Recipe, architecture
 from caffe_tools.pycaffe.sdist import CaffeError, Edit
 from caffe_tools.pycaffe.system import LIBRARIES, Machine, look
-from runner.external import External, build_folder
+from runner import External, external_folder
 
 FILES = {
     "setup.py": "open({marker!r}, 'w')\n",
@@ -285,7 +285,7 @@ def test_bad_options(tool, tmp_path):
 
 @pytest.fixture
 def real():
-    root = build_folder() / "current"
+    root = external_folder() / "current"
     if not (root / "ready").exists():
         pytest.skip(f"no build by `make pycaffe` in {root.parent}")
     return External(root, root / "build" / "tools" / "caffe", "built")

@@ -5,8 +5,8 @@ import json
 import lmdb
 import numpy as np
 import pytest
-import torch
 
+import runner
 from caffe_tools import verify_split
 from netgen import nets, schema
 from netgen.errors import CaffeError
@@ -14,10 +14,6 @@ from netgen.growth.plan import LayerPlan, Plan
 from netgen.growth.split import split_net
 from netgen.growth.transfer import Init, transfer_weights
 from netgen.schema import caffe_pb
-from runner.layers import Context
-from runner.log import glog
-from runner.net.net import Net, net_param_for
-from runner.net.weights import load_weights, net_to_proto
 
 IMAGES = 6
 
@@ -40,8 +36,7 @@ def folder(tmp_path_factory):
         tuple(LayerPlan(name, "residual", (0, 3), (1, 2, 4)) for name in ("conv1", "conv2"))
     )
     deploy = nets.build_net("baseline", options, deploy=True)
-    context = Context(fillers=torch.Generator().manual_seed(1))
-    weights = net_to_proto(Net(net_param_for(deploy, caffe_pb.TEST), context))
+    weights = runner.Net(deploy, seed=1).to_proto()
     for name, built in (("parent", net), ("deploy", deploy)):
         schema.write_text(built, folder / f"{name}.prototxt")
         schema.write_text(split_net(built, plan).child, folder / f"{name}_child.prototxt")
@@ -56,7 +51,6 @@ def folder(tmp_path_factory):
 def verify(folder, capsys, monkeypatch):
     """verify(net, init, *arguments): lines printed; CaffeError where it would exit with 1."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(glog.log, "minimum", "EF")
 
     def run(name="parent", init="preserve", *arguments):
         files = [
@@ -101,15 +95,13 @@ def test_accuracies_and_difference_are_those_of_the_nets(verify, folder):
     for net, weights in (("parent", "parent"), ("parent_child", "study")):
         param = schema.read_net(folder / f"{net}.prototxt")
         param.layer.add(name="keep", type="Power", bottom=["pool"], top=["kept"])
-        built = Net(net_param_for(param, caffe_pb.TEST))
-        load_weights(built, str(folder / f"{weights}.caffemodel"))
-        with torch.no_grad():
-            batches = [built.forward()[1] for _ in range(2)]
-        pools.append(torch.stack([batch["kept"] for batch in batches]))
+        built = runner.Net(param, weights=folder / f"{weights}.caffemodel")
+        batches = [built.forward() for _ in range(2)]
+        pools.append(np.stack([batch["kept"] for batch in batches]))
         accuracies.append(sum(batch["accuracy"].item() for batch in batches) / 2)
     assert result["accuracies"]["accuracy"] == pytest.approx(accuracies)
-    assert result["largest"] == pytest.approx(pools[0].abs().max().item())
-    worst = (pools[0] - pools[1]).abs().max().item()
+    assert result["largest"] == pytest.approx(np.abs(pools[0]).max())
+    worst = np.abs(pools[0] - pools[1]).max()
     assert result["difference"] == pytest.approx(worst / result["largest"])
 
 

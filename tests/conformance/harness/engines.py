@@ -6,9 +6,8 @@ import os
 import subprocess
 import traceback
 
+import runner
 from netgen.errors import CaffeError
-from runner import external
-from runner.commands import cli
 
 #: the status of an engine that came to an end by a traceback rather than by a refusal
 CRASHED = 70
@@ -25,7 +24,7 @@ class Embedded:
         os.chdir(folder)
         try:
             with contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
-                status = cli.main(list(words))
+                status = runner.main(list(words))
         except Exception:  # a crash is a finding, not the end of the run
             return CRASHED, log.getvalue() + traceback.format_exc()
         finally:
@@ -82,10 +81,10 @@ def find_caffe():
     Raises CaffeError where CAFFE_ROOT names none.
     """
     try:
-        found = external.find()
+        found = runner.find_external()
     except CaffeError:
         if os.environ.get("CAFFE_ROOT"):
             raise
         return None
-    ours = found.root.resolve().parent == external.build_folder().resolve()
+    ours = found.root.resolve().parent == runner.external_folder().resolve()
     return Command(str(found.tool), found.environment(), older=ours)

@@ -8,7 +8,7 @@ import numpy as np
 
 from netgen import schema
 from runner.log import timeless
-from runner.net import hdf5
+from runner.net import hdf5  # noqa: TID251  (the one reader of Caffe's HDF5 snapshots)
 
 #: the net that a C++ Caffe unrolls inside an LSTM or RNN layer; ours has none
 UNROLLED = re.compile(

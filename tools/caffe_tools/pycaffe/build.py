@@ -17,7 +17,7 @@ from caffe_tools.pycaffe import system as pycaffe_system
 from caffe_tools.pycaffe.recipe import TARGETS, Recipe, architecture
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
-from runner.external import External, build_folder, find
+from runner import External, external_folder, find_external
 
 CLONE = Path(__file__).resolve().parents[3]
 
@@ -43,7 +43,7 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     cuda = options.cuda and architecture(options.cuda)
     recipe = Recipe(pycaffe_system.look(), cuda)
-    folder = build_folder()
+    folder = external_folder()
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / recipe.name()
     with lock(folder / f".{root.name}.lock"):
@@ -149,7 +149,7 @@ def link(path, target):
 
 def report():
     """Say which Caffe `-engine pycaffe` takes."""
-    caffe = find()
+    caffe = find_external()
     print(f"-engine pycaffe runs {caffe.tool} ({caffe.source})")
 
 
