@@ -13,7 +13,7 @@ from netgen.graph.filter import filter_net, in_phase, merged_state
 from netgen.graph.geometry import Geometry, PoolGeometry, conv_geometry, pool_geometry
 from netgen.graph.infer import LayerInfo, infer
 from netgen.graph.registry import LayerShapes, layer_shapes, layer_types, unknown_type
-from netgen.graph.shape import canonical_axis, shape_string
+from netgen.graph.shape import Shape, canonical_axis, shape_string
 from netgen.graph.sharing import Learnable, Learnables, param_owners
 from netgen.graph.source import record_shape
 from netgen.graph.splits import insert_splits
@@ -30,6 +30,7 @@ __all__ = [
     "Learnables",
     "NetError",
     "PoolGeometry",
+    "Shape",
     "UnknownShapeError",
     "canonical_axis",
     "check_source",

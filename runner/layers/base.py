@@ -1,27 +1,34 @@
 """What every layer type is: parameters with their fillers, and a forward.
 
-The shape rule is the graph's (netgen.graph); backward is autograd's. A layer is told its
-bottoms' shapes once, by `setup`, and computes on tensors of any batch size after that.
+The shape rule is the graph's (netgen.graph), and backward is autograd's. `setup` tells a layer
+the shapes of its bottoms; after that it computes on tensors of any batch size.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from netgen import graph
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from runner.layers.blob import Blob
 from runner.layers.fillers import fill
+
+#: What flows through a net: the bottoms, tops or blobs of one layer.
+Tensors = list[torch.Tensor]
 
 
 @dataclass
 class Context:
-    """What layers of one net share: where they compute and what their randomness starts from.
+    """What the layers of one net share: where they compute, and where randomness comes from.
 
-    fillers: CPU generator of the initial weights, so that they do not depend on the device.
-    random: the device's generator of what is drawn while running (dropout, noise); by default
-    torch's own. seed: an int >= 0; data layers derive their own streams from it and their name.
-    precision: of -precision. rank of count: which of the workers that train together this is.
+    fillers: the generator of the initial weights, on the CPU, so that these do not depend on the
+    device. random: the device's generator of what is drawn while running (dropout, noise); None
+    is torch's own. seed: an int >= 0, from which, and from its name, each data layer derives a
+    stream of its own. precision: the number format, one of runner.process.precision's names.
+    rank, count: the number of this worker, and how many train together.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -34,118 +41,134 @@ class Context:
 
 
 class Layer:
-    """Base of all layer types. Subclasses are registered by Caffe's type name.
+    """Base of all layer types.
 
-    param: its LayerParameter (phase set). forward takes the bottoms and the layer's blobs,
-    as tensors, and returns the tops; it must not write to its bottoms.
+    `class ReLU(Layer, type="ReLU")` registers the class under Caffe's name; a tuple of names
+    registers it under each. param: the LayerParameter, with its phase set. context: the Context
+    of the net. After `setup`, `shapes` is what the shape rule said of the bottoms.
     """
 
-    TYPES = {}  # Caffe's type name -> class
+    #: The class of each layer type, by Caffe's name.
+    TYPES: dict[str, type["Layer"]] = {}
 
-    #: bottoms that `force_backward` must leave alone (labels)
-    no_force_backward = ()
-    #: a loss layer's first top weighs 1 unless loss_weight says otherwise
+    #: The bottoms that `force_backward` must leave alone, such as labels.
+    no_force_backward: tuple[int, ...] = ()
+    #: Whether the first top weighs 1 in the objective where loss_weight does not say.
     is_loss = False
-    #: its blobs whose gradients do not add up over the batches of iter_size: the last one's count
-    rewrites = ()
-    #: bottoms whose gradient the layer cannot give; asking for it is refused
-    refuses_backward_to = ()
-    #: is forward work for the device alone, the same each time?
+    #: The blobs whose gradients do not add up over the batches of iter_size: the last one counts.
+    rewrites: tuple[int, ...] = ()
+    #: The bottoms whose gradient the layer cannot give, so that asking for it is refused.
+    refuses_backward_to: tuple[int, ...] = ()
+    #: Whether forward is work for the device alone, and the same each time.
     replayable = True
-    #: does it read batches (`fetch`, `finish`)?
+    #: Whether the layer reads batches, with `fetch` and `finish`.
     reads = False
-    #: may its bottoms be bfloat16? Others get float32.
+    #: Whether its bottoms may be bfloat16; those of other layers are float32.
     takes_bfloat16 = False
 
-    def __init_subclass__(cls, type=None, **kwargs):
+    def __init_subclass__(cls, type: str | tuple[str, ...] | None = None, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         for name in (type,) if isinstance(type, str) else type or ():
             Layer.TYPES[name] = cls
 
-    def __init__(self, param, context):
+    shapes: graph.LayerShapes
+
+    def __init__(self, param: caffe_pb.LayerParameter, context: Context) -> None:
         self.param = param
         self.context = context
         self.name = param.name
         self.phase = param.phase
-        self._shapes = {}
+        self._shapes: dict[tuple[graph.Shape, ...], graph.LayerShapes] = {}
 
-    def attach(self, bottoms, tops):
-        """Told, before `setup`, the net's Blobs: for layers that work on blobs themselves.
+    def attach(self, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> None:
+        """Take the net's Blobs, before `setup`; for layers that work on blobs themselves.
 
         Such a layer has `reshape_blobs`, `forward_blobs` and `backward_blobs(needs)`, which
         nets that are run layer by layer call instead of `forward`.
         """
 
-    def setup(self, bottoms):
-        """Check the bottoms' shapes (tuples); returns the LayerShapes of tops and blobs."""
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
+        """Check the shapes of the bottoms, and return what the shape rule says of them.
+
+        Raises NetError for what Caffe refuses. Subclasses that prepare something do it here.
+        """
         self.shapes = self.shapes_for(bottoms)
         return self.shapes
 
-    def shapes_for(self, bottoms):
+    def shapes_for(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         """What the graph's shape rule says of bottoms of these shapes; it is asked once."""
         key = tuple(bottoms)
         if key not in self._shapes:
             self._shapes[key] = graph.layer_shapes(self.param, list(key), self.phase)
         return self._shapes[key]
 
-    def shapes_of(self, *bottoms):
-        """The same of the bottoms themselves, tensors."""
+    def shapes_of(self, *bottoms: torch.Tensor) -> graph.LayerShapes:
+        """What the graph's shape rule says of these bottoms."""
         return self.shapes_for([x.shape for x in bottoms])
 
-    def holds_a_layer(self):
-        """Does Caffe set up a second layer inside this one, and log it?"""
+    def holds_a_layer(self) -> bool:
+        """Whether Caffe sets up a second layer inside this one, and logs that."""
         return False
 
-    def fillers(self):
-        """One FillerParameter a blob; a missing one leaves the blob zero."""
+    def fillers(self) -> list[caffe_pb.FillerParameter]:
+        """One FillerParameter a blob. Blobs beyond the end of the list start at zero."""
         return []
 
-    def fill(self, tensor, filler, generator=None):
-        """Draw a blob's values (CPU tensor, in place); names the layer on failure."""
+    def fill(
+        self,
+        tensor: torch.Tensor,
+        filler: caffe_pb.FillerParameter,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Draw the values of a blob, in place. Raises NetError, which names the layer."""
         try:
             fill(tensor, filler, generator)
         except CaffeError as error:
             raise graph.NetError(f"layer '{self.name}': {error}") from None
 
-    def specs(self):
-        """The layer's ParamSpecs; fewer than blobs mean defaults."""
+    def specs(self) -> list[caffe_pb.ParamSpec]:
+        """The layer's ParamSpecs. Blobs beyond the end of the list have the defaults."""
         return list(self.param.param)
 
-    def loss_weights(self, count):
+    def loss_weights(self, count: int) -> list[float]:
         """The weight of each of `count` tops in the objective."""
         given = list(self.param.loss_weight)  # as many as tops: the shape rule checked
         return given or [float(self.is_loss and i == 0) for i in range(count)]
 
-    def take_parameters(self, node, gradients):
-        """Told, when the net has filled it, the layer as wired and its blobs' gradients."""
+    def take_parameters(self, node: Any, gradients: Tensors) -> None:
+        """Take the layer as it is wired and the gradients of its blobs, once these are filled."""
 
-    def forward(self, bottoms, blobs):
-        """Tops (list of tensors) from bottoms and blobs (lists of tensors)."""
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """The tops, from the bottoms and the layer's blobs. It must not write to the bottoms."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def overwritten_by(self, types, left):
-        """Told that layers of these `types` write over its first top, in place.
+    def overwritten_by(self, types: set[str], left: Callable[[], torch.Tensor]) -> bool:
+        """Take note that layers of these `types` write over the first top, in place.
 
-        left: a function giving what they leave there for backward. Returns whether that
-        makes a difference.
+        left: a function that gives what they left there when backward runs. Returns whether
+        that makes a difference.
         """
         return False
 
-    def state(self):
-        """What the layer needs, beside its blobs, to go on where it is; None for nothing."""
+    def state(self) -> object:
+        """What the layer needs beside its blobs to go on from here, or None if nothing."""
         return None
 
-    def load_state(self, state):
-        """Take back what `state` gave."""
+    def load_state(self, state: Any) -> None:
+        """Go on from what `state` returned."""
 
 
 class Elementwise(Layer):
-    """One bottom, one top of the same shape: subclasses give `apply(x)`."""
+    """A layer of one bottom and one top of the same shape."""
 
-    def forward(self, bottoms, blobs):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        """The top of the bottom x."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply")
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         return [self.apply(bottoms[0])]
 
 
-def constant_filler(value):
-    """A constant FillerParameter."""
+def constant_filler(value: float) -> caffe_pb.FillerParameter:
+    """The FillerParameter that fills a blob with one value."""
     return caffe_pb.FillerParameter(type="constant", value=value)

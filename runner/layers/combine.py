@@ -1,22 +1,23 @@
 """Layers that join, cut, copy or rearrange blobs."""
 
 import functools
+from collections.abc import Callable, Sequence
 
 import torch
 
 from netgen import graph
 from netgen.schema import caffe_pb
-from runner.layers.base import Layer
+from runner.layers.base import Layer, Tensors
 from runner.layers.gradient import custom_gradient
 from runner.layers.in_place import warn_in_place
 
 
 class Split(Layer, type="Split"):
-    """The same blob for several consumers; their gradients add up."""
+    """The same blob for several consumers, whose gradients add up."""
 
     takes_bfloat16 = True
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         return [bottoms[0].view_as(bottoms[0]) for _ in self.param.top]
 
 
@@ -25,7 +26,7 @@ class Concat(Layer, type="Concat"):
 
     takes_bfloat16 = True
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         return [torch.cat(bottoms, self.shapes.axis)]
 
 
@@ -34,7 +35,7 @@ class Slice(Layer, type="Slice"):
 
     takes_bfloat16 = True
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x = bottoms[0]
         shapes = self.shapes_of(x)
         return list(x.split([top[shapes.axis] for top in shapes.tops], shapes.axis))
@@ -45,9 +46,9 @@ class Eltwise(Layer, type="Eltwise"):
 
     takes_bfloat16 = True
 
-    left = None
+    left: Callable[[], torch.Tensor] | None = None
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         p = self.param.eltwise_param
         self.coefficients = list(p.coeff) or [1.0] * len(bottoms)
         self.in_place = graph.in_place(self.param)
@@ -62,12 +63,12 @@ class Eltwise(Layer, type="Eltwise"):
             )
         return super().setup(bottoms)
 
-    def overwritten_by(self, types, left):
+    def overwritten_by(self, types: set[str], left: Callable[[], torch.Tensor]) -> bool:
         if self.divides or (self.product and self.in_place):
             self.left = left
         return self.left is not None
 
-    def _product(self, bottoms):
+    def _product(self, bottoms: Tensors) -> Tensors:
         """Caffe's gradients: of the other factors' product, or of the top over the factor."""
         xs = [x.detach() for x in bottoms]
         value = functools.reduce(torch.mul, xs)
@@ -87,10 +88,10 @@ class Eltwise(Layer, type="Eltwise"):
 
         return [custom_gradient(value, bottoms, backward)]
 
-    def _forward_in_place(self, bottoms):
+    def _forward_in_place(self, bottoms: Tensors) -> Tensors:
         """Caffe clears the top, which is bottom[0], before it adds or compares.
 
-        And the gradient of bottom[0] goes where the top's lies, which the others then find.
+        It also writes the gradient of bottom[0] over that of the top, which the others then find.
         """
         xs = [x.detach() for x in bottoms[1:]]
         if self.param.eltwise_param.operation == caffe_pb.EltwiseParameter.MAX:
@@ -108,7 +109,7 @@ class Eltwise(Layer, type="Eltwise"):
 
         return [custom_gradient(value, bottoms, backward)]
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         if self.divides or (self.product and self.in_place):
             return self._product(bottoms)
         if self.in_place:
@@ -133,13 +134,13 @@ class Eltwise(Layer, type="Eltwise"):
 
 
 class Reshaping(Layer, type=("Flatten", "Reshape")):
-    """The same values in another shape; the graph's shape rule says which."""
+    """The same values in another shape, which the graph's shape rule tells."""
 
     takes_bfloat16 = True
-    #: set where Caffe's Flatten lends its gradient to no one
+    #: Whether no gradient comes back, as behind some layers in Caffe (net/shared_memory.py).
     loses_gradient = False
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         (x,) = bottoms
         top = x.reshape(self.shapes_of(x).tops[0])
         if self.loses_gradient and x.requires_grad:
@@ -150,7 +151,7 @@ class Reshaping(Layer, type=("Flatten", "Reshape")):
 class Crop(Layer, type="Crop"):
     """bottom[0] cut to bottom[1]'s size from `axis` on, at `offset`."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, like = bottoms
         for axis, offset in enumerate(self.shapes.offsets, self.shapes.axis):
             x = x.narrow(axis, offset, like.shape[axis])
@@ -160,7 +161,7 @@ class Crop(Layer, type="Crop"):
 class Tile(Layer, type="Tile"):
     """`tiles` copies along `axis`."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x = bottoms[0]
         repeats = [1] * x.dim()
         repeats[self.shapes_of(x).axis] = self.param.tile_param.tiles
@@ -170,7 +171,7 @@ class Tile(Layer, type="Tile"):
 class Reduction(Layer, type="Reduction"):
     """SUM, ASUM, SUMSQ or MEAN over all axes from `axis` on, times coeff."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         p, x = self.param.reduction_param, bottoms[0]
         rows = x.flatten(self.shapes_of(x).axis)
         if p.operation == caffe_pb.ReductionParameter.ASUM:
@@ -184,15 +185,15 @@ class Reduction(Layer, type="Reduction"):
 
 
 class BatchReindex(Layer, type="BatchReindex"):
-    """Records of bottom[0] in the order, and as often, as bottom[1] lists them."""
+    """The records of bottom[0] in the order in which, and as often as, bottom[1] lists them."""
 
     no_force_backward = (1,)
     refuses_backward_to = (1,)
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         index = bottoms[1].detach().long().reshape(-1)
         records = bottoms[0].shape[0]
-        # On a GPU looking would mean waiting for it; it refuses the index by itself.
+        # Looking at the values would mean waiting for a GPU, which refuses them by itself.
         if index.device.type == "cpu" and bool(((index < 0) | (index >= records)).any()):
             raise graph.NetError(
                 f"layer '{self.name}': an index is outside the {records} records of "
@@ -202,30 +203,31 @@ class BatchReindex(Layer, type="BatchReindex"):
 
 
 class Filter(Layer, type="Filter"):
-    """Records of the first bottoms whose selector, the last bottom, is not 0."""
+    """The records of the other bottoms for which the last bottom, the selector, is not 0."""
 
     replayable = False  # how many are chosen has to be known on the host
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.no_force_backward = self.refuses_backward_to = (len(bottoms) - 1,)
         return super().setup(bottoms)
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         *values, selector = bottoms
         chosen = selector.detach().reshape(-1).nonzero().reshape(-1)
         return [x.index_select(0, chosen) for x in values]
 
 
 class ArgMax(Layer, type="ArgMax"):
-    """Index of the top_k largest per record, and with out_max_val the value as well.
+    """The indices of the top_k largest of each record, and with out_max_val the values as well.
 
-    Along `axis`, if given, it is one or the other. Of equal values the last comes first.
+    Along `axis`, if it is given, the top has either the one or the other. Of equal values the
+    last comes first.
     """
 
     no_force_backward = (0,)
     refuses_backward_to = (0,)
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         p, x = self.param.argmax_param, bottoms[0].detach()
         shapes = self.shapes_of(x)
         if shapes.axis is not None:
@@ -235,7 +237,7 @@ class ArgMax(Layer, type="ArgMax"):
         parts = [index, values] if p.out_max_val else [index]
         return [torch.stack(parts, 1).reshape(shapes.tops[0])]
 
-    def _largest(self, x, axis):
+    def _largest(self, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
         values, index = x.flip(axis).sort(dim=axis, descending=True, stable=True)
         top_k = self.param.argmax_param.top_k
         index = x.shape[axis] - 1 - index.narrow(axis, 0, top_k)
@@ -243,7 +245,7 @@ class ArgMax(Layer, type="ArgMax"):
 
 
 class Silence(Layer, type="Silence"):
-    """Consumes its bottoms, so that they are no output."""
+    """Consumes its bottoms, so that they are not outputs of the net."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         return []

@@ -1,6 +1,7 @@
 """Fillers: how Caffe draws the starting values of a blob (filler.hpp)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -8,8 +9,8 @@ from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 
 
-def fan(shape, filler):
-    """The n of xavier and msra: fan in, fan out or their average, as Caffe counts them."""
+def fan(shape: Sequence[int], filler: caffe_pb.FillerParameter) -> float:
+    """The n of xavier and msra: the fan in, the fan out or their average, as Caffe counts them."""
     count = math.prod(shape)
     fan_in = count // shape[0]
     fan_out = count // shape[1] if len(shape) > 1 else count
@@ -37,7 +38,7 @@ def _gaussian(tensor, filler, generator):
             f"gaussian filler: sparse {filler.sparse} is not between 0 and the {outputs} outputs"
         )
     tensor.normal_(filler.mean, filler.std, generator=generator)
-    if filler.sparse >= 0:  # `sparse` inputs a unit on average, the others zero
+    if filler.sparse >= 0:  # on average, `sparse` inputs of a unit are not zero
         keep = torch.empty_like(tensor).bernoulli_(filler.sparse / outputs, generator=generator)
         tensor.mul_(keep)
 
@@ -79,8 +80,14 @@ FILLERS = {
 }
 
 
-def fill(tensor, filler, generator=None):
-    """Fill `tensor` (CPU float32, in place) as the FillerParameter says.
+def fill(
+    tensor: torch.Tensor,
+    filler: caffe_pb.FillerParameter,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Fill `tensor` (float32, in place) as the FillerParameter says.
+
+    generator: the generator of the tensor's device to draw from; None is torch's own.
 
     Raises CaffeError for an unknown type, and for values and shapes that Caffe refuses.
     """

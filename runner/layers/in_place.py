@@ -1,20 +1,29 @@
 """What Caffe's backward makes of layers used in place.
 
-A layer used in place (top and bottom are one blob) has overwritten its input by the time
-backward runs, and its bottom's gradient shares memory with its top's. The layer below it may
-find its output overwritten too. Most layers are written with that in mind; those here are not,
-and train differently in place than not. To give the numbers Caffe gives, we follow it, and say
-so in the log when the net is set up.
+A layer used in place (its top and its bottom are one blob) has overwritten its input by the time
+backward runs, and the gradient of its bottom shares memory with that of its top. The layer below
+may find its output overwritten too. Caffe wrote most layers with that in mind, but not those
+here, which train differently in place than elsewhere. We follow Caffe to its numbers, and say so
+in the log when the net is set up.
 """
 
+from collections.abc import Callable, Sequence
+
+import torch
+
 from netgen import graph
-from runner.layers.base import Elementwise
+from netgen.schema import caffe_pb
+from runner.layers.base import Elementwise, Tensors
 from runner.layers.gradient import custom_gradient
 from runner.log import glog
 
+#: Caffe's formula for the gradient: a function of what the memory of the bottom, of the top and
+#: of the top's gradient holds.
+Gradient = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
-def warn_in_place(layer_param, what):
-    """Say once, at setup, what the layer's user probably does not expect."""
+
+def warn_in_place(layer_param: caffe_pb.LayerParameter, what: str) -> None:
+    """Log a warning of what the user of a layer in place probably does not expect."""
     glog.warning(
         f"layer '{layer_param.name}': {layer_param.type} in place {what}, in Caffe and "
         "therefore here; give its top a name of its own to avoid that",
@@ -23,36 +32,37 @@ def warn_in_place(layer_param, what):
 
 
 class Rereading(Elementwise):
-    """Backward reads the bottom or the top once more, or both: whatever is there by then.
+    """A layer whose backward reads its bottom, its top or both again, whatever they hold by then.
 
-    Subclasses give `apply(x)` and `gradient(x, y, upstream)`, Caffe's formula for what lies in
-    the memory of bottom and top. It is used only where that is not what forward left there, so
-    that autograd's derivative would be another.
+    Subclasses define `apply(x)` and `gradient(x, y, upstream)`, Caffe's formula on what lies in
+    the memory of bottom and top. It is used only where forward left something else there, so
+    that autograd's derivative would differ.
     """
 
     reads_bottom, reads_top = True, False
-    #: what the user of such a layer in place does not expect
+    #: What the user of such a layer in place does not expect.
     what = "computes its gradient from its output"
-    #: set by `overwritten_by`: gives what the top's memory holds when backward runs
-    left = None
+    #: A function that gives what the top's memory holds when backward runs, or None where that
+    #: is what forward left; `overwritten_by` sets it.
+    left: Callable[[], torch.Tensor] | None = None
 
-    def surprising(self):
-        """Is its gradient another in place, where the bottom's memory holds the top?"""
+    def surprising(self) -> bool:
+        """Whether the gradient differs in place, where the bottom's memory holds the top."""
         return self.reads_bottom
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.in_place = graph.in_place(self.param)
         self.by_hand = self.in_place and self.surprising()
         if self.by_hand:
             warn_in_place(self.param, self.what)
         return super().setup(bottoms)
 
-    def overwritten_by(self, types, left):
+    def overwritten_by(self, types: set[str], left: Callable[[], torch.Tensor]) -> bool:
         if self.reads_top or (self.reads_bottom and self.in_place):
             self.by_hand, self.left = True, left
         return self.left is not None
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         (x,) = bottoms
         if not self.by_hand or not x.requires_grad:
             return [self.apply(x)]
@@ -65,6 +75,10 @@ class Rereading(Elementwise):
 
         return [custom_gradient(top, bottoms, backward)]
 
-    def value_and_gradient(self, x):
-        """The top, and the function `gradient` for this x."""
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
+        """The gradient of the bottom, from the memory of bottom, top and the top's gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
+
+    def value_and_gradient(self, x: torch.Tensor) -> tuple[torch.Tensor, Gradient]:
+        """The top of x, and the function that gives its gradient."""
         return self.apply(x), self.gradient

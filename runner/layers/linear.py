@@ -1,17 +1,23 @@
-"""Convolution, Deconvolution and InnerProduct: torch has Caffe's weight layouts."""
+"""Convolution, Deconvolution, InnerProduct and others that multiply by learned weights.
+
+Torch lays weights out as Caffe does.
+"""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from netgen import graph
-from runner.layers.base import Layer
+from netgen.schema import caffe_pb
+from runner.layers.base import Layer, Tensors
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _DECONV = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-def _overhang(sizes, geometry):
-    """Zeros to add behind each axis (F.pad's sides) where the one window is larger than it.
+def _overhang(sizes: graph.Shape, geometry: graph.Geometry) -> list[int]:
+    """The zeros (F.pad's sides) to add behind each axis that is smaller than the window.
 
     Caffe rounds towards zero there, so that a window fits if less than a stride is missing.
     """
@@ -20,10 +26,10 @@ def _overhang(sizes, geometry):
     return [side for zeros in reversed(missing) for side in (0, zeros)] if any(missing) else []
 
 
-def _channels_last(x):
-    """x in the layout both oneDNN and cuDNN convolve fastest; what follows keeps it."""
+def _channels_last(x: torch.Tensor) -> torch.Tensor:
+    """x in the layout that oneDNN and cuDNN convolve fastest, and that the next layers keep."""
     n, channels, height, width = x.shape
-    if channels == 1:  # contiguous is both layouts: only strides tell which one is meant
+    if channels == 1:  # it is in both layouts, and only the strides tell which one is meant
         return x.reshape(n, height, width, 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
@@ -38,7 +44,7 @@ class Convolution(Layer, type="Convolution"):
 
     functions = _CONV
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         window = shapes.geometry
         self.axis, self.spatial = shapes.axis, len(window.kernel)
@@ -56,15 +62,17 @@ class Convolution(Layer, type="Convolution"):
                 self.overhang = _overhang(bottoms[0][self.axis + 1 :], window)
         return shapes
 
-    def fillers(self):
+    def fillers(self) -> list[caffe_pb.FillerParameter]:
         p = self.param.convolution_param
         return [p.weight_filler, p.bias_filler] if p.bias_term else [p.weight_filler]
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         weight, bias = blobs if len(blobs) == 2 else (blobs[0], None)
         return [self._one(x, weight, bias) for x in bottoms]
 
-    def _one(self, x, weight, bias):
+    def _one(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
         if self.overhang:
             x = F.pad(x, self.overhang)
         if self.spatial == 2 and x.dim() == 4:
@@ -75,7 +83,7 @@ class Convolution(Layer, type="Convolution"):
         y = x.reshape(-1, *x.shape[self.axis :])
         if self.spatial:
             y = self.functions[self.spatial](y, weight, bias, **self.options)
-        else:  # nothing to slide over: a window of one place
+        else:  # There is nothing to slide over: the window has one place.
             y = self.functions[1](y[..., None], weight[..., None], bias, **self.options)[..., 0]
         return y.reshape(*batch, *y.shape[1:])
 
@@ -91,11 +99,11 @@ class InnerProduct(Layer, type="InnerProduct"):
 
     takes_bfloat16 = True
 
-    def fillers(self):
+    def fillers(self) -> list[caffe_pb.FillerParameter]:
         p = self.param.inner_product_param
         return [p.weight_filler, p.bias_filler] if p.bias_term else [p.weight_filler]
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x = bottoms[0].flatten(self.shapes.axis)
         weight, bias = blobs if len(blobs) == 2 else (blobs[0], None)
         if self.param.inner_product_param.transpose:
@@ -104,16 +112,16 @@ class InnerProduct(Layer, type="InnerProduct"):
 
 
 class Embed(Layer, type="Embed"):
-    """Row `bottom` of a weight (input_dim, num_output); the bottom holds indices."""
+    """The rows of a weight (input_dim, num_output) whose indices the bottom holds."""
 
     refuses_backward_to = (0,)
     no_force_backward = (0,)
 
-    def fillers(self):
+    def fillers(self) -> list[caffe_pb.FillerParameter]:
         p = self.param.embed_param
         return [p.weight_filler, p.bias_filler] if p.bias_term else [p.weight_filler]
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         p = self.param.embed_param
         index = bottoms[0].detach().long()
         try:
@@ -130,14 +138,14 @@ class Embed(Layer, type="Embed"):
 class Im2col(Layer, type="Im2col"):
     """The patches a convolution would multiply, as channels (2 spatial axes)."""
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         if len(shapes.geometry.kernel) != 2:
             raise graph.NetError(f"layer '{self.name}': Im2col is supported with 2 spatial axes")
         self.overhang = _overhang(bottoms[0][shapes.axis + 1 :], shapes.geometry)
         return shapes
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x = bottoms[0]
         shapes = self.shapes_of(x)
         window = shapes.geometry
@@ -149,13 +157,12 @@ class Im2col(Layer, type="Im2col"):
 
 
 class Parameter(Layer, type="Parameter"):
-    """Its blob, of parameter_param.shape, is its top.
+    """The layer's blob, of parameter_param.shape, as its top.
 
-    They share their gradient, so that with iter_size the last batch's is what counts, as in
-    Caffe.
+    In Caffe both share one gradient, so that of the batches of iter_size the last one counts.
     """
 
     rewrites = (0,)
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         return [torch.clone(blobs[0])]

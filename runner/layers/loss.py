@@ -1,15 +1,17 @@
 """Softmax, the losses and Accuracy.
 
-Several of Caffe's losses hand back a gradient that is not the derivative of the value they
-print (the logarithm is cut off, a distance is padded): these give both, `_with_gradient`.
+Several of Caffe's losses have a gradient that is not the derivative of the value they print: the
+logarithm is cut off, or a distance is padded. Here they compute both (`_with_gradient`).
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from netgen import graph, schema
 from netgen.schema import caffe_pb
-from runner.layers.base import Layer
+from runner.layers.base import Layer, Tensors
 from runner.layers.gradient import custom_gradient
 from runner.layers.in_place import Rereading
 
@@ -19,14 +21,14 @@ LossParameter = caffe_pb.LossParameter
 
 
 def _with_gradient(value, *pairs):
-    """The scalar `value`; each pair is a tensor and its gradient by it."""
+    """The scalar `value`, with the gradients that are given, in pairs of (tensor, gradient)."""
     return custom_gradient(
         value, [x for x, _ in pairs], lambda upstream: [upstream * g for _, g in pairs]
     )
 
 
 class Loss(Layer):
-    """A layer whose first top enters the objective; bottom[1] holds labels."""
+    """A layer whose first top enters the objective, and whose second bottom holds labels."""
 
     is_loss = True
     no_force_backward = (1,)
@@ -38,25 +40,30 @@ class Softmax(Rereading, type="Softmax"):
 
     reads_bottom, reads_top = False, True
 
-    def _axis(self, x):
+    def _axis(self, x: torch.Tensor) -> int:
         return self.shapes_of(x).axis
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         return (upstream - (upstream * y).sum(self._axis(y), keepdim=True)) * y
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return torch.softmax(x, self._axis(x))
 
 
-def normalization_mode(loss_param, default):
-    """The LossParameter's normalization, the legacy `normalize` heeded."""
+def normalization_mode(loss_param: LossParameter, default: int) -> int:
+    """The normalization that a LossParameter asks for, perhaps by the older field `normalize`."""
     if not loss_param.HasField("normalization") and loss_param.HasField("normalize"):
         return LossParameter.VALID if loss_param.normalize else LossParameter.BATCH_SIZE
     return loss_param.normalization if loss_param.HasField("normalization") else default
 
 
-def normalizer(mode, full, batch, valid):
-    """What a summed loss is divided by; `valid` is a tensor, so as not to wait for it."""
+def normalizer(mode: int, full: int, batch: int, valid: torch.Tensor) -> int | torch.Tensor:
+    """What a summed loss is divided by, at least 1.
+
+    mode: a LossParameter.NormalizationMode. full, batch, valid: the number of predictions, of
+    records and of predictions that are not ignored; the last is a tensor, as reading it would
+    mean waiting for the device.
+    """
     if mode == LossParameter.VALID:
         return valid.clamp(min=1)
     return max(1, {LossParameter.FULL: full, LossParameter.BATCH_SIZE: batch}.get(mode, 1))
@@ -65,12 +72,20 @@ def normalizer(mode, full, batch, valid):
 class LabelledScores:
     """Scores and labels laid out as (outer, classes, inner) and (outer, 1, inner).
 
-    axis: that of the classes, counted from 0. ignore: the label whose places get label 0 and
+    layer: the one that messages name. axis: that of the classes, counted from 0. ignore: the
+    label whose places get label 0 and
     `valid` 0, or None. Raises NetError for a label that is no class (on the CPU, where looking
     costs nothing).
     """
 
-    def __init__(self, layer, scores, labels, axis, ignore):
+    def __init__(
+        self,
+        layer: Layer,
+        scores: torch.Tensor,
+        labels: torch.Tensor,
+        axis: int,
+        ignore: int | None,
+    ) -> None:
         outer, classes = scores.shape[:axis].numel(), scores.shape[axis]
         self.scores = scores.detach().reshape(outer, classes, -1)
         self.labels = labels.detach().to(torch.int64).reshape(outer, 1, -1)
@@ -88,7 +103,8 @@ class LabelledScores:
                     f"'{layer.param.bottom[0]}'"
                 )
 
-    def normalizer(self, mode):
+    def normalizer(self, mode: int) -> int | torch.Tensor:
+        """What the sum of the losses of all labels is divided by."""
         outer, _, inner = self.labels.shape
         return normalizer(mode, outer * inner, outer, self.valid.sum())
 
@@ -99,10 +115,10 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
     A second top holds the probabilities; no gradient flows through it, as in Caffe.
     """
 
-    def holds_a_layer(self):
+    def holds_a_layer(self) -> bool:
         return True  # a Softmax
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         scores, labels = bottoms
         p = self.param.loss_param
         ignore = p.ignore_label if p.HasField("ignore_label") else None
@@ -128,10 +144,10 @@ class InfogainLoss(Loss, type="InfogainLoss"):
     refuses_backward_to = (1, 2)
     no_force_backward = (1, 2)
 
-    def holds_a_layer(self):
+    def holds_a_layer(self) -> bool:
         return True  # a Softmax
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         p = self.param.infogain_loss_param
         if len(bottoms) < 3:
@@ -145,7 +161,7 @@ class InfogainLoss(Loss, type="InfogainLoss"):
             self.matrix = torch.from_numpy(matrix).to(self.context.device)
         return shapes
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         scores, labels, *given = bottoms
         p = self.param.loss_param
         ignore = p.ignore_label if p.HasField("ignore_label") else None
@@ -165,9 +181,9 @@ class InfogainLoss(Loss, type="InfogainLoss"):
 
 
 class MultinomialLogisticLoss(Loss, type="MultinomialLogisticLoss"):
-    """-log of the probability given for the label, averaged over the batch."""
+    """-log of the probability that bottom[0] gives the label, averaged over the batch."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         given, labels = bottoms
         batch = given.shape[0]
         at = LabelledScores(self, given.reshape(batch, -1), labels, 1, None)
@@ -184,7 +200,7 @@ class EuclideanLoss(Loss, type="EuclideanLoss"):
     no_force_backward = ()
     refuses_backward_to = ()
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, y = bottoms
         return [(x - y.reshape(x.shape)).square().sum() / (2 * x.shape[0])]
 
@@ -192,7 +208,7 @@ class EuclideanLoss(Loss, type="EuclideanLoss"):
 class HingeLoss(Loss, type="HingeLoss"):
     """One-vs-all hinge loss, L1 or squared (L2), over the batch size."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x = bottoms[0].reshape(bottoms[0].shape[0], -1)
         labels = LabelledScores(self, x, bottoms[1], 1, None).labels[:, 0]
         sign = torch.ones_like(x).scatter_(1, labels, -1.0)
@@ -203,9 +219,9 @@ class HingeLoss(Loss, type="HingeLoss"):
 
 
 class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
-    """Cross entropy of sigmoid(x) with targets in [0, 1]; BATCH_SIZE unless told otherwise."""
+    """Cross entropy of sigmoid(x) with targets in [0, 1], by default over the batch size."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, p = bottoms[0], self.param.loss_param
         target = bottoms[1].detach().reshape(x.shape)
         loss = F.binary_cross_entropy_with_logits(x, target, reduction="none")
@@ -218,7 +234,7 @@ class SigmoidCrossEntropyLoss(Loss, type="SigmoidCrossEntropyLoss"):
 
 
 class ContrastiveLoss(Loss, type="ContrastiveLoss"):
-    """Hadsell et al. 2006: similar pairs pull, others push up to `margin`; over 2N.
+    """Similar pairs pull, others push apart up to `margin` (Hadsell et al. 2006); over 2 N.
 
     Like Caffe, the distance in the gradient's denominator is padded by 1e-4.
     """
@@ -226,7 +242,7 @@ class ContrastiveLoss(Loss, type="ContrastiveLoss"):
     no_force_backward = (2,)
     refuses_backward_to = (2,)
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         a, b, similar = bottoms
         p, batch = self.param.contrastive_loss_param, a.shape[0]
         with torch.no_grad():
@@ -247,12 +263,15 @@ class ContrastiveLoss(Loss, type="ContrastiveLoss"):
 
 
 class Accuracy(Layer, type="Accuracy"):
-    """Share of labels among the top_k scores; a tie counts against. Second top: per class."""
+    """The share of labels that are among the top_k scores, where a tie counts as a miss.
+
+    A second top has that of each class.
+    """
 
     no_force_backward = (0, 1)
     refuses_backward_to = (0, 1)
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         p = self.param.accuracy_param
         ignore = p.ignore_label if p.HasField("ignore_label") else None
         at = LabelledScores(self, bottoms[0], bottoms[1], self.shapes_of(*bottoms).axis, ignore)

@@ -1,6 +1,7 @@
 """Elementwise layers: activations, powers, dropout."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from netgen import graph
 from netgen.schema import caffe_pb
 from runner.layers.base import Elementwise
-from runner.layers.in_place import Rereading
+from runner.layers.in_place import Gradient, Rereading
 
 
 class ReLU(Rereading, type="ReLU"):
@@ -16,18 +17,19 @@ class ReLU(Rereading, type="ReLU"):
 
     takes_bfloat16 = True
 
-    def surprising(self):
+    def surprising(self) -> bool:
         return self.param.relu_param.negative_slope < 0
 
-    def overwritten_by(self, types, left):
+    def overwritten_by(self, types: set[str], left: Callable[[], torch.Tensor]) -> bool:
         if types == {"Dropout"} and not self.surprising():
-            return False  # it reads a sign, which is the same but where no gradient comes from
+            # Dropout leaves the sign, which is all that is read, but where it lets none through.
+            return False
         return super().overwritten_by(types, left)
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         return torch.where(x > 0, upstream, upstream * self.param.relu_param.negative_slope)
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         slope = self.param.relu_param.negative_slope
         return F.leaky_relu(x, slope) if slope else torch.relu(x)
 
@@ -37,10 +39,10 @@ class Sigmoid(Rereading, type="Sigmoid"):
 
     reads_bottom, reads_top = False, True
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         return upstream * y * (1 - y)
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(x)
 
 
@@ -49,27 +51,27 @@ class TanH(Rereading, type="TanH"):
 
     reads_bottom, reads_top = False, True
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         return upstream * (1 - y * y)
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x)
 
 
 class AbsVal(Elementwise, type="AbsVal"):
     """|x|."""
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return x.abs()
 
 
 class BNLL(Rereading, type="BNLL"):
     """log(1 + exp(x)), without overflow."""
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         return upstream * torch.sigmoid(x)
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return F.softplus(x, threshold=50)
 
 
@@ -78,13 +80,13 @@ class ELU(Rereading, type="ELU"):
 
     reads_top = True
 
-    def surprising(self):
+    def surprising(self) -> bool:
         return self.param.elu_param.alpha < 0
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         return torch.where(x > 0, upstream, upstream * (y + self.param.elu_param.alpha))
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return F.elu(x, self.param.elu_param.alpha)
 
 
@@ -93,12 +95,12 @@ class Swish(Rereading, type="Swish"):
 
     reads_bottom, reads_top = False, True
 
-    def value_and_gradient(self, x):
+    def value_and_gradient(self, x: torch.Tensor) -> tuple[torch.Tensor, Gradient]:
         beta = self.param.swish_param.beta
         gate = torch.sigmoid(beta * x)
         return x * gate, lambda x, y, upstream: upstream * (beta * y + gate * (1 - beta * y))
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return x * torch.sigmoid(self.param.swish_param.beta * x)
 
 
@@ -107,11 +109,11 @@ class Clip(Rereading, type="Clip"):
 
     what = "lets every gradient through"
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         p = self.param.clip_param
         return upstream * ((x >= p.min) & (x <= p.max))
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return x.clamp(self.param.clip_param.min, self.param.clip_param.max)
 
 
@@ -121,7 +123,7 @@ class Threshold(Elementwise, type="Threshold"):
     no_force_backward = (0,)
     refuses_backward_to = (0,)
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         return (x.detach() > self.param.threshold_param.threshold).to(x.dtype)
 
 
@@ -131,17 +133,17 @@ class Power(Rereading, type="Power"):
     what = "loses the gradient that comes from above"
 
     @property
-    def reads_bottom(self):
+    def reads_bottom(self) -> bool:
         return self.surprising() and self.param.power_param.power != 1
 
     @property
-    def reads_top(self):
+    def reads_top(self) -> bool:
         return self.reads_bottom and self.param.power_param.power != 2
 
-    def surprising(self):
+    def surprising(self) -> bool:
         return self.param.power_param.power * self.param.power_param.scale != 0
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         p = self.param.power_param
         factor = p.power * p.scale
         if p.power == 1:
@@ -152,12 +154,12 @@ class Power(Rereading, type="Power"):
             derivative = p.power * (y / x)
         else:
             derivative = factor * y / (p.scale * x + p.shift)
-        # in place it has overwritten what it was to be multiplied with
+        # In place, the derivative has overwritten what it should have been multiplied with.
         return derivative.square() if self.in_place else derivative * upstream
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         p = self.param.power_param
-        if p.power * p.scale == 0:  # a constant, whatever x is; 0 ** 0 is 1
+        if p.power * p.scale == 0:  # The top is a constant, whatever x is; 0 ** 0 is 1.
             return torch.full_like(x, p.shift) ** p.power
         if p.scale != 1:
             x = x * p.scale
@@ -166,8 +168,8 @@ class Power(Rereading, type="Power"):
         return x if p.power == 1 else x**p.power
 
 
-def _log_base(base):
-    """ln(base); base -1 stands for e."""
+def _log_base(base: float) -> float:
+    """ln(base), where -1 stands for e."""
     return 1.0 if base == -1 else math.log(base)
 
 
@@ -176,11 +178,11 @@ class Exp(Rereading, type="Exp"):
 
     reads_bottom, reads_top = False, True
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         p = self.param.exp_param
         return upstream * y * (_log_base(p.base) * p.scale)
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         p = self.param.exp_param
         return torch.exp(_log_base(p.base) * (p.shift + p.scale * x))
 
@@ -190,22 +192,22 @@ class Log(Rereading, type="Log"):
 
     what = "loses the gradient that comes from above"
 
-    def gradient(self, x, y, upstream):
+    def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
         p = self.param.log_param
         derivative = p.scale / _log_base(p.base) / (p.scale * x + p.shift)
         return derivative.square() if self.in_place else derivative * upstream
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         p = self.param.log_param
         return torch.log(p.shift + p.scale * x) / _log_base(p.base)
 
 
 class Dropout(Elementwise, type="Dropout"):
-    """TRAIN: each value is zeroed with dropout_ratio, the others are divided by what is left."""
+    """In TRAIN, zeroes each value with probability dropout_ratio, and scales the others up."""
 
     takes_bfloat16 = True
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         ratio = self.param.dropout_param.dropout_ratio
         if not 0 <= ratio < 1:
             raise graph.NetError(
@@ -213,21 +215,22 @@ class Dropout(Elementwise, type="Dropout"):
             )
         return super().setup(bottoms)
 
-    def apply(self, x):
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
         if self.phase == caffe_pb.TEST:
             return x
         ratio = self.param.dropout_param.dropout_ratio
         return x * self._kept(x, ratio).to(x.dtype).mul_(1 / (1 - ratio))
 
-    def _kept(self, x, ratio):
-        """A mask shaped and laid out as x: 32 random bits against a threshold, as on Caffe's GPU.
+    def _kept(self, x: torch.Tensor, ratio: float) -> torch.Tensor:
+        """A mask in the shape and layout of x: 32 random bits a value, against a threshold.
 
-        Two masks' values a drawn number: on a CPU a fifth of the time bernoulli_ takes.
+        So does Caffe on a GPU. A drawn number of 64 bits serves two values, which takes a CPU a
+        fifth of the time of bernoulli_.
         """
         if not ratio:
             return torch.ones_like(x, dtype=torch.bool)
         drawn = torch.empty((x.numel() + 1) // 2, dtype=torch.int64, device=x.device)
         bits = drawn.random_(-(2**63), None, generator=self.context.random).view(torch.int32)
-        like = torch.empty_like(x, dtype=torch.bool)  # dense, in x's order of axes
+        like = torch.empty_like(x, dtype=torch.bool)  # dense, with the axes in the order of x
         bits = bits[: x.numel()].as_strided(like.shape, like.stride())
         return torch.ge(bits, min(round(ratio * 2**32), 2**32 - 1) - 2**31, out=like)

@@ -1,21 +1,26 @@
-"""Pooling with Caffe's own output rule and divisor, and SPP built from it.
+"""Pooling with Caffe's output size and divisor, and SPP, which is made of poolings.
 
-Caffe rounds the output size up, and a window may hang over the padded edge. Torch's
-ceil_mode means the same only for some geometries; the others are padded by hand.
+Caffe rounds the output size up, and a window may hang over the padded edge. Torch's ceil_mode
+means the same for some geometries only; for the others the bottom is padded here.
+
+In all functions x is (N, C, H, W), and kernel, stride, pad and out are a graph.PoolGeometry's.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from netgen import graph
+from netgen.graph import Shape
 from netgen.schema import caffe_pb
-from runner.layers.base import Layer
+from runner.layers.base import Layer, Tensors
 
 FLT_MAX = torch.finfo(torch.float32).max
 
 
-def _torch_out(size, kernel, stride, pad, ceil_mode):
-    """The output size torch's pooling gives on one axis."""
+def _torch_out(size: int, kernel: int, stride: int, pad: int, ceil_mode: bool) -> int:
+    """The output size of torch's pooling on one axis."""
     span = size + 2 * pad - kernel
     out = (-(-span // stride) if ceil_mode else span // stride) + 1
     if ceil_mode and (out - 1) * stride >= size + pad:
@@ -23,8 +28,10 @@ def _torch_out(size, kernel, stride, pad, ceil_mode):
     return out
 
 
-def _native_ceil_mode(x, kernel, stride, pad, out):
-    """The ceil_mode under which torch's own pooling is Caffe's here, or None."""
+def _native_ceil_mode(
+    x: torch.Tensor, kernel: Shape, stride: Shape, pad: Shape, out: Shape
+) -> bool | None:
+    """The ceil_mode with which torch's pooling has Caffe's windows here, or None."""
     if any(2 * p > k for p, k in zip(pad, kernel, strict=True)):
         return None
     for ceil_mode in (False, True):
@@ -34,7 +41,9 @@ def _native_ceil_mode(x, kernel, stride, pad, out):
     return None
 
 
-def _padded(x, kernel, stride, pad, out, value):
+def _padded(
+    x: torch.Tensor, kernel: Shape, stride: Shape, pad: Shape, out: Shape, value: float
+) -> torch.Tensor:
     """x padded, or cut, so that exactly `out` full windows fit."""
     sides = []
     for axis in (1, 0):
@@ -43,8 +52,15 @@ def _padded(x, kernel, stride, pad, out, value):
     return F.pad(x, sides, value=value)
 
 
-def max_pool(x, kernel, stride, pad, out, with_mask=False):
-    """Caffe's MAX pooling; with_mask adds the winner's flat index h * width + w, as float."""
+def max_pool(
+    x: torch.Tensor,
+    kernel: Shape,
+    stride: Shape,
+    pad: Shape,
+    out: Shape,
+    with_mask: bool = False,
+) -> Tensors:
+    """Caffe's MAX pooling. with_mask adds a top: the index h * width + w of each winner."""
     ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
     if ceil_mode is not None:
         found = F.max_pool2d(x, kernel, stride, pad, ceil_mode=ceil_mode, return_indices=with_mask)
@@ -58,14 +74,16 @@ def max_pool(x, kernel, stride, pad, out, with_mask=False):
     return [top, mask.float()]
 
 
-def _window_sizes(size, kernel, stride, pad, out, device):
-    """Cells a window covers on one axis, counting padding but not what lies beyond it."""
+def _window_sizes(
+    size: int, kernel: int, stride: int, pad: int, out: int, device: torch.device
+) -> torch.Tensor:
+    """How many cells each window covers on one axis, with padding but not what lies beyond."""
     start = torch.arange(out, device=device) * stride - pad
     return (start + kernel).clamp(max=size + pad) - start
 
 
-def ave_pool(x, kernel, stride, pad, out):
-    """Caffe's AVE pooling: padding counts in the divisor, what hangs over it does not."""
+def ave_pool(x: torch.Tensor, kernel: Shape, stride: Shape, pad: Shape, out: Shape) -> torch.Tensor:
+    """Caffe's AVE pooling, whose divisor counts padding but not what hangs over it."""
     if tuple(kernel) == tuple(x.shape[2:]) and not any(pad):
         return x.mean((2, 3), keepdim=True)
     ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
@@ -80,7 +98,9 @@ def ave_pool(x, kernel, stride, pad, out):
     return total / (rows[:, None] * columns)
 
 
-def _refuse_stochastic(layer, param):
+def _refuse_stochastic(
+    layer: Layer, param: caffe_pb.PoolingParameter | caffe_pb.SPPParameter
+) -> None:
     if param.pool == type(param).STOCHASTIC:
         raise graph.NetError(
             f"layer '{layer.name}': STOCHASTIC pooling is not implemented, use MAX or AVE"
@@ -88,16 +108,16 @@ def _refuse_stochastic(layer, param):
 
 
 class Pooling(Layer, type="Pooling"):
-    """MAX (second top: mask) and AVE over the last two of four axes."""
+    """MAX, whose second top is the mask, and AVE over the last two of four axes."""
 
     takes_bfloat16 = True
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         _refuse_stochastic(self, self.param.pooling_param)
         return shapes
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, p = bottoms[0], self.param.pooling_param
         (window,) = self.shapes_of(x).pools
         if p.pool == caffe_pb.PoolingParameter.MAX:
@@ -108,15 +128,15 @@ class Pooling(Layer, type="Pooling"):
 class SPP(Layer, type="SPP"):
     """Pools into 1, 2x2, 4x4, ... bins, flattened and concatenated (He et al. 2014).
 
-    With one level the top is the pooling's own, not flattened.
+    With one level the top is that of the pooling, not flattened.
     """
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         _refuse_stochastic(self, self.param.spp_param)
         return shapes
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, pool = bottoms[0], self.param.spp_param.pool
         parts = [
             max_pool(x, *window)[0] if pool == caffe_pb.SPPParameter.MAX else ave_pool(x, *window)

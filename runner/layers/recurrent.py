@@ -1,12 +1,19 @@
-"""LSTM, RNN and the LSTMUnit cell. State carries over between batches while cont is 1."""
+"""LSTM, RNN and the LSTMUnit cell. The state carries over between batches while cont is 1."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from runner.layers.base import Layer
+from netgen import graph
+from netgen.schema import caffe_pb
+from runner.layers.base import Layer, Tensors
 
 
-def lstm_cell(cell, gates, cont):
+def lstm_cell(
+    cell: torch.Tensor, gates: torch.Tensor, cont: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """One time step: (c, h) from c_{t-1}, the gate inputs (i, f, o, g joined) and cont, 0 or 1."""
     i, f, o, g = gates.chunk(4, -1)
     cell = cont * torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
@@ -14,40 +21,41 @@ def lstm_cell(cell, gates, cont):
 
 
 class LSTMUnit(Layer, type="LSTMUnit"):
-    """c_{t-1} (1, N, D), gate inputs (1, N, 4D), cont (1, N) -> c_t, h_t."""
+    """c_t and h_t from c_{t-1} (1, N, D), the gate inputs (1, N, 4D) and cont (1, N)."""
 
     refuses_backward_to = (2,)
     no_force_backward = (2,)
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         cell, gates, cont = bottoms
         return list(lstm_cell(cell, gates, cont.unsqueeze(-1)))
 
 
 class Recurrent(Layer):
-    """What LSTM and RNN share: x (T, N, ...), cont (T, N), perhaps a static input (N, ...).
+    """What LSTM and RNN share: the bottoms x (T, N, ...), cont (T, N) and perhaps a static input.
 
-    With expose_hidden the first states come as bottoms and the last ones leave as tops,
-    without gradients, as in Caffe; otherwise they are kept from batch to batch.
+    The static input is (N, ...). With expose_hidden the first states are bottoms and the last
+    ones tops, without gradients, as in Caffe; otherwise they are kept from batch to batch.
     """
 
-    states = ()  # names of what is carried, in Caffe's order
+    #: The names of the states, in Caffe's order.
+    states: tuple[str, ...] = ()
     refuses_backward_to = (1,)
     no_force_backward = (1,)
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.carried = None
         exposed = self.param.recurrent_param.expose_hidden
         self.exposed = len(self.states) if exposed else 0
-        self.replayable = exposed  # what is carried is remembered on the host
+        self.replayable = exposed  # else the host keeps the states
         self.static = len(bottoms) > 2 + self.exposed
         return super().setup(bottoms)
 
-    def fillers(self):
+    def fillers(self) -> list[caffe_pb.FillerParameter]:
         p = self.param.recurrent_param
         return [p.bias_filler if bias else p.weight_filler for bias in self.biases()]
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, cont, *rest = bottoms
         blobs = list(blobs)
         weight, bias = blobs[:2]
@@ -70,10 +78,24 @@ class Recurrent(Layer):
         last = [state.unsqueeze(0) for state in self.carried] if self.exposed else []
         return [torch.stack(tops), *last]
 
-    def state(self):
+    def biases(self) -> list[bool]:
+        """Which of the layer's blobs are biases."""
+        raise NotImplementedError(f"{type(self).__name__} has no biases")
+
+    def advance(
+        self, x: torch.Tensor, cont: torch.Tensor, states: Tensors, blobs: Tensors
+    ) -> tuple[torch.Tensor, Tensors]:
+        """One time step: the top, and the states after it.
+
+        x: what the bottoms add to the gates. cont: (N, 1), 0 where a sequence begins. states:
+        those before it. blobs: the layer's other blobs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no advance")
+
+    def state(self) -> object:
         return None if self.carried is None else {"carried": [s.cpu() for s in self.carried]}
 
-    def load_state(self, state):
+    def load_state(self, state: Any) -> None:
         self.carried = [s.to(self.context.device) for s in state["carried"]]
 
 
@@ -82,10 +104,12 @@ class LSTM(Recurrent, type="LSTM"):
 
     states = ("h", "c")
 
-    def biases(self):
+    def biases(self) -> list[bool]:
         return [False, True, False, False] if self.static else [False, True, False]
 
-    def advance(self, x, cont, states, blobs):
+    def advance(
+        self, x: torch.Tensor, cont: torch.Tensor, states: Tensors, blobs: Tensors
+    ) -> tuple[torch.Tensor, Tensors]:
         hidden, cell = states
         gates = F.linear(cont * hidden, blobs[0]) + x
         cell, hidden = lstm_cell(cell, gates, cont)
@@ -97,11 +121,13 @@ class RNN(Recurrent, type="RNN"):
 
     states = ("h",)
 
-    def biases(self):
+    def biases(self) -> list[bool]:
         static = [False] if self.static else []
         return [False, True, *static, False, False, True]
 
-    def advance(self, x, cont, states, blobs):
+    def advance(
+        self, x: torch.Tensor, cont: torch.Tensor, states: Tensors, blobs: Tensors
+    ) -> tuple[torch.Tensor, Tensors]:
         recurrent, output, bias = blobs
         hidden = torch.tanh(F.linear(cont * states[0], recurrent) + x)
         return torch.tanh(F.linear(hidden, output, bias)), [hidden]
