@@ -25,6 +25,16 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**options)
 
+    @classmethod
+    def documented(cls, prog: str, doc: str, examples: str = "", **options: Any) -> Parser:
+        """The Parser of a module: its docstring begins the help, and ends it before examples.
+
+        The first paragraph of `doc` is the description, the others are the epilog.
+        """
+        description, _, details = doc.partition("\n\n")
+        epilog = "\n".join(filter(None, (details, examples)))
+        return cls(prog=prog, description=description, epilog=epilog, **options)
+
     def error(self, message: str) -> NoReturn:
         """Print the message with the program's name before it, and exit with status 1."""
         print_error(self.prog, f"{message} (--help tells more)")

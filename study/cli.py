@@ -86,8 +86,7 @@ def snakemake(options: argparse.Namespace) -> int:
 
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
     """The options of the command, and those of them that choose the study."""
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="study", description=description, epilog=f"{details}\n{EXAMPLES}")
+    parser = Parser.documented("study", __doc__, EXAMPLES)
     choose, do = parser.add_argument_group("the study"), parser.add_argument_group("this call")
     add = choose.add_argument
     add(

@@ -149,8 +149,7 @@ def _read(path: str) -> dict | None:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options of the command."""
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="train_to_end", description=description, epilog=f"{details}\n{EXAMPLE}")
+    parser = Parser.documented("train_to_end", __doc__, EXAMPLE)
     add = parser.add_argument
     add("solver", metavar="SOLVER.prototxt")
     add("--weights", metavar="FILE.caffemodel", help="to begin with")

@@ -60,8 +60,7 @@ def parameters(net: caffe_pb.NetParameter) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options of the command."""
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="wider_net", description=description, epilog=f"{details}\n{EXAMPLE}")
+    parser = Parser.documented("wider_net", __doc__, EXAMPLE)
     parser.add_argument("like", metavar="NET.prototxt", help="whose parameters are counted")
     parser.add_argument("-o", dest="output", required=True, metavar="FILE")
     words = list(sys.argv[1:] if arguments is None else arguments)

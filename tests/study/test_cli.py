@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from study.settings import SCALES
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALLEST = (
     "--scale",
@@ -95,7 +97,10 @@ def test_errors_are_one_line(study, tmp_path):
             "none/cifar10_train_lmdb: No such file or "
             "directory; `python -m data_prep cifar10 --out none` makes it",
         ),
-        (("--out", "o"), "o/study.json is not there, so --scale must be one of tiny, small, full"),
+        (
+            ("--out", "o"),
+            f"o/study.json is not there, so --scale must be one of {', '.join(SCALES)}",
+        ),
         (
             ("--out", "o", "--jobs", 2, "--minutes", 3),
             "--minutes does not go with --jobs (--help tells more)",

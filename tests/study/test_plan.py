@@ -9,7 +9,7 @@ import pytest
 import study
 from netgen.commands import render
 from netgen.errors import CaffeError
-from study.arms import ARMS, CHAIN, CONTROLS, SPLIT, controls_named, find
+from study.arms import ARMS, CHAIN, CONTROLS, NAMES, SPLIT, controls_named, find
 from study.plan import stages
 from study.settings import SCALES, Settings, read_settings, settle
 from study.trainings import testing_interval as interval_of_tests
@@ -167,9 +167,11 @@ def test_a_begun_study_keeps_what_it_was_begun_with(tmp_path, records):
 
 
 def test_settings_are_refused(tmp_path, records):
-    with pytest.raises(CaffeError, match="not there, so --scale must be one of tiny, small, full"):
+    with pytest.raises(
+        CaffeError, match=f"not there, so --scale must be one of {', '.join(SCALES)}"
+    ):
         settle(str(tmp_path), {"seeds": 3})
-    with pytest.raises(CaffeError, match=r"^unknown arm 'best' \(known: all, none, random, "):
+    with pytest.raises(CaffeError, match=rf"^unknown arm 'best' \(known: {', '.join(NAMES)}\)$"):
         replace(SCALES["tiny"], arms=("best",))
     with pytest.raises(CaffeError, match="^seeds must be at least 1, not 0$"):
         settle(str(tmp_path), {"scale": "tiny", "data": str(records), "seeds": 0})

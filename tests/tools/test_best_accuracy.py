@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from caffe_tools.best_accuracy import COLUMNS
+
 
 def test_table(tool, example, writer, tmp_path):
     example(net="A").done().write(tmp_path / "a.log")
@@ -14,7 +16,7 @@ def test_table(tool, example, writer, tmp_path):
     status, out, err = tool("best_accuracy", *paths)
     assert (status, err) == (0, "")
     assert [line.split() for line in out.replace(f"{tmp_path}/", "").splitlines()] == [
-        ["log", "net", "output", "best", "iteration", "final", "time", "state"],
+        list(COLUMNS),
         ["a.log", "A", "accuracy", "0.8", "100", "0.7", "9", "s", "done"],
         ["b.log", "B", "accuracy", "0.9", "100", "0.9", "2", "h", "00", "min", "done"],
         ["none.log", "-", "-", "-", "-", "-", "-", "unfinished"],

@@ -5,8 +5,12 @@ The best is the highest value, at the first iteration that reached it; the time 
 of the training so far, pauses left out.
 """
 
+from __future__ import annotations
+
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from netgen.commandline import Parser, run
 from runner.log import Log, json_number
@@ -18,9 +22,9 @@ EXAMPLES = """examples:
 COLUMNS = ("log", "net", "output", "best", "iteration", "final", "time", "state")
 
 
-def main(arguments=None):
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="best_accuracy", description=description, epilog=f"{details}\n{EXAMPLES}")
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = Parser.documented("best_accuracy", __doc__, EXAMPLES)
     parser.add_argument("logs", nargs="+", metavar="LOG")
     parser.add_argument("--json", action="store_true", help="a list of objects; time in seconds")
     options = parser.parse_args(arguments)
@@ -34,8 +38,8 @@ def main(arguments=None):
     return 0
 
 
-def accuracies(path):
-    """One dict of COLUMNS for each accuracy in the log; if there is none, one without values."""
+def accuracies(path: str) -> list[dict[str, Any]]:
+    """A dict of COLUMNS for each accuracy in the log; if there is none, one without values."""
     log = Log(path)
     log.read()
     training = log.training()
@@ -56,14 +60,15 @@ def accuracies(path):
     return found or [about]
 
 
-def as_text(result):
+def as_text(result: Mapping[str, Any]) -> list[str]:
+    """The cells of a result in the table, in the order of COLUMNS."""
     time = result["time"]
     shown = {"time": duration(time), "net": result["net"] or "-"}
     return ["-" if value is None else str(value) for value in (result | shown).values()]
 
 
-def duration(seconds):
-    """`2 h 32 min`, `1 min 05 s`, `12 s`; None if unknown."""
+def duration(seconds: float) -> str | None:
+    """A time as `2 h 32 min`, `1 min 05 s` or `12 s`; None for nan."""
     if seconds != seconds:
         return None
     minutes, rest = divmod(round(seconds), 60)
@@ -72,7 +77,8 @@ def duration(seconds):
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def print_table(rows):
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells in columns as wide as they need, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     numbers = {COLUMNS.index(name) for name in ("best", "iteration", "final", "time")}
     for row in rows:
@@ -83,8 +89,8 @@ def print_table(rows):
         print("  ".join(cells).rstrip())
 
 
-def command():
-    """The console command."""
+def command() -> None:
+    """Run the command as a program of its own."""
     run(main)
 
 

@@ -5,7 +5,11 @@ the package pygraphviz, whose wheels for Linux and macOS have it built in. Layer
 Dropout) stand in the box of the layer whose top they change.
 """
 
+from __future__ import annotations
+
+import argparse
 import subprocess
+from collections.abc import Iterator, Sequence
 from shutil import which
 
 from netgen import graph, schema
@@ -36,7 +40,8 @@ class NoGraphviz(CaffeError):
     """Neither the program `dot` nor the package pygraphviz is there."""
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     options = parse(arguments)
     net = schema.read_net(options.net)
     try:
@@ -49,7 +54,11 @@ def main(arguments=None):
     return 0
 
 
-def to_dot(net, phase=caffe_pb.TEST, input_shape=None):
+def to_dot(
+    net: caffe_pb.NetParameter,
+    phase: int = caffe_pb.TEST,
+    input_shape: tuple[int, ...] | None = None,
+) -> str:
     """The DOT text of a NetParameter (current format) in a phase. Raises NetError.
 
     input_shape: (C, H, W) of one record, or None to look at the source.
@@ -91,8 +100,8 @@ def role_of(layer: caffe_pb.LayerParameter) -> str:
     return split.place if split else TYPES.get(layer.type, "other")
 
 
-def render(text, kind="svg"):
-    """The bytes of the picture of a DOT text. Raises NoGraphviz, CaffeError."""
+def render(text: str, kind: str = "svg") -> bytes:
+    """The picture of a DOT text, in a format that Graphviz knows. Raises NoGraphviz, CaffeError."""
     if which("dot"):
         done = subprocess.run(["dot", f"-T{kind}"], input=text.encode(), capture_output=True)
         if done.returncode:
@@ -109,7 +118,9 @@ def render(text, kind="svg"):
         raise CaffeError(f"Graphviz: {str(error).strip().splitlines()[0]}") from None
 
 
-def _details(layer, in_place, shapes):
+def _details(
+    layer: caffe_pb.LayerParameter, in_place: Sequence[str], shapes: graph.Shapes
+) -> Iterator[str]:
     parts = []
     if layer.type == "Convolution":
         window = "x".join(map(str, shapes.geometry.kernel)) or "1"
@@ -123,14 +134,14 @@ def _details(layer, in_place, shapes):
         yield "x".join(map(str, shapes.tops[0][1:])) or "scalar"
 
 
-def _quoted(text):
+def _quoted(text: str) -> str:
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{text}"'
 
 
-def parse(arguments):
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="draw_net", description=description, epilog=details)
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = Parser.documented("draw_net", __doc__)
     parser.add_argument("net", metavar="NET.prototxt")
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST")
     parser.add_argument(
@@ -145,8 +156,8 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def command():
-    """The console command."""
+def command() -> None:
+    """Run the command as a program of its own."""
     run(main)
 
 

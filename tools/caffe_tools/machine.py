@@ -1,20 +1,24 @@
 """What a run ran on: hardware, versions, and the contents of files."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("torch", "numpy", "protobuf", "lmdb")
 
 
-def machine(gpu=None):
-    """{"device", "cores", "threads", "system", "commit", "versions"}, plain JSON values.
+def machine(gpu: str | None = None) -> dict[str, Any]:
+    """What this process runs on, as plain JSON values.
 
-    gpu: name of the GPU that was used; without it the processor is the device. threads: what
-    OMP_NUM_THREADS asks for, else all cores. commit: of the project, None where it has none.
+    device: the GPU of the name `gpu`, or else the processor. cores: those the process may use.
+    threads: what OMP_NUM_THREADS asks for, else all cores. system, versions: of the system, and
+    of Python and PACKAGES. commit: the project's, None where it has none.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = {"python": platform.python_version()}
@@ -33,7 +37,7 @@ def machine(gpu=None):
     }
 
 
-def processor():
+def processor() -> str:
     """The processor's name, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -42,7 +46,7 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def commit():
+def commit() -> str | None:
     """The project's git commit, with `+` where files were changed since; None without git."""
     try:
         done = subprocess.run(
@@ -56,8 +60,8 @@ def commit():
     return done.stdout.strip() or None
 
 
-def sha256(path):
-    """Of a file's contents, in hexadecimal."""
+def sha256(path: str) -> str:
+    """The SHA-256 of a file's contents, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -13,26 +13,37 @@ loss, train, test: {net: rows}}]}]. Rows are objects, `loss` is the displayed lo
 "Infinity" and "-Infinity".
 """
 
+from __future__ import annotations
+
+import argparse
 import csv
 import itertools
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 from netgen.commandline import Parser, run
 from netgen.schema import writing
-from runner.log import Log, json_number, of_net
+from runner.log import Log, Table, json_number, of_net
 
 EXAMPLES = """examples:
   python tools/parse_log.py logs/baseline.log            logs/baseline.log.train and .test
   python tools/parse_log.py logs/*.log out/              all into out/, made if need be
   python tools/parse_log.py logs/baseline.log --json     to the terminal, or a pipe
 """
-ALWAYS = ["NumIters", "Seconds", "LearningRate"]
+#: What every table has before the net's outputs. A column more is a row more.
+COLUMNS: dict[str, Callable[[Table], Sequence]] = {
+    "NumIters": lambda table: table.iterations,
+    "Seconds": lambda table: table.seconds,
+    "LearningRate": lambda table: table.rates,
+}
 
 
-def main(arguments=None):
-    options = parse_arguments(arguments)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = parse(arguments)
     logs = [Log(path) for path in options.logs]
     for log in logs:
         log.read()
@@ -56,14 +67,10 @@ def main(arguments=None):
     return 0
 
 
-def parse_arguments(arguments):
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(
-        prog="parse_log",
-        usage="parse_log [-h] [--json] [--delimiter C] [--verbose] LOG... [OUTDIR]",
-        description=description,
-        epilog=f"{details}\n{EXAMPLES}",
-    )
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    usage = "parse_log [-h] [--json] [--delimiter C] [--verbose] LOG... [OUTDIR]"
+    parser = Parser.documented("parse_log", __doc__, EXAMPLES, usage=usage)
     parser.add_argument(
         "logs",
         nargs="+",
@@ -91,8 +98,8 @@ def parse_arguments(arguments):
     return options
 
 
-def write_csv(log, target, delimiter):
-    """Write target.train and target.test, unless they would be empty; returns their paths."""
+def write_csv(log: Log, target: str, delimiter: str) -> list[str]:
+    """Write target.train and target.test, each unless it would be empty; returns their paths."""
     training = log.training()
     left_out = sum(map(len, log.runs)) - len(training)
     if left_out:
@@ -111,24 +118,27 @@ def write_csv(log, target, delimiter):
     return written
 
 
-def side_by_side(tables):
-    """Header and rows of the tables {net: Table}, a row an iteration."""
-    header, joined = list(ALWAYS), {}
+def side_by_side(tables: Mapping[int, Table]) -> Iterable[Sequence]:
+    """The header and the rows of tables by the number of their net, a row for each iteration."""
+    header: list[str] = list(COLUMNS)
+    joined: dict[float, list] = {}
     for net, table in sorted(tables.items()):
         outputs, width = table.outputs(), len(header)
         header += [of_net(net, label) for label in outputs]
-        about = [map(float, table.iterations), table.seconds, table.rates]
-        rows = zip(*about, *outputs.values(), strict=True)
+        iterations, *others = (values_of(table) for values_of in COLUMNS.values())
+        # Caffe's own tables have iterations with a decimal point.
+        rows = zip(map(float, iterations), *others, *outputs.values(), strict=True)
         if len(tables) == 1:
             return itertools.chain([header], rows)
         for row in rows:
-            cells = joined.setdefault(row[0], list(row[: len(ALWAYS)]))
+            cells = joined.setdefault(row[0], list(row[: len(COLUMNS)]))
             cells += [None] * (width - len(cells))
-            cells[width:] = row[len(ALWAYS) :]
+            cells[width:] = row[len(COLUMNS) :]
     return [header, *(joined[iteration] for iteration in sorted(joined))]
 
 
-def as_json(log):
+def as_json(log: Log) -> dict[str, Any]:
+    """All runs of a log, as the module's docstring has it."""
     training = log.training()
     return {
         "log": log.path,
@@ -150,20 +160,21 @@ def as_json(log):
     }
 
 
-def objects(table):
-    outputs = table.outputs()
-    names = [*ALWAYS, *outputs]
-    rows = zip(table.iterations, table.seconds, table.rates, *outputs.values(), strict=True)
-    return [dict(zip(names, map(json_number, row), strict=True)) for row in rows]
+def objects(table: Table) -> list[dict[str, Any]]:
+    """The rows of a table as objects."""
+    columns = {name: values_of(table) for name, values_of in COLUMNS.items()} | table.outputs()
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, map(json_number, row), strict=True)) for row in rows]
 
 
-def write_json(document, file):
+def write_json(document: Any, file: TextIO) -> None:
+    """Write a value as strict JSON, one that has no bare NaN."""
     json.dump(document, file, indent=1, allow_nan=False)
     file.write("\n")
 
 
-def command():
-    """The console command."""
+def command() -> None:
+    """Run the command as a program of its own."""
     run(main)
 
 

@@ -9,14 +9,22 @@ Thin lines are the train loss as displayed, dashed ones the test loss, stars the
 accuracies. Runs of one file that continue each other are one curve (see parse_log).
 """
 
+from __future__ import annotations
+
+import argparse
 import glob
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from netgen.commandline import Parser, run
-from runner.log import Log
+from runner.log import Log, Run
+
+if TYPE_CHECKING:
+    from caffe_tools.figures.view import View
 
 EXAMPLES = """examples:
   python tools/plot_loss.py logs/*.log
@@ -26,8 +34,9 @@ EXAMPLES = """examples:
 SILENT_SECONDS = 3600  # an unfinished log that has not grown for so long is taken as ended
 
 
-def main(arguments=None):
-    options = parse_arguments(arguments)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = parse(arguments)
     from caffe_tools.figures.loss import draw
     from caffe_tools.figures.view import open_view  # only now, as matplotlib takes its time to load
 
@@ -44,7 +53,7 @@ def main(arguments=None):
     return 0
 
 
-def follow(logs, view, every):
+def follow(logs: Sequence[Log], view: View, every: float | None) -> None:
     """Show the logs, again each time they have grown, until they end or the view is closed.
 
     every: seconds between looks; None to look once.
@@ -77,20 +86,21 @@ def follow(logs, view, every):
     view.finish()
 
 
-def figure_size(logs):
-    """In inches: many logs need room for their legend."""
+def figure_size(logs: int) -> tuple[float, float]:
+    """The figure's width and height in inches; many logs need room for their legend."""
     return (10, 7.5) if logs < 4 else (14, max(7.5, 1 + 0.2 * logs))
 
 
-def has_ended(log):
+def has_ended(log: Log) -> bool:
+    """Whether the log tells its end, or has not grown for so long that there is none to come."""
     try:
         return bool(log.ended) or time.time() - os.stat(log.path).st_mtime > SILENT_SECONDS
     except FileNotFoundError:
         return False
 
 
-def labelled(logs):
-    """{label: training} of the logs: the net's name, and the file's where that tells more."""
+def labelled(logs: Sequence[Log]) -> dict[str, Run]:
+    """The trainings by label: the net's name, and the file's where that tells more."""
     trainings = [log.training() for log in logs]
     files = [os.path.splitext(os.path.abspath(log.path))[0] for log in logs]
     names = [os.path.basename(file) for file in files]
@@ -106,13 +116,14 @@ def labelled(logs):
     return dict(zip(labels, trainings, strict=True))
 
 
-def plain(name):
+def plain(name: str) -> str:
+    """The letters and digits of a name, in lower case."""
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def parse_arguments(arguments):
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="plot_loss", description=description, epilog=f"{details}\n{EXAMPLES}")
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = Parser.documented("plot_loss", __doc__, EXAMPLES)
     parser.add_argument("logs", nargs="+", metavar="LOG")
     parser.add_argument(
         "--avg", type=int, default=1, metavar="N", help="mean of N displayed train losses"
@@ -138,15 +149,16 @@ def parse_arguments(arguments):
     return options
 
 
-def default_output(paths):
+def default_output(paths: Sequence[str]) -> str:
+    """The picture's path: beside one log, or in the folder that several have in common."""
     if len(paths) == 1:
         return os.path.splitext(paths[0])[0] + ".png"
     folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
     return os.path.relpath(os.path.join(os.path.commonpath(folders), "loss.png"))
 
 
-def command():
-    """The console command."""
+def command() -> None:
+    """Run the command as a program of its own."""
     run(main)
 
 

@@ -4,6 +4,8 @@ The layers to split are in colour, their fast and slow kernels apart: those of -
 those that `python -m netgen plan` would choose on its own.
 """
 
+from __future__ import annotations
+
 import os
 from functools import partial
 

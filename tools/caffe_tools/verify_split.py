@@ -6,6 +6,8 @@ without any its outputs. A difference is relative to the parent's largest score.
 weights were transferred with `--init preserve` differs by float32 rounding alone.
 """
 
+from __future__ import annotations
+
 import json
 import os
 

@@ -1,13 +1,21 @@
 """Draw trainings into one matplotlib figure: losses above, test accuracies below."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from math import isnan
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from runner.log import LogError
+from runner.log import LogError, Run, Series
+
+Trainings = Mapping[str, Run]
 
 LOG_SCALE_FROM = 20  # losses that span more than this factor get a logarithmic axis
 FEW_POINTS = 30  # curves of fewer points show them as dots
@@ -19,10 +27,10 @@ STAR = {"marker": "*", "markersize": 12, "markeredgecolor": "white"}
 UNITS = [(3 * 3600, 3600, "hours"), (3 * 60, 60, "minutes"), (0, 1, "seconds")]
 
 
-def draw(figure, trainings, average=1, x="iters"):
-    """Fill `figure` anew with trainings, {label: Run}.
+def draw(figure: Figure, trainings: Trainings, average: int = 1, x: str = "iters") -> None:
+    """Fill `figure` anew with trainings, by label.
 
-    average: how many displayed values a point of the train loss is the mean of;
+    average: how many displayed values a point of the train loss is the mean of.
     x: `iters` or `seconds`. Raises LogError if there are no seconds.
     """
     figure.clear()
@@ -39,7 +47,7 @@ def draw(figure, trainings, average=1, x="iters"):
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def running_mean(values, count):
+def running_mean(values: np.ndarray, count: int) -> np.ndarray:
     """Mean of the last `count` finite values up to each point (fewer at the start).
 
     values: (N,) floats; a nan or infinite value gives nan there and is left out elsewhere.
@@ -54,7 +62,7 @@ def running_mean(values, count):
     return np.where(finite, means, np.nan)
 
 
-def thin(at, values, most=5000):
+def thin(at: np.ndarray, values: np.ndarray, most: int = 5000) -> tuple[np.ndarray, np.ndarray]:
     """The curve with at most about `most` points: lowest and highest of each stretch.
 
     at, values: (N,) floats. Spikes stay, as do gaps (nan) as long as a stretch.
@@ -74,7 +82,7 @@ def thin(at, values, most=5000):
 class _XAxis:
     """Where the points of a series lie, and what the axis says."""
 
-    def __init__(self, x, trainings):
+    def __init__(self, x: str, trainings: Trainings):
         self.seconds = x == "seconds"
         untimed = [label for label, training in trainings.items() if isnan(training.seconds)]
         if self.seconds and untimed:
@@ -82,12 +90,12 @@ class _XAxis:
         longest = max(training.seconds for training in trainings.values())
         self.unit = next((unit for unit in UNITS if longest >= unit[0]), UNITS[-1])
 
-    def points(self, series):
+    def points(self, series: Series) -> tuple[np.ndarray, np.ndarray]:
         at = series.seconds if self.seconds else series.iterations
         at = np.array(at, dtype=float) / (self.unit[1] if self.seconds else 1)
         return at, np.array(series.values, dtype=float)
 
-    def label(self, panels):
+    def label(self, panels: Sequence[Axes]) -> None:
         axes = panels[-1]
         if self.seconds:
             axes.set_xlabel(f"training time in {self.unit[2]}")
@@ -100,9 +108,12 @@ class _XAxis:
                 axes.set_xlim(left - 1, right + 1)
 
 
-def _losses(axes, trainings, colors, axis, average):
-    """Returns {label: what is to be known of the training, or ""}."""
-    curves, states = [], {}
+def _losses(
+    axes: Axes, trainings: Trainings, colors: Mapping[str, Any], axis: _XAxis, average: int
+) -> dict[str, str]:
+    """Draw them; returns by label what is to be known of a training, or ""."""
+    curves: list[np.ndarray] = []
+    states: dict[str, str] = {}
     for label, training in trainings.items():
         color, states[label] = colors[label], ""
         if series := training.train_loss():
@@ -130,8 +141,10 @@ def _losses(axes, trainings, colors, axis, average):
     return states
 
 
-def _accuracies(axes, trainings, colors, axis):
-    """Returns {label: [(style of a curve, its best)]}."""
+def _accuracies(
+    axes: Axes, trainings: Trainings, colors: Mapping[str, Any], axis: _XAxis
+) -> dict[str, list[tuple[dict, str]]]:
+    """Draw them; returns for each label the style of every curve, and its best in words."""
     bests = {label: [] for label in trainings}
     for label, training in trainings.items():
         for number, series in enumerate(training.accuracies()):
@@ -147,8 +160,15 @@ def _accuracies(axes, trainings, colors, axis):
     return bests
 
 
-def _legends(figure, panels, colors, states, bests, average):
-    """A legend in each panel, or a joint one beside them if that would be too much."""
+def _legends(
+    figure: Figure,
+    panels: Sequence[Axes],
+    colors: Mapping[str, Any],
+    states: Mapping[str, str],
+    bests: Mapping[str, list[tuple[dict, str]]],
+    average: int,
+) -> None:
+    """Add a legend to each panel, or a joint one beside them if that would be too much."""
     train = "train" if average == 1 else f"train, mean of {average}"
     phases = [
         Line2D([], [], color="0.3", label=train, **TRAIN),
@@ -173,25 +193,25 @@ def _legends(figure, panels, colors, states, bests, average):
         panels[1].legend(handles=curves, loc="lower right", **options)
 
 
-def _colors(count):
+def _colors(count: int) -> Sequence:
     if count <= 10:
         return colormaps["tab10"].colors[:count]
     return [colormaps["turbo"](value) for value in np.linspace(0.05, 0.95, count)]
 
 
-def _dots(at):
+def _dots(at: np.ndarray) -> dict[str, Any]:
     return {"marker": "o", "markersize": 3} if len(at) < FEW_POINTS else {}
 
 
-def _diverged_at(series):
+def _diverged_at(series: Series) -> int:
     """The iteration from which on there is not one finite value."""
     finite = np.isfinite(np.array(series.values, dtype=float))
     first = len(finite) - np.argmax(finite[::-1]) if finite.any() else 0
     return series.iterations[first]
 
 
-def _span(curves):
-    """Highest value over the lowest, outliers below left out; 1 if not all are positive."""
+def _span(curves: Sequence[np.ndarray]) -> float:
+    """The highest value over the lowest but for outliers; 1 if not all are positive."""
     values = np.concatenate([*curves, [np.nan]])
     values = values[np.isfinite(values)]
     positive = values[values > 0]

@@ -1,5 +1,7 @@
 """Draw a TPM measurement: a row a layer, its kernels' histogram left, its entropy right."""
 
+from __future__ import annotations
+
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch

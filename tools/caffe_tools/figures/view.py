@@ -1,8 +1,12 @@
 """Where a figure is shown: in a window, or as a picture file that is kept fresh."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 
@@ -10,12 +14,23 @@ from netgen.schema import SchemaError, writing
 from runner.log import LogError
 
 LARGEST_WINDOW = (14, 9)  # inches
+Draw = Callable[[Figure, Any], None]  # fills a figure with what is to be shown
 
 
-def open_view(picture, windowed, draw, size):
+class View(Protocol):
+    """Where a figure is shown, and again each time that there is more to show."""
+
+    def show(self, shown: Any) -> None: ...
+
+    def wait(self, seconds: float) -> bool: ...
+
+    def finish(self) -> None: ...
+
+
+def open_view(picture: str, windowed: bool, draw: Draw, size: tuple[float, float]) -> View:
     """A window if it is to be `windowed` and there is a display, else the file `picture`.
 
-    draw(figure, trainings) fills the figure, whose size is in inches.
+    size: the figure's width and height in inches.
     """
     if windowed and has_display():
         from matplotlib import pyplot
@@ -28,8 +43,8 @@ def open_view(picture, windowed, draw, size):
     return Picture(picture, draw, size)
 
 
-def has_display():
-    """False only where a window is out of the question."""
+def has_display() -> bool:
+    """Whether there may be a display; False where a window is out of the question."""
     displays = ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")
     return not sys.platform.startswith("linux") or any(map(os.environ.get, displays))
 
@@ -37,17 +52,18 @@ def has_display():
 class Picture:
     """A file, replaced as a whole: whoever looks at it never sees half a picture."""
 
-    def __init__(self, path, draw, size):
+    def __init__(self, path: str, draw: Draw, size: tuple[float, float]):
         self.path, self._draw, self._size = path, draw, size
-        self._news = None
+        self._news: str | None = None
         self._format = os.path.splitext(path)[1][1:].lower()
         formats = Figure().canvas.get_supported_filetypes()
         if self._format not in formats:
             raise LogError(f"{path}: pictures are {', '.join(sorted(formats))}")
 
-    def show(self, trainings):
+    def show(self, shown: Any) -> None:
+        """Write the picture. Raises LogError where that cannot be done."""
         figure = Figure(figsize=self._size, layout="constrained")
-        self._draw(figure, trainings)
+        self._draw(figure, shown)
         try:
             with writing(self.path) as file:
                 figure.savefig(file, format=self._format, dpi=120)
@@ -56,30 +72,31 @@ class Picture:
         if self._news is None:
             self._news = f"{self.path}: kept fresh until all runs end (or Ctrl-C)"
 
-    def wait(self, seconds):
-        """Returns whether to go on."""
+    def wait(self, seconds: float) -> bool:
+        """Wait before the next look; returns whether there is to be one."""
         if self._news:
             print(self._news, flush=True)
             self._news = ""
         time.sleep(seconds)
         return True
 
-    def finish(self):
+    def finish(self) -> None:
+        """Say that the last picture is written."""
         print(f"Wrote {self.path}", flush=True)
 
 
 class Window:
     """A window of matplotlib's; it stays until it is closed."""
 
-    def __init__(self, figure, pyplot, draw):
+    def __init__(self, figure: Figure, pyplot: Any, draw: Draw):
         self._figure, self._pyplot, self._draw = figure, pyplot, draw
         self._whole = None  # the limits of the axes, unless the user zooms
 
-    def show(self, trainings):
+    def show(self, shown: Any) -> None:
         """Draw anew; a part that the user has zoomed into stays in view until `home`."""
         before, toolbar = self._limits(), self._figure.canvas.toolbar
         zoomed = self._whole and before != self._whole
-        self._draw(self._figure, trainings)
+        self._draw(self._figure, shown)
         first, self._whole = self._whole is None, self._limits()
         if toolbar:
             toolbar.update()
@@ -93,12 +110,14 @@ class Window:
         if first:
             self._pyplot.show(block=False)
 
-    def _limits(self):
+    def _limits(self) -> list:
         return [(axes.get_xlim(), axes.get_ylim()) for axes in self._figure.axes]
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> bool:
+        """Let the window live for so long; returns whether it is still open."""
         self._figure.canvas.start_event_loop(seconds)  # pause() would take the focus each time
         return self._pyplot.fignum_exists(self._figure.number)
 
-    def finish(self):
+    def finish(self) -> None:
+        """Keep the window until it is closed."""
         self._pyplot.show(block=True)

@@ -5,11 +5,15 @@ for each version, set of edits and options; in a clone build/pycaffe is a link t
 build is kept, an interrupted one goes on. It takes about 8 minutes on 2 cores.
 """
 
+from __future__ import annotations
+
+import argparse
 import contextlib
 import fcntl
 import os
 import re
 import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from caffe_tools.pycaffe import sdist as pycaffe_sdist
@@ -39,8 +43,9 @@ assert net.forward()['relu'].tolist() == [[0, 0, 1], [2, 0, 3]]
 """
 
 
-def main(arguments=None):
-    options = parse_arguments(arguments)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = parse(arguments)
     cuda = options.cuda and architecture(options.cuda)
     recipe = Recipe(pycaffe_system.look(), cuda)
     folder = external_folder()
@@ -58,8 +63,11 @@ def main(arguments=None):
     return 0
 
 
-def build(recipe, root, jobs):
-    """Everything, in steps that are not repeated if it is interrupted and called again."""
+def build(recipe: Recipe, root: Path, jobs: int) -> None:
+    """Build all in the folder `root`, `jobs` compilers at a time.
+
+    The steps that are done are not repeated when it is interrupted and called again.
+    """
     log = root / "build.log"
     if not root.exists():
         print(f"fetching {pycaffe_sdist.NAME} {pycaffe_sdist.VERSION}", flush=True)
@@ -89,7 +97,12 @@ def build(recipe, root, jobs):
     print(f"{root}: built")
 
 
-def logged(command, log, environment=None, bar=False):
+def logged(
+    command: Sequence[object],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    bar: bool = False,
+) -> None:
     """Run the command, its output added to the file `log`. Raises CaffeError if it fails.
 
     bar: show the percentages that make prints.
@@ -114,7 +127,7 @@ def logged(command, log, environment=None, bar=False):
         raise CaffeError(f"{os.path.basename(command[0])} failed: {told(lines)} (see {log})")
 
 
-def told(lines):
+def told(lines: Sequence[str]) -> str:
     """The line that tells what went wrong: the first error, else the last line."""
     lines = [line.strip() for line in lines if line.strip()]
     errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
@@ -122,8 +135,8 @@ def told(lines):
 
 
 @contextlib.contextmanager
-def percentages():
-    """Gives a function that takes the percentage done, for a progress bar."""
+def percentages() -> Iterator[Callable[[int], object]]:
+    """Show a progress bar; what is given takes the percentage that is done."""
     from tqdm import tqdm
 
     form = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
@@ -132,14 +145,14 @@ def percentages():
 
 
 @contextlib.contextmanager
-def lock(path):
+def lock(path: Path) -> Iterator[None]:
     """Wait until no other process builds the same."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def link(path, target):
+def link(path: Path, target: Path) -> None:
     """Make `path` a symbolic link to target, in place of what it linked to before."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -147,15 +160,15 @@ def link(path, target):
     os.replace(temporary, path)
 
 
-def report():
+def report() -> None:
     """Say which Caffe `-engine pycaffe` takes."""
     caffe = find_external()
     print(f"-engine pycaffe runs {caffe.tool} ({caffe.source})")
 
 
-def parse_arguments(arguments):
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="build_pycaffe", description=description, epilog=f"{details}\n{EXAMPLES}")
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = Parser.documented("build_pycaffe", __doc__, EXAMPLES)
     parser.add_argument(
         "--cuda", default="", metavar="ARCH", help="for this GPU architecture; needs CUDA 13's nvcc"
     )
@@ -168,6 +181,6 @@ def parse_arguments(arguments):
     return options
 
 
-def command():
-    """The console command."""
+def command() -> None:
+    """Run the command as a program of its own."""
     run(main)

@@ -1,10 +1,13 @@
 """How the C++ Caffe is built on a machine: Python packages, CMake's definitions, and their key."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
 import shutil
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from caffe_tools.pycaffe import sdist as pycaffe_sdist
 from caffe_tools.pycaffe.system import Machine
@@ -19,27 +22,27 @@ TARGETS = ("caffe.bin", "pycaffe")
 
 @dataclass(frozen=True)
 class Recipe:
-    """machine: where it is built; cuda: the GPU architecture, such as "90", or "" for the CPU."""
+    """A way to build on `machine`; cuda: a GPU architecture such as "90", or "" for the CPU."""
 
     machine: Machine
     cuda: str = ""
 
     @property
-    def packages(self):
-        """For pip, in the build's own virtual environment."""
+    def packages(self) -> tuple[str, ...]:
+        """What pip installs in the build's own virtual environment."""
         return PACKAGES + (CUDA_PACKAGES if self.cuda else ())
 
-    def name(self):
+    def name(self) -> str:
         """A folder's name that changes with whatever changes the build."""
         parts = [pycaffe_sdist.SHA256, pycaffe_sdist.STALE, TARGETS, self.packages]
         parts += [[asdict(edit) for edit in pycaffe_sdist.EDITS], self.definitions("", "")]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         return f"{pycaffe_sdist.VERSION}-{f'sm{self.cuda}-' if self.cuda else ''}{digest[:12]}"
 
-    def definitions(self, environment, packages):
+    def definitions(self, environment: str | Path, packages: str | Path) -> dict[str, object]:
         """CMake's cache entries.
 
-        environment: folder of the virtual environment; packages: its site-packages.
+        environment: the folder of the virtual environment. packages: its site-packages.
         """
         includes = [
             f"{self.machine.prefix}/include/hdf5/serial",
@@ -70,7 +73,7 @@ class Recipe:
         return found
 
 
-def architecture(text):
+def architecture(text: str) -> str:
     """The digits of sm_90, 9.0 or 90. Raises CaffeError, also where there is no nvcc."""
     match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d[af]?)", text)
     if not match:

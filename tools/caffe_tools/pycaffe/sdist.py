@@ -1,5 +1,7 @@
 """The C++ Caffe's source package: fetched by pip, checked, unpacked, edited to build here."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from netgen.errors import CaffeError
 
@@ -34,7 +37,7 @@ class Edit:
     pattern: str
     new: str
 
-    def apply(self, root):
+    def apply(self, root: Path) -> None:
         """Edit the file under root. Raises CaffeError unless the pattern is found just once."""
         file = root / self.path
         text, count = re.subn(self.pattern, self.new, file.read_text(), flags=re.MULTILINE)
@@ -45,17 +48,17 @@ class Edit:
 
 #: The libraries come as CAFFE_LIBRARIES from the cmake command, as they differ by machine.
 EDITS = (
-    # the caffe command is wanted
+    # The caffe command is wanted.
     Edit("CMakeLists.txt", r"^# (add_subdirectory\(tools\))", r"\1"),
-    # CUDA by CMake's own means, unless CPU_ONLY
+    # CUDA comes by CMake's own means, unless CPU_ONLY is set.
     Edit("CMakeLists.txt", r"^(add_definitions\( ?-DCPU_ONLY=1 ?\))", ""),
     Edit(
         "CMakeLists.txt", r"^(include\(cmake/Dependencies\.cmake\))",
         r"\1\nif(CPU_ONLY)\n  add_definitions(-DCPU_ONLY)\nelse()\n"
         r"  enable_language(CUDA)\n  find_package(CUDAToolkit REQUIRED)\nendif()",
     ),
-    # one libcaffe, which the command and pycaffe share; with CUDA without the layers, none of
-    # them Caffe 1.0's, whose GPU code was never written
+    # The command and pycaffe share one libcaffe. With CUDA it lacks the layers whose GPU code
+    # was never written; none of them is Caffe 1.0's.
     Edit(
         "src/caffe/CMakeLists.txt", r"^# (add_library\(caffe \$\{srcs\})\)",
         r"if(NOT CPU_ONLY)\n  list(APPEND srcs ${cuda})\n"
@@ -77,9 +80,9 @@ EDITS = (
         "tools/CMakeLists.txt", r"target_link_libraries\(\$\{name\} .*\)",
         "target_link_libraries(${name} caffe)",
     ),
-    # the library needs nothing of its tests
+    # The library needs nothing of its tests.
     Edit("src/caffe/net.cpp", r'^#include "caffe/test/test_caffe_main\.hpp"\n', ""),
-    # the command takes -weights, and leaves it at that
+    # The command accepts -weights, but loads none in a training.
     Edit(
         "tools/caffe.cpp", r'^(  LOG\(INFO\) << "Starting Optimization";)',
         "  vector<shared_ptr<Net<float> > > nets(solver->test_nets());\n"
@@ -91,7 +94,7 @@ EDITS = (
         "      net->CopyTrainedLayersFrom(name);\n"
         r"    }\n  }\n\n\1",
     ),
-    # what the device query prints of fields that CUDA 13 no longer has
+    # The device query prints fields that CUDA 13 no longer has.
     Edit("src/caffe/common.cpp", r"^.*prop\.clockRate;\n", ""),
     Edit("src/caffe/common.cpp", r"^.*\n.*prop\.deviceOverlap .*\n", ""),
     Edit("src/caffe/common.cpp", r"^.*\n.*prop\.kernelExecTimeoutEnabled .*\n", ""),
@@ -101,8 +104,8 @@ EDITS = (
 STALE = ("src/caffe/proto/caffe.pb.cc", "include/caffe/proto/caffe.pb.h")
 
 
-def source(root):
-    """Have the edited source in the folder `root`; nothing is there until all of it is.
+def source(root: Path) -> None:
+    """Put the edited source into the folder `root`, which is not there until all of it is.
 
     Raises CaffeError.
     """
@@ -121,7 +124,7 @@ def source(root):
         shutil.rmtree(folder)
 
 
-def download(folder):
+def download(folder: Path) -> Path:
     """The path of the package, fetched into `folder` by pip, which checks the SHA-256.
 
     pip also unpacks it, for a moment, in a temporary folder: here one inside `folder`, which
@@ -148,14 +151,14 @@ def download(folder):
     return folder / f"{NAME}-{VERSION}.tar.gz"
 
 
-def reason(output):
+def reason(output: str) -> str:
     """The line of pip's error output that tells most."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")]
     return (errors or lines or ["it gives no reason"])[0]
 
 
-def unpack(path, folder):
+def unpack(path: Path, folder: Path) -> None:
     """Unpack into `folder` without the archive's top folder and without version control."""
     with tarfile.open(path) as archive:
         for member in archive:

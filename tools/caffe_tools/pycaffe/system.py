@@ -1,5 +1,7 @@
 """What the C++ Caffe needs of the machine: programs, libraries, the Python that boost knows."""
 
+from __future__ import annotations
+
 import glob
 import re
 import shutil
@@ -29,24 +31,24 @@ LIBRARIES = {
 
 @dataclass(frozen=True)
 class Machine:
-    """version: of the Python that boost's Python library is made for, such as "3.11"."""
+    """The system below `prefix`; version: of the Python that boost was built for, as "3.11"."""
 
     version: str
     prefix: str
 
     @property
-    def python(self):
+    def python(self) -> str:
         """The system's interpreter; another of the same version may lack the shared library."""
         return f"{self.prefix}/bin/python{self.version}"
 
     @property
-    def libraries(self):
-        """The names to link."""
+    def libraries(self) -> list[str]:
+        """The names of the libraries to link."""
         boost = f"boost_python{self.version.replace('.', '')}"
         return [*LIBRARIES, boost, f"python{self.version}", "pthread"]
 
 
-def look(prefix="/usr"):
+def look(prefix: str = "/usr") -> Machine:
     """The Machine. Raises CaffeError with the apt command for all that is missing."""
     missing = [package for name, package in PROGRAMS.items() if not shutil.which(name)]
     missing += [package for name, package in LIBRARIES.items() if not libraries(prefix, name)]
@@ -67,7 +69,7 @@ def look(prefix="/usr"):
     return machine
 
 
-def libraries(prefix, name):
+def libraries(prefix: str, name: str) -> list[str]:
     """The paths of libraries of this name (a glob) as they are linked: lib<name>.so."""
     folders = (f"{prefix}/lib/*-linux-gnu*", f"{prefix}/lib", f"{prefix}/local/lib")
     return [path for folder in folders for path in glob.glob(f"{folder}/lib{name}.so")]
