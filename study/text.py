@@ -150,7 +150,7 @@ def comparison(groups: Sequence[Group], test_size: int) -> Iterator[str]:
     if rows:
         yield "## The split by TPM minus its controls, in points"
         yield _table(("difference", "seeds", "best, mean ± sd", "final, mean ± sd"), rows, "lrrr")
-    final = max((mean_sd(group.values("final"))[0] for group in groups), default=0)
+    final = max((mean_sd(group.values("final"))[0] for group in groups), default=0.0)
     error = 100 * sqrt(final * (1 - final) / test_size)
     yield (
         f"Pairs have the same seed. {test_size:,} test images alone make one accuracy "

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import TextIO
 
 from runner.log.lines import number as number  # what makes messages asks here for both
 from runner.log.lines import prefix
@@ -27,10 +28,10 @@ class LogSink:
     severities that are written.
     """
 
-    def __init__(self, title: str = ""):
+    def __init__(self, title: str = "") -> None:
         self.title = title
-        self._file = None
-        self._write_screen = None
+        self._file: TextIO | None = None
+        self._write_screen: Callable[[str], object] | None = None
         self.year = os.environ.get("GLOG_log_year_in_prefix", "0") not in ("0", "false", "")
         level = os.environ.get("GLOG_minloglevel", "0")
         self.minimum = "IWEF"[min(int(level), 3) if level.isdigit() else 0 :]

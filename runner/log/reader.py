@@ -13,16 +13,18 @@ as fast. All other lines are decoded and matched against the patterns.
 from __future__ import annotations
 
 import os
+import sys
 from datetime import date
-from math import inf, nan
+from math import nan
 from typing import BinaryIO
 
 from netgen.errors import CaffeError
 from runner.log import lines as pattern
 from runner.log.lines import parse_number
-from runner.log.tables import Run, Table, join
+from runner.log.tables import Run, Table, Values, join
 
 BLOCK = 1 << 18  # its lines fit a processor's cache
+NONE, ENDED = -1, sys.maxsize  # iterations before the first, and after the end of a run
 LONGEST_LINE = 1 << 16  # what goes on for longer without an end is garbage
 
 
@@ -38,12 +40,13 @@ class Log:
     be cut short.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
+        self._clock = _Clock()
         self._clear()
 
     def _clear(self) -> None:
-        self.runs = []
+        self.runs: list[Run] = []
         self._head, self._offset, self._rest = b"", 0, b""
         self._start_run()
 
@@ -98,9 +101,10 @@ class Log:
         if not self.runs or len(self.runs[-1]) or self.ended:
             run = Run()
             self.runs.append(run)
-            self._clock, self._iteration, self._net = _Clock(), -1, 0
+            self._clock, self._net = _Clock(), 0
+            self._iteration = NONE
             self._rate, self._rate_text = nan, b""
-            self._columns = {}
+            self._columns: dict[bytes, tuple[Table, Values]] = {}
             self._loss = run.loss, run.loss.column((0, "loss"))
 
     def _parse(self, lines: list[bytes]) -> None:
@@ -122,7 +126,7 @@ class Log:
                     continue
             table, values = known
             try:
-                value = float(right.partition(b" ")[0])
+                value: float | None = float(right.partition(b" ")[0])
             except ValueError:
                 value = parse_number(_text(right))
                 if value is None:
@@ -132,13 +136,13 @@ class Log:
             values.append(value)
         self.runs[-1].seconds = clock.elapsed
 
-    def _equation(self, left: bytes, right: bytes) -> tuple[Table, list] | None:
+    def _equation(self, left: bytes, right: bytes) -> tuple[Table, Values] | None:
         """The table and the column of `left = right`, a loss or an output; None for all else."""
         _, found, what = left.partition(b"Iteration ")
         if found:  # `20 (12.3 iter/s, 8.1s/100 iters), loss` or `20, lr`
-            number, _, what = what.partition(b" ")
+            digits, _, what = what.partition(b" ")
             try:
-                iteration = int(number.rstrip(b","))
+                iteration = int(digits.rstrip(b","))
             except ValueError:
                 return None
             is_loss = what.endswith(b"loss")
@@ -151,7 +155,7 @@ class Log:
                     self._set_rate(right)
             return None
         output = pattern.OUTPUT.match(_message(left))
-        if output is None or self._iteration in (-1, inf):
+        if output is None or self._iteration in (NONE, ENDED):
             return None
         which, number, name = output.groups()
         run = self.runs[-1]
@@ -206,7 +210,7 @@ class Log:
     def _end(self, line: bytes, how: str) -> None:
         self._clock.seconds(line)
         self.runs[-1].ended = self.ended or how
-        self._iteration = inf  # whatever follows is another run
+        self._iteration = ENDED  # whatever follows is another run
         self._columns.clear()
 
 
@@ -227,9 +231,11 @@ class _Clock:
     that were read last.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.width, self.elapsed = 0, nan
-        self._minute, self._base, self._start = None, 0, None
+        self._minute: bytes | None = None
+        self._base = 0
+        self._start: int | None = None
         self._year_start, self._leap, self._month = 0, False, 0
 
     def start(self, line: bytes) -> None:

@@ -24,7 +24,7 @@ class Table:
     row is being read, columns may be short; outputs() fills them with None.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.iterations: list[int] = []
         self.seconds: list[float] = []
         self.rates: list[float] = []
@@ -55,7 +55,9 @@ class Table:
 
     def labels(self) -> dict[Key, str]:
         """The label of each column; an output of several numbers has `name[0]`, `name[1]`, ..."""
-        names, seen, labels = [name for _, name in self.columns], {}, {}
+        names = [name for _, name in self.columns]
+        seen: dict[str, int] = {}
+        labels = {}
         for key in self.columns:
             name = key[1]
             index = seen[name] = seen.get(name, -1) + 1
@@ -122,7 +124,7 @@ class Run:
     net, by its number. ended: None while it may go on, else `done`, `stopped` or `failed`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.net = ""
         self.ended: str | None = None
         self.seconds = nan

@@ -1,6 +1,13 @@
 """Nets, caffemodels and solvers, read with Caffe's lines about old formats (upgrade_proto.cpp)."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
 from netgen import schema
+from netgen.schema import caffe_pb
 from runner.log import glog
 
 _TOOLS = (
@@ -57,8 +64,12 @@ _LINES = {
 }
 
 
-def _logged(read, path):
-    notes = []
+Path = str | os.PathLike[str]
+Message = TypeVar("Message")
+
+
+def _logged(read: Callable[[Path, list[str]], Message], path: Path) -> Message:
+    notes: list[str] = []
     message = read(path, notes)
     for note in notes:
         if note not in _LINES:
@@ -72,16 +83,16 @@ def _logged(read, path):
     return message
 
 
-def read_net(path):
-    """schema.read_net, telling in the log what was upgraded."""
+def read_net(path: Path) -> caffe_pb.NetParameter:
+    """Read a net as schema.read_net does, and log what was upgraded."""
     return _logged(schema.read_net, path)
 
 
-def read_caffemodel(path):
-    """schema.read_caffemodel, telling in the log what was upgraded."""
+def read_caffemodel(path: Path) -> caffe_pb.NetParameter:
+    """Read weights as schema.read_caffemodel does, and log what was upgraded."""
     return _logged(schema.read_caffemodel, path)
 
 
-def read_solver(path):
-    """schema.read_solver, telling in the log what was upgraded."""
+def read_solver(path: Path) -> caffe_pb.SolverParameter:
+    """Read a solver as schema.read_solver does, and log what was upgraded."""
     return _logged(schema.read_solver, path)

@@ -119,7 +119,7 @@ def render(text: str, kind: str = "svg") -> bytes:
 
 
 def _details(
-    layer: caffe_pb.LayerParameter, in_place: Sequence[str], shapes: graph.Shapes
+    layer: caffe_pb.LayerParameter, in_place: Sequence[str], shapes: graph.LayerShapes
 ) -> Iterator[str]:
     parts = []
     if layer.type == "Convolution":
