@@ -6,6 +6,7 @@ those that `python -m netgen plan` would choose on its own.
 
 from __future__ import annotations
 
+import argparse
 import os
 from functools import partial
 
@@ -14,8 +15,9 @@ from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 
 
-def main(arguments=None):
-    options = parse_arguments(arguments)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = parse(arguments)
     measured = growth.read_tpm(options.tpm)
     mean = measured.mean_entropy
     if options.plan:
@@ -39,7 +41,7 @@ def main(arguments=None):
     return 0
 
 
-def check(plan, measured, options):
+def check(plan: growth.Plan, measured: growth.Measurement, options: argparse.Namespace) -> None:
     """Raise CaffeError where the plan is not of this measurement."""
     outputs = {layer.name: layer.num_output for layer in measured.layers}
     for layer in plan.layers:
@@ -52,9 +54,9 @@ def check(plan, measured, options):
             )
 
 
-def parse_arguments(arguments):
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="plot_tpm", description=description, epilog=details)
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = Parser.documented("plot_tpm", __doc__)
     parser.add_argument("tpm", metavar="TPM.json", help="of python -m netgen tpm --json")
     parser.add_argument("--plan", metavar="FILE", help="of python -m netgen plan")
     parser.add_argument(
@@ -63,8 +65,8 @@ def parse_arguments(arguments):
     return parser.parse_args(arguments)
 
 
-def command():
-    """The console command."""
+def command() -> None:
+    """Run the command as a program of its own."""
     run(main)
 
 

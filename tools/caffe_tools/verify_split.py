@@ -8,8 +8,11 @@ weights were transferred with `--init preserve` differs by float32 rounding alon
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +30,8 @@ EXAMPLE = """example:
 """
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
     options = parse(arguments)
     parent = Side(options.parent, options.parent_weights)
     child = Side(options.child, options.child_weights)
@@ -53,9 +57,9 @@ def main(arguments=None):
     return 0
 
 
-def parse(arguments):
-    description, _, details = __doc__.partition("\n\n")
-    parser = Parser(prog="verify_split", description=description, epilog=f"{details}\n{EXAMPLE}")
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command."""
+    parser = Parser.documented("verify_split", __doc__, EXAMPLE)
     for name in ("parent", "child"):
         parser.add_argument(name, metavar=f"{name.upper()}.prototxt")
         parser.add_argument(f"{name}_weights", metavar=f"{name.upper()}.caffemodel")
@@ -79,10 +83,11 @@ def parse(arguments):
 class Side:
     """One of the two nets in phase TEST, its data layers replaced by Inputs.
 
-    inputs: {blob: shape}. scores: names of the blobs to compare, sorted. Raises CaffeError.
+    inputs: the shape of each blob that is to be given. scores: the names of the blobs to
+    compare, sorted. labels: those of the blobs that are labels. Raises CaffeError.
     """
 
-    def __init__(self, path, weights):
+    def __init__(self, path: str, weights: str):
         self.path = path
         self.param = schema.read_net(path)
         try:
@@ -104,7 +109,7 @@ class Side:
         self.accuracies = [layer.top[0] for layer in judges if layer.type == "Accuracy"]
         self._load(weights)
 
-    def _load(self, path):
+    def _load(self, path: str) -> None:
         for blobs in self.net.params.values():
             for blob in blobs:
                 blob.fill(np.nan)
@@ -119,12 +124,12 @@ class Side:
                 f"{path}: has no weights, or NaN, for {', '.join(empty)} of {self.path}"
             )
 
-    def run(self, values):
-        """{blob: array} of the scores and accuracies for the given {input: array}."""
+    def run(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The scores and accuracies by blob, for arrays or tensors by input."""
         return self.net.forward([*self.scores, *self.accuracies], **values)
 
-    def random_input(self, generator):
-        """Normal values of variance 1 for every input; labels are all 0."""
+    def random_input(self, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Normal values of variance 1 for every input but labels, which are all 0."""
         labels = self.labels | {
             top for layer in self.sources for top in layer.top[1:] if layer.type != "Input"
         }
@@ -133,8 +138,8 @@ class Side:
             for name, shape in self.inputs.items()
         }
 
-    def missing_records(self):
-        """Why there is no real input, or None where there is."""
+    def missing_records(self) -> str | None:
+        """Why there is no real input; None where there is."""
         other = [layer.type for layer in self.sources if layer.type != "Data"]
         if other or not self.sources:
             return f"its data comes from {', '.join(other) or 'nowhere'}"
@@ -142,26 +147,27 @@ class Side:
         gone = [f for f in folders if not os.path.isfile(os.path.join(f, "data.mdb"))]
         return f"{gone[0]} is not there" if gone else None
 
-    def records(self, batches):
+    def records(self, batches: int) -> Iterator[dict[str, np.ndarray]]:
         """The first batches of the Data layers, as inputs."""
         sources = runner.Net(caffe_pb.NetParameter(layer=self.sources))
         for _ in range(batches):
             yield sources.forward()
 
-    def cost(self):
+    def cost(self) -> dict[str, float]:
+        """The net's parameters, and its multiply-adds for an image."""
         totals = describe(self.param, caffe_pb.TEST)["totals"]
         return {name: totals[name] for name in ("parameters", "multiply_adds_per_image")}
 
 
-def _is_source(layer):
+def _is_source(layer: caffe_pb.LayerParameter) -> bool:
     return not layer.bottom and layer.type != "Parameter"
 
 
-def _is_judge(layer):
+def _is_judge(layer: caffe_pb.LayerParameter) -> bool:
     return layer.type == "Accuracy" or layer.type.endswith("Loss")
 
 
-def _scores(net, inputs):
+def _scores(net: caffe_pb.NetParameter, inputs: Collection[str]) -> list[str]:
     judged = {blob for layer in net.layer if _is_judge(layer) for blob in layer.bottom}
     edges = graph.connections(net)
     ends = {
@@ -175,7 +181,9 @@ def _scores(net, inputs):
     return scores
 
 
-def _with_inputs(net, inputs):
+def _with_inputs(
+    net: caffe_pb.NetParameter, inputs: Mapping[str, tuple[int, ...]]
+) -> caffe_pb.NetParameter:
     changed = caffe_pb.NetParameter()
     changed.CopyFrom(net)
     for layer in changed.layer:
@@ -187,8 +195,8 @@ def _with_inputs(net, inputs):
     return changed
 
 
-def compare(parent, child, batches):
-    """Largest difference of the scores over the batches, and both accuracies."""
+def compare(parent: Side, child: Side, batches: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The largest difference of the scores over the batches, and both accuracies."""
     largest = worst = count = 0
     accuracies = {name: [0.0, 0.0] for name in parent.accuracies}
     for values in batches:
@@ -210,7 +218,8 @@ def compare(parent, child, batches):
     }
 
 
-def report(result, missing):
+def report(result: Mapping[str, Any], missing: str | None) -> Iterator[str]:
+    """The lines that are printed of a comparison; missing: why there is no real input."""
     yield f"{'':24}{'parent':>16}{'child':>16}"
     for name, title in (
         ("parameters", "parameters"),
@@ -231,8 +240,8 @@ def report(result, missing):
         yield f"  no real input: {missing}"
 
 
-def command():
-    """The console command."""
+def command() -> None:
+    """Run the command as a program of its own."""
     run(main)
 
 

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+
+from netgen.growth import LayerMeasurement, LayerPlan, Measurement
+
+Picks = Mapping[str, LayerPlan]  # by layer
 
 FAST, SLOW, REST, PICK = "tab:orange", "tab:blue", "0.8", "0.55"
 ROW = 0.85  # of the space of a row that its highest bar fills
 
 
-def figure_size(measured):
-    """Inches: as wide as the names and as high as the layers need."""
+def figure_size(measured: Measurement) -> tuple[float, float]:
+    """The width that the names need and the height that the layers need, in inches."""
     longest = max(len(_label(layer)) for layer in measured.layers)
     return 9.5 + 0.08 * longest, 1.9 + 0.42 * len(measured.layers)
 
 
-def draw(figure, measured, picks, mean, threshold=None):
-    """Fill `figure` with a netgen.growth.Measurement.
+def draw(
+    figure: Figure,
+    measured: Measurement,
+    picks: Picks,
+    mean: float,
+    threshold: float | None = None,
+) -> None:
+    """Fill `figure` with a measurement.
 
-    picks: {layer: LayerPlan} of the layers to split, in colour. mean, threshold: of entropy,
-    drawn as lines; threshold None where picks were named, not chosen.
+    picks: the layers to split, which are in colour. mean, threshold: entropies that are drawn as
+    lines; threshold is None where picks were named, not chosen.
     """
     layers = measured.layers
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(5, 2))
@@ -66,8 +81,10 @@ def draw(figure, measured, picks, mean, threshold=None):
     )
 
 
-def _histogram(axes, row, layer, edges, plan):
-    """Bars standing on a line of their own; the highest bar of every layer is ROW high."""
+def _histogram(
+    axes: Axes, row: int, layer: LayerMeasurement, edges: np.ndarray, plan: LayerPlan | None
+) -> None:
+    """Draw bars on a line of their own; the highest bar of every layer is ROW high."""
     highest = max(layer.histogram)
     parts = [(range(layer.num_output), REST)]
     if plan:
@@ -89,12 +106,12 @@ def _histogram(axes, row, layer, edges, plan):
     axes.axhline(row, color="0.4", linewidth=0.5)
 
 
-def _label(layer):
+def _label(layer: LayerMeasurement) -> str:
     dead = f", {sum(layer.dead)} dead" if any(layer.dead) else ""
     return f"{layer.name} ({layer.num_output}{dead})"
 
 
-def _title(measured):
+def _title(measured: Measurement) -> str:
     first, last = measured.window
     title = f"{measured.net or 'net'}: TPM from iteration {first:,} to {last:,}"
     if measured.rate_drops:
@@ -102,7 +119,7 @@ def _title(measured):
     return title
 
 
-def _legend(picks, mean, threshold):
+def _legend(picks: Picks, mean: float, threshold: float | None) -> list[Artist]:
     handles = []
     if picks:
         handles += [Patch(color=FAST, label="fast"), Patch(color=SLOW, label="slow")]
