@@ -207,7 +207,7 @@ class Net:
                 )
         for name, value in values.items():
             layer, index = slots[name]
-            layer.values[index] = value
+            layer.blobs[index].put(value, owned=False)
 
     def _check_names(self, names: Iterable[str], known: Iterable[str], kind: str) -> None:
         known = list(known)
