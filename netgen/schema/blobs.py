@@ -71,7 +71,7 @@ def _packed(blob, name, dtype):
     alone = BlobProto()
     alone.CopyFrom(blob)
     alone.DiscardUnknownFields()
-    for field in BlobProto.DESCRIPTOR.fields_by_name:
+    for field in BlobProto.DESCRIPTOR.fields_by_name.keys():  # protobuf 4.21 gives values
         if field != name:
             alone.ClearField(field)
     wire = alone.SerializeToString()  # tag, length, values
