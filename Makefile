@@ -1,5 +1,5 @@
 # Everything a person types. The environment lives in .venv and is made on first use.
-.PHONY: setup demo test lint prototxt pycaffe conformance bench clean
+.PHONY: setup demo test oldest lint prototxt pycaffe conformance bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +14,12 @@ setup: .venv/ready
 
 test: setup
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q
+
+# The tests with the oldest versions that setup.py declares, in an environment of their own.
+oldest:
+	$(PYTHON) -m venv .venv/oldest
+	.venv/oldest/bin/pip install --quiet --disable-pip-version-check -c tests/oldest.txt -e '.[dev]'
+	OMP_NUM_THREADS=1 .venv/oldest/bin/python -m pytest -q
 
 lint: setup
 	$(BIN)/ruff check .
