@@ -71,8 +71,8 @@ def _packed(blob, name, dtype):
     alone = BlobProto()
     alone.CopyFrom(blob)
     alone.DiscardUnknownFields()
-    for field in BlobProto.DESCRIPTOR.fields_by_name.keys():  # protobuf 4.21 gives values
-        if field != name:
-            alone.ClearField(field)
+    for field in BlobProto.DESCRIPTOR.fields:
+        if field.name != name:
+            alone.ClearField(field.name)
     wire = alone.SerializeToString()  # tag, length, values
     return np.frombuffer(wire, dtype, count, len(wire) - count * np.dtype(dtype).itemsize)

@@ -5,6 +5,7 @@ packages that it requires are this environment's.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -142,11 +143,17 @@ def test_sdist(sdist):
     assert not list(sdist.rglob("__pycache__"))
 
 
-def test_wheel(wheel):
+def contents(wheel):
+    """The names in the wheel, its .dist-info folder and the metadata there."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
-        metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
+        text = archive.read(f"{info}/METADATA").decode()
+    return names, info, HeaderParser().parsestr(text)
+
+
+def test_wheel(wheel):
+    names, info, metadata = contents(wheel)
     packages = {name.split("/")[0] for name in names if name.endswith("/__init__.py")}
     assert not packages & {"tools", "tests", "bench", "docs"}
     for package in packages:
@@ -159,6 +166,21 @@ def test_wheel(wheel):
     assert metadata["License"] == "BSD-2-Clause"
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload().strip() == (ROOT / "README.md").read_text().strip()
+
+
+def test_declared_minima_are_the_tested_ones(wheel):
+    declared = {}
+    for line in contents(wheel)[2].get_all("Requires-Dist"):
+        name, minimum, extra = re.fullmatch(
+            r"([\w-]+)>=([\d.]+)(?:; extra == \"(\w+)\")?", line
+        ).groups()
+        if extra in (None, "hdf5", "leveldb", "pycaffe"):
+            declared[name] = minimum
+    del declared["torch"]  # oldest.txt says why
+    text = (ROOT / "tests" / "oldest.txt").read_text()
+    tested = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text, re.MULTILINE))
+    assert tested.items() >= declared.items()
+    assert tested.keys() - declared.keys() == {"grpcio-tools", "pyparsing"}
 
 
 def test_bundled_prototxts_come_along(installed):
