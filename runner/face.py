@@ -19,6 +19,7 @@ from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.layers import Context
+from runner.layers.blob import Blob
 from runner.log import glog, upgrades
 from runner.net import net as engine_net
 from runner.net import weights as engine_weights
@@ -182,22 +183,20 @@ class Net:
         """The context in which this net works: a silent one unless it was made with log=True."""
         return contextlib.nullcontext() if self._log else glog.quiet()
 
-    def _slots(self) -> dict[str, tuple[Any, int]]:
-        """{input: (its Input layer, which of its tops)}."""
+    def _slots(self) -> dict[str, Blob]:
+        """{input: the Blob that an Input layer reads}."""
         return {
-            top: (node.layer, index)
+            top: self.engine.blobs[top]
             for node in self.engine.nodes
             if node.param.type == "Input"
-            for index, top in enumerate(node.tops)
+            for top in node.tops
         }
 
     def _fill(self, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> None:
         slots = self._slots()
         self._check_names(inputs, slots, "input")
-        values = {
-            name: torch.as_tensor(value, dtype=torch.float32, device=self.engine.context.device)
-            for name, value in inputs.items()
-        }
+        where = self.engine.context.device
+        values = {name: _copied(value).to(where) for name, value in inputs.items()}
         for name, value in values.items():
             shape = self.blob_shapes[name]
             if len(value.shape) != len(shape) or tuple(value.shape[1:]) != shape[1:]:
@@ -206,8 +205,7 @@ class Net:
                     f"size, and was given {_shape(value.shape)}"
                 )
         for name, value in values.items():
-            layer, index = slots[name]
-            layer.blobs[index].put(value, owned=False)
+            slots[name].put(value)
 
     def _check_names(self, names: Iterable[str], known: Iterable[str], kind: str) -> None:
         known = list(known)
@@ -377,6 +375,13 @@ def _phase(phase: str | int) -> int:
 
 def _shape(shape: Iterable[int]) -> str:
     return " x ".join(map(str, shape)) or "a single number"
+
+
+def _copied(value: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """A float32 tensor of its own memory."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to(torch.float32, copy=True)
+    return torch.from_numpy(np.array(value, np.float32))
 
 
 def _view(blob: torch.Tensor) -> np.ndarray:

@@ -116,6 +116,17 @@ def test_an_input_keeps_its_values_until_it_is_given_others(path):
     assert not (net.forward()["by"] == 7).any()
 
 
+def test_inputs_are_copied(path):
+    net = runner.Net(path, seed=1)
+    given = {name: value.astype(np.float32) for name, value in values(2).items()}
+    first = net.forward(**given)["by"]
+    for value in given.values():
+        value[:] = 0
+        value.flags.writeable = False
+    np.testing.assert_array_equal(net.forward()["by"], first)
+    assert not net.forward(**given)["by"].any()
+
+
 def test_any_blob_is_there_by_name_even_one_that_is_fused_away(path):
     net = runner.Net(path, seed=1)
     blobs = net.forward(["conv", "norm", "gamma", "data"], **values(2))
