@@ -15,7 +15,11 @@ a NetSpec get the attribute's name; others are named after their type, with a nu
 those numbers are not promised to stay.
 """
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from netgen.schema import caffe_pb
 
@@ -27,12 +31,12 @@ _OWN_PARAM = {
 }
 
 
-def to_proto(*tops, name=None):
+def to_proto(*tops: Top | Function, name: str | None = None) -> caffe_pb.NetParameter:
     """The NetParameter with every layer that the given tops need."""
     return _net(((None, top) for top in tops), name)
 
 
-def assign_proto(proto, name, value):
+def assign_proto(proto: Any, name: str, value: object) -> None:
     """Set field `name` of a message to a Python value.
 
     A dict fills a message field by field, a list fills a repeated field, a single value is
@@ -54,12 +58,12 @@ def assign_proto(proto, name, value):
         _checked(proto, name, lambda: setattr(proto, name, value))
 
 
-def _assign_fields(message, values):
+def _assign_fields(message: Any, values: Mapping[str, object]) -> None:
     for name, value in values.items():
         assign_proto(message, name, value)
 
 
-def _checked(proto, name, assign):
+def _checked(proto: Any, name: str, assign: Callable[[], object]) -> None:
     try:
         assign()
     except (TypeError, ValueError) as error:
@@ -70,11 +74,11 @@ def _checked(proto, name, assign):
 class Top:
     """One output blob of a layer."""
 
-    def __init__(self, fn, n):
+    def __init__(self, fn: Function, n: int) -> None:
         self.fn = fn  # the Function that makes it
         self.n = n  # and its index among the Function's tops
 
-    def to_proto(self):
+    def to_proto(self) -> caffe_pb.NetParameter:
         """The NetParameter with every layer that this blob needs."""
         return to_proto(self)
 
@@ -85,7 +89,7 @@ class Function:
     ntop is the number of outputs; in_place makes them the inputs themselves.
     """
 
-    def __init__(self, type_name, inputs, params):
+    def __init__(self, type_name: str, inputs: tuple[Top, ...], params: Mapping[str, Any]) -> None:
         for index, value in enumerate(inputs):
             if not isinstance(value, Top):
                 raise TypeError(f"{type_name} input {index} is not a Top (type is {type(value)})")
@@ -97,18 +101,23 @@ class Function:
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
     @property
-    def fn(self):
+    def fn(self) -> Function:
         """The layer itself, so that one without tops stands in a NetSpec like a Top."""
         return self
 
-    def _add_to(self, layers, names, autonames):
+    def _add_to(
+        self,
+        layers: dict[Function, caffe_pb.LayerParameter],
+        names: dict[Top | Function, str],
+        autonames: Counter[str],
+    ) -> None:
         """Append this layer to `layers` (Function -> LayerParameter), after those it needs."""
         if self in layers:
             return
         for top in self.inputs:
             top.fn._add_to(layers, names, autonames)
 
-        def name_of(thing):
+        def name_of(thing: Top | Function) -> str:
             if thing not in names:
                 autonames[self.type_name] += 1
                 names[thing] = f"{self.type_name}{autonames[self.type_name]}"
@@ -136,19 +145,19 @@ class NetSpec:
     Reading a name that was not assigned raises KeyError, as in pycaffe.
     """
 
-    def __init__(self, name=None):
+    def __init__(self, name: str | None = None) -> None:
         vars(self).update(tops={}, _net_name=name)  # past __setattr__
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         self.tops[name] = value
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return self.tops[name]
 
     __setitem__ = __setattr__
     __getitem__ = __getattr__
 
-    def to_proto(self):
+    def to_proto(self) -> caffe_pb.NetParameter:
         """The NetParameter with every layer that the assigned Tops need."""
         return _net(self.tops.items(), self._net_name)
 
@@ -159,11 +168,11 @@ class _Layers:
     With ntop=0 it returns the layer, to be assigned to a NetSpec like a Top.
     """
 
-    def __getattr__(self, type_name):
+    def __getattr__(self, type_name: str) -> Callable[..., Any]:
         if type_name.startswith("__"):  # Python asking what this is: not a layer type
             raise AttributeError(type_name)
 
-        def layer(*inputs, **params):
+        def layer(*inputs: Top, **params: Any) -> Any:
             fn = Function(type_name, inputs, params)
             if fn.ntop == 0:
                 return fn
@@ -175,14 +184,17 @@ class _Layers:
 class _Params:
     """params.Pooling.MAX is PoolingParameter.MAX, and so on."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(caffe_pb, f"{name}Parameter")
 
 
-def _net(named_tops, net_name):
+def _net(
+    named_tops: Iterable[tuple[str | None, Top | Function]], net_name: str | None
+) -> caffe_pb.NetParameter:
     named_tops = list(named_tops)
     names = {top: name for name, top in named_tops if name is not None}
-    layers, autonames = {}, Counter()
+    layers: dict[Function, caffe_pb.LayerParameter] = {}
+    autonames: Counter[str] = Counter()
     for _, top in named_tops:
         top.fn._add_to(layers, names, autonames)
     net = caffe_pb.NetParameter(layer=layers.values())

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_status(lambda: _run(words), lambda line: print_error("netgen", line))
 
 
-def _run(argv):
+def _run(argv: list[str]) -> int:
     if argv and argv[0] in COMMANDS:
         return import_module(COMMANDS[argv[0]]).main(argv[1:])
     args = parse(argv)

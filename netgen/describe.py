@@ -1,6 +1,10 @@
 """The shapes, parameters and multiply-adds of a net."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from math import prod
+from typing import Any
 
 from netgen import graph
 from netgen.schema import caffe_pb
@@ -14,7 +18,14 @@ DEFINITIONS = (
 )
 
 
-def describe(net, phase, level=0, stages=(), input_shape=None, blob_shapes=None):
+def describe(
+    net: caffe_pb.NetParameter,
+    phase: int,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    input_shape: tuple[int, ...] | None = None,
+    blob_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, Any]:
     """What the command prints, as a dict of plain values (its --json form).
 
     net: NetParameter in current format. phase: caffe_pb.TRAIN or TEST. level, stages: the rest of
@@ -68,12 +79,12 @@ def describe(net, phase, level=0, stages=(), input_shape=None, blob_shapes=None)
     }
 
 
-def _ratio(total, batch):
+def _ratio(total: int, batch: int) -> int | float:
     """total / batch, an int when it is whole."""
     return total // batch if total % batch == 0 else total / batch
 
 
-def table(described, width=100):
+def table(described: dict[str, Any], width: int = 100) -> list[str]:
     """The lines of the table, at most `width` characters wide unless numbers need more."""
     rows = [("layer", "type", "top shape", "parameters", "multiply-adds")]
     for layer in described["layers"]:
@@ -115,14 +126,14 @@ def table(described, width=100):
     return [lines[0], rule, *lines[1:-1], rule, lines[-1], "", summary]
 
 
-def _cell(text, size, right):
+def _cell(text: str, size: int, right: bool) -> str:
     if len(text) > size:
         keep = size - 2
         text = f"{text[: keep // 2]}..{text[len(text) - (keep - keep // 2) :]}"
     return text.rjust(size) if right else text.ljust(size)
 
 
-def _shapes(shapes):
+def _shapes(shapes: Iterable[Iterable[int]]) -> str:
     """`128x3x32x32, 128`; equal ones in a row are `2*(128x48x16x16)`; () is `scalar`."""
     parts = []
     for shape in shapes:

@@ -13,7 +13,7 @@ from netgen.schema import caffe_pb
 _HINT = "give it with --input-shape C,H,W or --blob-shape BLOB=N,C,H,W"
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command on argv (a list of strings); returns the exit status."""
     args = _parser().parse_args(argv)
     try:
@@ -38,7 +38,7 @@ def main(argv=None):
     return 0
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m netgen describe",
         formatter_class=argparse.HelpFormatter,
@@ -71,14 +71,14 @@ def _parser():
     return parser
 
 
-def _level(text):
+def _level(text: str) -> int:
     level = int(text)
     if not -(2**31) <= level < 2**31:
         raise argparse.ArgumentTypeError(f"{level} is not a 32-bit integer")
     return level
 
 
-def _blob_shape(text):
+def _blob_shape(text: str) -> tuple[str, tuple[int, ...]]:
     name, equals, shape = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form BLOB=N,C,H,W")

@@ -1,5 +1,6 @@
 """Arguments of `python -m netgen NET` and `solver NET` to prototxt text."""
 
+import argparse
 import shlex
 
 from netgen import nets, solvers
@@ -8,7 +9,7 @@ from netgen.errors import CaffeError
 from netgen.schema import SOLVER_TYPES, to_text
 
 
-def render(argv):
+def render(argv: list[str]) -> str:
     """The prototxt that `python -m netgen ARGV...` writes for a net or a solver.
 
     Raises CaffeError; SystemExit where the parser refuses the arguments.
@@ -16,7 +17,7 @@ def render(argv):
     return text(parse(argv))
 
 
-def text(args):
+def text(args: argparse.Namespace) -> str:
     """The prototxt that parsed arguments ask for, its command as first line."""
     chosen = {
         key: value
@@ -30,7 +31,7 @@ def text(args):
     return f"# {_command_line(args, chosen)}\n{to_text(message)}"
 
 
-def _command_line(args, chosen):
+def _command_line(args: argparse.Namespace, chosen: dict[str, object]) -> str:
     words = ["python", "-m", "netgen", *([args.command] if args.command else []), args.name]
     if getattr(args, "deploy", False):
         words.append("--deploy")
@@ -39,7 +40,7 @@ def _command_line(args, chosen):
     return " ".join(shlex.join(words).splitlines())
 
 
-def parse(argv):
+def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments of `NET ...` or `solver NET ...`; as `render` for what it raises."""
     if any("\udc80" <= char <= "\udcff" for char in "".join(argv)):  # bytes that were not UTF-8
         raise CaffeError("arguments must be UTF-8 text")
@@ -53,7 +54,7 @@ def parse(argv):
     return args
 
 
-def _parser(command, name_help, **texts):
+def _parser(command: str | None, name_help: str, **texts: str) -> Parser:
     parser = Parser(allow_abbrev=False, **texts)
     parser.set_defaults(command=command)
     parser.add_argument("name", metavar="NET", help=name_help)
@@ -61,7 +62,7 @@ def _parser(command, name_help, **texts):
     return parser
 
 
-def _net_parser():
+def _net_parser() -> Parser:
     known = "\n".join(f"  {net.name:12} {net.summary}" for net in nets.NETS.values())
     parser = _parser(
         None,
@@ -103,7 +104,7 @@ def _net_parser():
     return parser
 
 
-def _solver_parser():
+def _solver_parser() -> Parser:
     parser = _parser(
         "solver",
         ", ".join(nets.NETS),
