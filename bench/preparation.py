@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import Dataset, Options, Preprocessing, build
+from data_prep import Dataset, Options, Preprocessing, build_dataset
 
 VALUES = 3072
 
@@ -59,7 +59,9 @@ def _records(pixels):
     dataset = Dataset("random", pixels, labels, pixels[:1], labels[:1])
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        _, ours = _timed(lambda: build("random", lambda: dataset, Options(zca_bias=None), out))
+        _, ours = _timed(
+            lambda: build_dataset("random", lambda: dataset, Options(zca_bias=None), out)
+        )
         size = sum(path.stat().st_size for path in out.rglob("data.mdb"))
         block = bytes(1 << 20)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import runner
-from data_prep import Dataset, Options, build, read_lmdb
+from data_prep import Dataset, Options, build_dataset, read_lmdb
 from netgen import nets, schema, solvers
 from netgen.schema import caffe_pb
 
@@ -62,7 +62,7 @@ def write_records(folder, kind, count=RECORDS):
     dataset = Dataset(
         "random", images, labels, images[:100], labels[:100], image_shape=form.shape, lmdb=form.lmdb
     )
-    build("random", lambda: dataset, form.options, folder)
+    build_dataset("random", lambda: dataset, form.options, folder)
     images, labels = read_records(folder / f"{form.lmdb}_train_lmdb")
     if form.mean:
         images -= schema.blob_to_array(schema.read_blob(folder / "mean.binaryproto"))

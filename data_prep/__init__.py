@@ -12,7 +12,7 @@ _HOMES = {
     "data_prep.dataset": ("IMAGE_SHAPE", "Dataset"),
     "data_prep.errors": ("DataError", "NoDataError"),
     "data_prep.mnist": ("read_mnist",),
-    "data_prep.pipeline": ("Options", "build"),
+    "data_prep.pipeline": ("Options", "build_dataset"),
     "data_prep.records": ("read_lmdb", "write_lmdb"),
     "data_prep.synthetic": ("make_synthetic",),
     "data_prep.whiten": ("ZCA", "Preprocessing", "global_contrast_normalize"),

@@ -98,11 +98,11 @@ def _folder(name, options):
 
 
 def _build(arguments, name, options, load):
-    from data_prep.pipeline import build
+    from data_prep.pipeline import build_dataset
 
     start = time.monotonic()
     out = arguments.out or _folder(name, options)
-    manifest, fresh = build(name, load, options, out, arguments.force)
+    manifest, fresh = build_dataset(name, load, options, out, arguments.force)
     train, test = manifest["databases"].values()
     what = (
         f"{train['records']:,} training and {test['records']:,} test records of "

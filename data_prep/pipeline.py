@@ -40,7 +40,7 @@ class Options:
     limit: int | None = None
 
 
-def build(name, load, options, out, force=False):
+def build_dataset(name, load, options, out, force=False):
     """Make the folder `out` from the Dataset that load() gives.
 
     Returns (manifest, whether it was built now). A finished folder of the same name and

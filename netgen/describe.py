@@ -30,7 +30,8 @@ def describe(
 
     net: NetParameter in current format. phase: caffe_pb.TRAIN or TEST. level, stages: the rest of
     the NetState, beside the net's own `state`. input_shape: (C, H, W) of one record, or None to
-    look into each layer's source. blob_shapes: {blob: shape} of blobs that the net does not tell.
+    look into each layer's source. blob_shapes: {blob: shape} of blobs whose shapes the net leaves
+    open.
     DEFINITIONS says what is counted. Raises NetError.
     """
     net = graph.in_phase(net, phase, level, stages)

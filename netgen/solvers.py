@@ -52,7 +52,7 @@ def build_solver(name: str, options: SolverOptions | None = None) -> caffe_pb.So
     on the CPU, and on a GPU with `-gpu 0`. Raises CaffeError for a value out of its range, and
     where neither the options nor a Recipe of the net say what shapes the training.
     """
-    # Of a net without a recipe the class tells the defaults: they are its attributes.
+    # A net without a recipe has the defaults of the class, which are its attributes.
     recipe = find(name).recipe or Recipe
     o = _filled(options or SolverOptions(), recipe)
     _require_recipe(name, o)
@@ -99,7 +99,7 @@ def _filled(options: SolverOptions, recipe: Recipe | type[Recipe]) -> SolverOpti
 
 
 def _require_recipe(name: str, o: SolverOptions) -> None:
-    """Raise CaffeError, naming the flags, where a net without a recipe is told too little."""
+    """Raise CaffeError, naming the flags, where the options say too little of a net without a recipe."""
     missing = [
         flag for flag in ("base_lr", "lr_policy", "weight_decay") if getattr(o, flag) is None
     ]

@@ -58,7 +58,7 @@ def _parser() -> Parser:
     add(
         "--solver",
         metavar="SOLVER.prototxt",
-        help="tells where the rate drops; without it the solver states beside the snapshots do",
+        help="says where the rate drops; without it the solver states beside the snapshots do",
     )
     add("--json", metavar="FILE", help="write everything that was measured, for plan and plot")
     return parser

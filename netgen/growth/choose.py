@@ -11,7 +11,7 @@ from netgen.growth.measurement import LayerMeasurement, Measurement
 from netgen.growth.partition import partition
 from netgen.growth.plan import LayerPlan, Plan
 
-FACTOR = 1.1  # what picks the layers of both rounds of the study lies from 1.08 to 1.18
+FACTOR = 1.1  # from 1.08 to 1.18 it chooses the layers of both rounds of the study
 
 
 def select(measured: Measurement, factor: float = FACTOR) -> list[LayerMeasurement]:

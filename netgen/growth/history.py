@@ -1,9 +1,9 @@
 """A child's solver state from its parent's, so that momentum survives a split.
 
-The history's rows of a split layer go to split1 and split2 as the weights' do; what is new
-starts at zero, as a solver starts it. SGD, Nesterov, AdaGrad and RMSProp keep one history blob
+The rows of a split layer's history go to split1 and split2 as those of its weights do; what is
+new starts at zero, as a solver starts it. SGD, Nesterov, AdaGrad and RMSProp keep one history blob
 a learnable blob, AdaDelta and Adam two: first all of one kind, then all of the other
-(adadelta_solver.cpp, adam_solver.cpp), so their number tells.
+(adadelta_solver.cpp, adam_solver.cpp), so their number says which of the two it is.
 """
 
 import numpy as np

@@ -10,6 +10,19 @@ top is L's old top:
 
 A kind is a subclass of Kind: it says what stands beside split2, how many weights that has, what
 it requires of the layer, what it starts from, and what its layers are to a reader of the net.
+What the parts start from, W being the rows of the slow kernels (see transfer.py for the starts):
+
+    part           study                           preserve
+    split1         the fast kernels                the same
+    split2         W                               W; beside a skip less what the skip adds
+    residual_pre   -0.2 W, plus 2 W at the centre  the same
+    residual_post  identity + noise                0
+    extension      identity + noise                identity
+    skip           identity on the slow channels   the same
+    reorder        the parent's order + noise      the parent's order
+
+`preserve` zeroes the outgoing side of the residual and not the incoming: a ReLU unit fed by zeros
+would never get a gradient.
 """
 
 from __future__ import annotations
@@ -87,7 +100,7 @@ class Kind:
     ) -> None:
         """Raise SplitError where a Convolution cannot be split in this way.
 
-        bottom_shape: gives the shape of the layer's bottom, None where the net does not tell.
+        bottom_shape: gives the shape of the layer's bottom, None where it cannot be known.
         """
 
     def start(self, start: Start) -> None:

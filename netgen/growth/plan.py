@@ -1,7 +1,7 @@
 """A plan: which layers to split, and which of their kernels are fast and slow.
 
 The file is JSON: {"layers": [{"layer", "kind", "fast", "slow", "why"}, ...], "meta": {...}}.
-The child net and the child's weights are both made from it, so they cannot disagree.
+The child net and its weights are both made from it, so they cannot disagree.
 """
 
 from __future__ import annotations

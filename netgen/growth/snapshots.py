@@ -38,7 +38,7 @@ def in_order(
 ) -> list[Snapshot]:
     """The Snapshots of a window (both ends included; None: all), by iteration.
 
-    Raises CaffeError for a name that tells no iteration, two files of one iteration, and a
+    Raises CaffeError for a name without an iteration, two files of one iteration, and a
     window with fewer than two snapshots.
     """
     found: dict[int, Snapshot] = {}
@@ -88,11 +88,12 @@ def rate_drops(
 ) -> tuple[tuple[int, int], ...] | None:
     """((first, last), ...): between which iterations the learning rate dropped, a pair a drop.
 
-    snapshots: Snapshots by iteration. solver: SolverParameter, which tells the iteration itself
-    (both numbers are it), or None to look into the solver states beside the snapshots. A drop
-    at the window's first iteration is not inside, but states cannot tell it from one right after.
-    Returns None where nothing is known, or the rate never rests.
-    warn: called with a line about a policy without rest or a solver state that cannot be read.
+    snapshots: Snapshots by iteration. solver: SolverParameter, which gives the very iteration
+    (both numbers are the same), or None to look into the solver states beside the snapshots. A
+    drop at the window's first iteration is not inside it, but solver states cannot distinguish
+    it from one right after. Returns None where nothing is known, or where the rate changes all
+    the time. warn: called with a line about such a policy, or about a solver state that cannot
+    be read.
     """
     if solver is None:
         return _from_states(snapshots, warn)
@@ -120,7 +121,7 @@ def _from_states(
                 warn(f"left out: {error}")
     if len(seen) < 2:
         return None
-    # A state knows the drops up to the update before it: one at iteration N is not yet in N's.
+    # A state counts the drops up to the update before it: one at iteration N is not in N's yet.
     return tuple(
         (before, after - 1)
         for (before, old), (after, new) in zip(seen, seen[1:], strict=False)

@@ -20,7 +20,7 @@ from netgen.schema import caffe_pb
 PHASES = (caffe_pb.TRAIN, caffe_pb.TEST)
 
 
-#: The shape (C, H, W) of one record of the data layers, or what tells it of a data layer.
+#: The shape (C, H, W) of one record of the data layers, or a function that finds it for a layer.
 DataShape = tuple[int, ...] | Callable[[caffe_pb.LayerParameter], object] | None
 
 
@@ -56,7 +56,7 @@ def split_net(net: caffe_pb.NetParameter, plan: Plan, data_shape: DataShape = No
 
     net: NetParameter in current format, unchanged. plan: a Plan; its layers are split one after
     the other, so a later one may name a part of an earlier one. data_shape: as graph.infer takes
-    it. Where a net does not tell its shapes (graph.UnknownShapeError) they are not compared.
+    it. Where the shapes of a net cannot be known (graph.UnknownShapeError) they are not compared.
 
     Raises SplitError for a layer that cannot be split, NetError for a net that is none.
     """
@@ -194,7 +194,7 @@ def ensure(
 
 
 def _views(net: caffe_pb.NetParameter, data_shape: DataShape) -> dict[int, list[graph.LayerInfo]]:
-    """{phase: LayerInfos} for each phase in which the net is one and tells its shapes."""
+    """{phase: LayerInfos} for each phase in which the net is whole and its shapes are known."""
     views, errors = {}, []
     for phase in PHASES:
         try:

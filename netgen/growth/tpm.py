@@ -168,7 +168,7 @@ def _of_rate_drops(drops: Sequence[tuple[int, int]] | None, start: int) -> Itera
     places = [
         f"at {first}" if first == last else f"from {first} to {last}" for first, last in drops
     ]
-    if drops[0][0] == start:  # a solver state tells no more
+    if drops[0][0] == start:  # solver states cannot distinguish the two
         places[0] += " or at its start"
     yield (
         f"the learning rate dropped inside the window ({_listed(places)}), which changes TPM "

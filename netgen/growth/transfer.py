@@ -1,20 +1,10 @@
 """A child's weights from its parent's.
 
-Two starts. `study`, that of the case study: near the parent's function, not at it. `preserve`:
-the child computes what the parent did, to float32 rounding. W: the rows of the slow kernels.
-
-    part           study                           preserve
-    split1         the fast kernels                the same
-    split2         W                               W; beside a skip less what the skip adds
-    residual_pre   -0.2 W, plus 2 W at the centre  the same
-    residual_post  identity + noise                0
-    extension      identity + noise                identity
-    skip           identity on the slow channels   the same
-    reorder        the parent's order + noise      the parent's order
-
-Biases are the parent's rows for the splits and 0 for all others. `preserve` zeroes the outgoing
-side of the residual and not the incoming: a ReLU unit fed by zeros would never get a gradient.
-The centre of a kernel of even size k is its place k // 2. Noise is Gaussian on every weight.
+There are two starts. `study`, that of the case study, is near the parent's function but not at it.
+With `preserve` the child computes what the parent did, to float32 rounding. The parts of a split
+start as the table in kinds.py says. Biases are the parent's rows for split1 and split2, and 0 for
+all others. The centre of a kernel of even size k is its place k // 2. Noise is Gaussian and on
+every weight.
 """
 
 from __future__ import annotations
@@ -142,7 +132,7 @@ def rows(plan: LayerPlan, blobs: list[np.ndarray]) -> Blobs:
 def part_weights(
     layer: caffe_pb.LayerParameter, plan: LayerPlan, blobs: list[np.ndarray], init: Init
 ) -> Blobs:
-    """{role: [weight, bias]} of the parts of `layer` by the table above.
+    """{role: [weight, bias]} of the parts of `layer` by the table in kinds.py.
 
     blobs: the layer's arrays, weight (N, C / group, *kernel) and bias (N).
     """

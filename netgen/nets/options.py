@@ -15,9 +15,10 @@ _EVERY_NET = ("test_batch_size", "width")
 class NetOptions:
     """The variants of a net. Raises CaffeError.
 
-    None is the published net's own value. batch_size: of training, or of the deploy net (1).
-    width: factor on every channel count but the classes. data: folder of the LMDBs.
-    input_dropout, dropout: ratios on the image and inside the net; 0 leaves the layers away.
+    None is the published net's own value. batch_size: of training, or of the deploy net, whose
+    own is 1. width: factor on every channel count but that of the classes. data: folder of the
+    LMDBs. input_dropout, dropout: ratios on the image and inside the net; 0 leaves the layers
+    out.
     """
 
     batch_size: int | None = None

@@ -54,8 +54,8 @@ NETS: dict[str, BundledNet] = {}
 def net(name: str, summary: str, recipe: Recipe | None = None) -> Callable[[Builder], Builder]:
     """A decorator that enters a builder as the bundled net `name`; it returns the builder itself.
 
-    recipe: the net's published training. The solver of a net without one has to be told all
-    that shapes the training. Raises ValueError for a name that is taken.
+    recipe: the net's published training. Without one, whoever asks for the net's solver has to
+    give all that shapes the training. Raises ValueError for a name that is taken.
     """
 
     def register(builder: Builder) -> Builder:

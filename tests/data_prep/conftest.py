@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from data_prep import Dataset, Options, build
+from data_prep import Dataset, Options, build_dataset
 from data_prep.dataset import CIFAR10_NAMES
 
 TRAIN_BATCH, TEST_BATCH = 6, 9  # images in each of the five training batches, in the test batch
@@ -77,7 +77,7 @@ def python_folder(fabricated, tmp_path_factory):
 def finished(fabricated, tmp_path_factory):
     """A folder built with the default options, ZCA included. Not to be changed: copy it."""
     out = tmp_path_factory.mktemp("finished") / "cifar10"
-    manifest, fresh = build("cifar10", fabricated.dataset, Options(), out)
+    manifest, fresh = build_dataset("cifar10", fabricated.dataset, Options(), out)
     assert fresh and manifest["dataset"] == "cifar10"
     return out
 

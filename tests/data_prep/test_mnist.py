@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import DataError, NoDataError, Options, build, mnist, read_lmdb, read_mnist, verify
+from data_prep import (
+    DataError,
+    NoDataError,
+    Options,
+    build_dataset,
+    mnist,
+    read_lmdb,
+    read_mnist,
+    verify,
+)
 from data_prep.cli import main
 from netgen import schema
 
@@ -50,7 +59,7 @@ def folder(parts, tmp_path):
 
 def test_records_are_the_pixels_in_file_order(folder, parts, tmp_path):
     out = tmp_path / "out"
-    manifest, fresh = build("mnist", lambda: read_mnist(folder), RAW, out)
+    manifest, fresh = build_dataset("mnist", lambda: read_mnist(folder), RAW, out)
     assert fresh and verify(out) == [] and "preprocessing.npz" not in manifest["files"]
     for part, images, labels in (("train", *parts[:2]), ("test", *parts[2:])):
         records = list(read_lmdb(out / f"mnist_{part}_lmdb"))

@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep import DataError, Options, Preprocessing, build, read_cifar10, read_lmdb, verify
+from data_prep import (
+    DataError,
+    Options,
+    Preprocessing,
+    build_dataset,
+    read_cifar10,
+    read_lmdb,
+    verify,
+)
 from netgen import schema
 
 PLAIN = Options(zca_bias=None)  # no eigenvectors of a 3072x3072 matrix: quick
@@ -58,7 +66,7 @@ def test_constants(finished):
 
 
 def test_mean_of_the_stored_training_records(fabricated, tmp_path):
-    build("cifar10", fabricated.dataset, PLAIN, tmp_path / "out")
+    build_dataset("cifar10", fabricated.dataset, PLAIN, tmp_path / "out")
     blob = schema.read_blob(tmp_path / "out" / "mean.binaryproto")
     assert (blob.num, blob.channels, blob.height, blob.width) == (1, 3, 42, 42)
     expected = np.mean([image for _, image, _ in records(tmp_path / "out")], axis=0, dtype=float)
@@ -71,7 +79,7 @@ def test_only_training_images_are_fitted(finished, fabricated, new_cifar10, tmp_
     dataset = fabricated.dataset()
     other = new_cifar10(seed=5).dataset()
     changed = replace(dataset, test_images=other.test_images, test_labels=other.test_labels)
-    manifest, _ = build("cifar10", lambda: changed, Options(), tmp_path / "out")
+    manifest, _ = build_dataset("cifar10", lambda: changed, Options(), tmp_path / "out")
     before = json.loads((finished / "manifest.json").read_text())
     for name in ("preprocessing.npz", "mean.binaryproto"):
         assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes()
@@ -91,7 +99,9 @@ def test_every_form_gives_the_same_bytes(fabricated, tmp_path, pack_folder):
     made = []
     for number, source in enumerate(sources):
         out = tmp_path / str(number)
-        manifest, _ = build("cifar10", lambda source=source: read_cifar10(source), PLAIN, out)
+        manifest, _ = build_dataset(
+            "cifar10", lambda source=source: read_cifar10(source), PLAIN, out
+        )
         made.append(
             {
                 "files": manifest["files"],
@@ -129,7 +139,7 @@ def test_manifest(finished):
 def test_seed_pad_scale_and_limit(fabricated, tmp_path):
     dataset = fabricated.dataset()
     options = Options(pad=0, scale=10.0, zca_bias=None, seed=None, limit=4)
-    manifest, _ = build("cifar10", fabricated.dataset, options, tmp_path / "out")
+    manifest, _ = build_dataset("cifar10", fabricated.dataset, options, tmp_path / "out")
     found = records(tmp_path / "out")
     assert [label for _, _, label in found] == dataset.train_labels[:4].tolist()
     assert [len(found), len(records(tmp_path / "out", "test"))] == [4, 4]
@@ -140,7 +150,7 @@ def test_seed_pad_scale_and_limit(fabricated, tmp_path):
         assert "zca" not in data and data["train_order"].tolist() == [0, 1, 2, 3]
 
     shuffles = {
-        seed: build(
+        seed: build_dataset(
             "cifar10", fabricated.dataset, replace(PLAIN, seed=seed), tmp_path / f"seed{seed}"
         )[0]
         for seed in (0, 1, None)
@@ -152,31 +162,33 @@ def test_seed_pad_scale_and_limit(fabricated, tmp_path):
 
 def test_a_finished_folder_is_left_alone(fabricated, new_cifar10, tmp_path):
     out = tmp_path / "out"
-    build("cifar10", fabricated.dataset, PLAIN, out)
+    build_dataset("cifar10", fabricated.dataset, PLAIN, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
 
     def load():
         raise AssertionError("not to be read")
 
-    manifest, fresh = build("cifar10", load, PLAIN, out)
+    manifest, fresh = build_dataset("cifar10", load, PLAIN, out)
     assert not fresh and manifest["databases"]["cifar10_train_lmdb"]["records"] == 30
     with pytest.raises(DataError, match="out: finished with pad 5, asked for pad 4; --force"):
-        build("cifar10", load, replace(PLAIN, pad=4), out)
+        build_dataset("cifar10", load, replace(PLAIN, pad=4), out)
     with pytest.raises(DataError, match="finished with dataset cifar10, asked for .* synthetic"):
-        build("synthetic", load, PLAIN, out)
+        build_dataset("synthetic", load, PLAIN, out)
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
 
     other = new_cifar10(seed=3)
-    manifest, fresh = build("cifar10", other.dataset, replace(PLAIN, pad=4), out, force=True)
+    manifest, fresh = build_dataset(
+        "cifar10", other.dataset, replace(PLAIN, pad=4), out, force=True
+    )
     assert fresh and records(out)[0][1].shape == (3, 40, 40) and verify(out) == []
     assert [*tmp_path.iterdir()] == [out]
 
 
 def test_force_that_fails_keeps_the_old_folder(fabricated, tmp_path):
     out = tmp_path / "out"
-    build("cifar10", fabricated.dataset, PLAIN, out)
+    build_dataset("cifar10", fabricated.dataset, PLAIN, out)
     with pytest.raises(DataError, match="ZCA bias -1: must be positive"):
-        build("cifar10", fabricated.dataset, Options(zca_bias=-1), out, force=True)
+        build_dataset("cifar10", fabricated.dataset, Options(zca_bias=-1), out, force=True)
     assert verify(out) == [] and [*tmp_path.iterdir()] == [out]
 
 
@@ -184,16 +196,18 @@ def test_a_folder_of_someone_else(fabricated, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     for force in (False, True):
         with pytest.raises(DataError, match="is there and was not made by data_prep"):
-            build("cifar10", fabricated.dataset, PLAIN, tmp_path, force=force)
+            build_dataset("cifar10", fabricated.dataset, PLAIN, tmp_path, force=force)
         with pytest.raises(DataError, match="is there and was not made by data_prep"):
-            build("cifar10", fabricated.dataset, PLAIN, tmp_path / "thesis.txt", force=force)
+            build_dataset(
+                "cifar10", fabricated.dataset, PLAIN, tmp_path / "thesis.txt", force=force
+            )
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_a_disk_too_small(fabricated, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 10_000))
     with pytest.raises(DataError, match=r"out: needs about 0.085 GB, its disk has 1e-05 GB free"):
-        build("cifar10", fabricated.dataset, PLAIN, tmp_path / "out")
+        build_dataset("cifar10", fabricated.dataset, PLAIN, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -203,7 +217,7 @@ RAW = Options(pad=0, scale=None, zca_bias=None)
 @pytest.mark.parametrize("pad", [0, 4])
 def test_raw_records_are_bytes(fabricated, tmp_path, pad):
     dataset, out = fabricated.dataset(), tmp_path / "out"
-    manifest, _ = build("cifar10", fabricated.dataset, replace(RAW, pad=pad), out)
+    manifest, _ = build_dataset("cifar10", fabricated.dataset, replace(RAW, pad=pad), out)
     order = np.random.RandomState(0).permutation(30)
     border = (0, 0), (0, 0), (pad, pad), (pad, pad)
     stored = np.pad(dataset.train_images[order].reshape(-1, 3, 32, 32), border)
@@ -229,4 +243,4 @@ def test_raw_records_are_bytes(fabricated, tmp_path, pad):
     }
     assert verify(out) == []
     with pytest.raises(DataError, match="finished with scale None, zca_bias None, asked for"):
-        build("cifar10", fabricated.dataset, Options(pad=pad), out)
+        build_dataset("cifar10", fabricated.dataset, Options(pad=pad), out)

@@ -14,7 +14,7 @@ import pytest
 
 from caffe_tools.pycaffe import build as build_pycaffe
 from caffe_tools.pycaffe import sdist as pycaffe_sdist
-from caffe_tools.pycaffe.recipe import Recipe, architecture
+from caffe_tools.pycaffe.recipe import BuildRecipe, architecture
 from caffe_tools.pycaffe.sdist import CaffeError, Edit
 from caffe_tools.pycaffe.system import LIBRARIES, Machine, look
 from runner import External, external_folder
@@ -176,21 +176,25 @@ def test_the_python_is_the_one_of_boost(tmp_path, monkeypatch):
 
 
 def test_a_name_for_each_build(monkeypatch):
-    names = [Recipe(MACHINE).name(), Recipe(MACHINE, "90").name(), Recipe(MACHINE, "80").name()]
-    names.append(Recipe(Machine("3.12", "/usr")).name())
-    assert names[0] == Recipe(Machine("3.11", "/usr")).name()
+    names = [
+        BuildRecipe(MACHINE).name(),
+        BuildRecipe(MACHINE, "90").name(),
+        BuildRecipe(MACHINE, "80").name(),
+    ]
+    names.append(BuildRecipe(Machine("3.12", "/usr")).name())
+    assert names[0] == BuildRecipe(Machine("3.11", "/usr")).name()
     monkeypatch.setattr(pycaffe_sdist, "EDITS", pycaffe_sdist.EDITS[1:])
-    names.append(Recipe(MACHINE).name())
+    names.append(BuildRecipe(MACHINE).name())
     assert len(set(names)) == 5
     assert names[0].startswith("9.0.2-") and names[1].startswith("9.0.2-sm90-")
 
 
 def test_definitions():
-    cpu = Recipe(MACHINE).definitions("/v", "/p")
+    cpu = BuildRecipe(MACHINE).definitions("/v", "/p")
     assert cpu["CPU_ONLY"] == "ON" and "CMAKE_CUDA_ARCHITECTURES" not in cpu
     assert "-DWITH_PYTHON_LAYER" in cpu["CMAKE_CXX_FLAGS"]
     assert "-I/usr/include/python3.11 -I/p/numpy/core/include" in cpu["CMAKE_CXX_FLAGS"]
-    cuda = Recipe(MACHINE, "90").definitions("/v", "/p")
+    cuda = BuildRecipe(MACHINE, "90").definitions("/v", "/p")
     assert (cuda["CPU_ONLY"], cuda["CMAKE_CUDA_ARCHITECTURES"]) == ("OFF", "90")
     assert "/p/nvidia/cu13/lib/libcublas.so.13" in cuda["CAFFE_LIBRARIES"].split(";")
 
@@ -239,7 +243,7 @@ def script(path, text):
 
 
 def test_a_build_goes_on_and_is_kept(command, tmp_path):
-    root = tmp_path / "cache" / Recipe(MACHINE).name()
+    root = tmp_path / "cache" / BuildRecipe(MACHINE).name()
     script(root / "venv" / "bin" / "python", f'echo "$PYTHONPATH" >> {tmp_path}/checked')
     (root / "venv" / "ready").touch()
     (root / "python").mkdir()
@@ -339,7 +343,7 @@ def test_a_real_build_keeps_no_version_control(real):
 
 
 def test_an_installed_command_puts_no_link_beside_the_packages(command, tmp_path):
-    root = tmp_path / "cache" / Recipe(MACHINE).name()
+    root = tmp_path / "cache" / BuildRecipe(MACHINE).name()
     script(root / "build" / "tools" / "caffe", "exit 0")
     (root / "ready").touch()
     (tmp_path / "clone" / "setup.py").unlink()

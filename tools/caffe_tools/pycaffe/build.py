@@ -18,7 +18,7 @@ from pathlib import Path
 
 from caffe_tools.pycaffe import sdist as pycaffe_sdist
 from caffe_tools.pycaffe import system as pycaffe_system
-from caffe_tools.pycaffe.recipe import TARGETS, Recipe, architecture
+from caffe_tools.pycaffe.recipe import TARGETS, BuildRecipe, architecture
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 from runner import External, external_folder, find_external
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(arguments)
     cuda = options.cuda and architecture(options.cuda)
-    recipe = Recipe(pycaffe_system.look(), cuda)
+    recipe = BuildRecipe(pycaffe_system.look(), cuda)
     folder = external_folder()
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / recipe.name()
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (root / "ready").exists():
             print(f"{root}: already built")
         else:
-            build(recipe, root, options.jobs)
+            build_caffe(recipe, root, options.jobs)
     link(folder / "current", root)
     if (CLONE / "setup.py").exists():  # not where pip has installed this
         link(CLONE / "build" / "pycaffe", root)
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def build(recipe: Recipe, root: Path, jobs: int) -> None:
+def build_caffe(recipe: BuildRecipe, root: Path, jobs: int) -> None:
     """Build all in the folder `root`, `jobs` compilers at a time.
 
     The steps that are done are not repeated when it is interrupted and called again.

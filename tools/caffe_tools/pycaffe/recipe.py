@@ -21,7 +21,7 @@ TARGETS = ("caffe.bin", "pycaffe")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BuildRecipe:
     """A way to build on `machine`; cuda: a GPU architecture such as "90", or "" for the CPU."""
 
     machine: Machine
