@@ -7,7 +7,6 @@
 Nothing else should run meanwhile; the load before and after stands in the results.
 """
 
-import json
 import os
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from bench.report import report
 from bench.subjects import SUBJECTS, write_records
 from caffe_tools.machine import machine
 from netgen.commandline import Parser, run
-from netgen.schema import write_bytes
+from netgen.schema import write_bytes, write_json
 
 PAGE = ROOT / "bench" / "RESULTS.md"
 
@@ -192,7 +191,7 @@ def main():
         "date": time.strftime("%Y-%m-%d", time.gmtime(start)),
     }
     if args.json:
-        write_bytes(json.dumps(results).encode(), args.json)
+        write_json(results, args.json)
     text = report(results)
     if output == "-":
         print(text)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import lmdb
 
-from data_prep.digest import file_digest
 from data_prep.manifest import read_manifest
 from data_prep.progress import progress
 from data_prep.records import KEY, RecordDigest, read_lmdb
+from netgen.schema import file_digest
 
 
 def verify(folder):

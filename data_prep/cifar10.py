@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.dataset import CIFAR10_NAMES, CLASSES, IMAGE_BYTES, Dataset
-from data_prep.digest import file_digest
 from data_prep.errors import DataError
 from data_prep.pickles import read_batch
 from data_prep.progress import progress
+from netgen.schema import file_digest
 
 LARGEST_FILE = 64 << 20  # a batch has 31 MB; an archive cannot make us read more than this
 

@@ -1,11 +1,9 @@
 """manifest.json: what a finished folder holds. It is written last."""
 
-import json
 from pathlib import Path
 
-from data_prep.digest import file_digest
 from data_prep.errors import DataError
-from netgen.schema import write_bytes
+from netgen.schema import file_digest, read_json, write_json
 
 NAME = "manifest.json"
 FORMAT = "data_prep 1"
@@ -18,14 +16,9 @@ def read_manifest(folder):
     Raises DataError if there is none, or it is not one of this format.
     """
     path = Path(folder) / NAME
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{folder}: not a finished folder, it has no {NAME}") from None
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+    if not path.exists():
+        raise DataError(f"{folder}: not a finished folder, it has no {NAME}")
+    manifest = read_json(path, DataError)
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise DataError(f"{path}: format {found!r}, expected {FORMAT!r}")
@@ -49,5 +42,5 @@ def write_manifest(folder, manifest):
             for path in files
         },
     }
-    write_bytes(f"{json.dumps(manifest, indent=2)}\n".encode(), folder / NAME)
+    write_json(manifest, folder / NAME)
     return manifest

@@ -9,10 +9,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.cifar10 import DISTRIBUTIONS, PYTHON, locate
-from data_prep.digest import file_digest
 from data_prep.errors import DataError, NoDataError
 from data_prep.progress import BAR
-from netgen.schema.files import SchemaError, writing
+from netgen.schema import SchemaError, file_digest, writing
 
 
 def find_or_download(folder="data"):

@@ -16,11 +16,11 @@ from pathlib import Path
 from caffe_tools.draw_net import NoGraphviz, render
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
-from netgen.schema import write_bytes
+from netgen.schema import read_json, write_bytes
 from study import text
 from study.arms import SPLIT
 from study.plan import stages
-from study.results import collect, read_json
+from study.results import collect
 from study.settings import read_settings
 from study.statistics import groups
 from study.trainings import Training, trainings

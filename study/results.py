@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from netgen.errors import CaffeError
+from netgen.schema import read_json
 from runner.log import Log, Run
 from study.trainings import Training
 
@@ -66,14 +66,3 @@ def _result(training: Training, found: dict[str, Result]) -> Result:
         totals["multiply_adds_per_image"],
         read_json(training.record)["runs"],
     )
-
-
-def read_json(path: str) -> Any:
-    """A file's value. Raises CaffeError."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        raise CaffeError(f"{path}: not there, so there is nothing to report of it") from None
-    except ValueError as error:
-        raise CaffeError(f"{path}: {error}") from None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from netgen.errors import CaffeError
-from netgen.schema import write_bytes
+from netgen.schema import read_json, write_json
 from study.arms import CONTROLS, NAMES
 
 FILE = "study.json"
@@ -116,19 +115,17 @@ def settle(out: str, given: dict[str, Any]) -> Settings:
         settings = replace(settings, **_sizes(settings.data))
     if not begun or settings != base:
         os.makedirs(out, exist_ok=True)
-        write_bytes(f"{json.dumps(asdict(settings), indent=1)}\n".encode(), path)
+        write_json(asdict(settings), path)
     return settings
 
 
 def read_settings(out: str) -> Settings:
     """The Settings in a study's folder. Raises CaffeError where there are none."""
     path = os.path.join(out, FILE)
+    if not os.path.exists(path):
+        raise CaffeError(f"{path}: there is no study here")
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-        return Settings(**values)
-    except FileNotFoundError:
-        raise CaffeError(f"{path}: there is no study here") from None
+        return Settings(**read_json(path))
     except (ValueError, TypeError) as error:
         known = ", ".join(field.name for field in fields(Settings))
         raise CaffeError(f"{path}: not a study's settings ({error}; fields: {known})") from None

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import argparse
 import glob
-import json
 import os
 import re
 import sys
 from collections.abc import Sequence
 
-from caffe_tools.machine import sha256
 from netgen import schema
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
@@ -62,7 +60,7 @@ class ResumableTraining:
             raise CaffeError(f"{options.solver}: snapshot_format must be BINARYPROTO")
         self.prefix, self.iterations = param.snapshot_prefix, param.max_iter
         paths = {"solver": options.solver, "net": param.net, "weights": options.weights}
-        self.inputs = {name: sha256(path) for name, path in paths.items() if path}
+        self.inputs = {name: schema.file_digest(path) for name, path in paths.items() if path}
         self.begun = None
 
     def is_complete(self) -> bool:
@@ -134,17 +132,11 @@ class ResumableTraining:
         return found
 
     def _write(self, path: str) -> None:
-        schema.write_bytes(f"{json.dumps(self.begun, indent=1)}\n".encode(), path)
+        schema.write_json(self.begun, path)
 
 
 def _read(path: str) -> dict | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise CaffeError(f"{path}: not a record of a training: {error}") from None
+    return schema.read_json(path) if os.path.exists(path) else None
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from netgen.growth.errors import TpmError
-from netgen.growth.jsonfile import json_text, read_json
 from netgen.growth.kinds import is_part
+from netgen.schema import json_text, read_json
 
 
 @dataclass(frozen=True, kw_only=True)

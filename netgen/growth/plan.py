@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from netgen.growth.errors import PlanError
-from netgen.growth.jsonfile import json_text, read_json
 from netgen.growth.kinds import KINDS
+from netgen.schema import json_text, read_json
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from netgen.schema.binary import read_binary, write_binary
     from netgen.schema.blobs import array_to_blob, blob_shape, blob_to_array
     from netgen.schema.datum import DatumReader, encode_datums
+    from netgen.schema.digest import file_digest
     from netgen.schema.files import SchemaError, write_bytes, writing
     from netgen.schema.hdf5 import is_hdf5, open_hdf5, require_h5py, writing_hdf5
+    from netgen.schema.jsonfile import json_text, read_json, write_json
     from netgen.schema.load import (
         read_blob,
         read_caffemodel,
@@ -31,8 +33,10 @@ _HOMES = {
     "binary": ("read_binary", "write_binary"),
     "blobs": ("array_to_blob", "blob_shape", "blob_to_array"),
     "datum": ("DatumReader", "encode_datums"),
+    "digest": ("file_digest",),
     "files": ("SchemaError", "write_bytes", "writing"),
     "hdf5": ("is_hdf5", "open_hdf5", "require_h5py", "writing_hdf5"),
+    "jsonfile": ("json_text", "read_json", "write_json"),
     "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
     "solver_types": ("SOLVER_TYPES", "SolverType", "find_solver_type"),
     "text": ("parse_text", "read_text", "to_text", "write_text"),
@@ -50,13 +54,16 @@ __all__ = [
     "blob_to_array",
     "caffe_pb",
     "encode_datums",
+    "file_digest",
     "find_solver_type",
     "is_hdf5",
+    "json_text",
     "open_hdf5",
     "parse_text",
     "read_binary",
     "read_blob",
     "read_caffemodel",
+    "read_json",
     "read_net",
     "read_solver",
     "read_solverstate",
@@ -67,6 +74,7 @@ __all__ = [
     "upgrade_solver",
     "write_binary",
     "write_bytes",
+    "write_json",
     "write_text",
     "writing",
     "writing_hdf5",

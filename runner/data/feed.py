@@ -27,7 +27,7 @@ class Feed:
     random; device: where batches are wanted; log(message, where): takes Caffe's lines. rank,
     count: deals records as Caffe does to `count` workers, to this one every count-th from number
     `rank` on; batches with the same number then make up, together, a batch that is `count` times
-    as large. data_shape, label_shape: of the batches, which a subclass sets with `_serve`.
+    as large. data_shape: of the batches, which a subclass sets with `_serve`.
 
     Raises DataError, one line naming layer and source, for what cannot be used.
     """
@@ -69,7 +69,6 @@ class Feed:
         self._transform, self._batch_size = transform, batch_size
         first = collect(source.records(), 1, decode).shapes
         self.data_shape = (batch_size, *transform.output_shape(first))
-        self.label_shape = (batch_size,)
         limit = memory.budget(self._device) if resident else 0
         self._records = load(source, decode, self._device, limit) if resident else None
         if self._records is None:

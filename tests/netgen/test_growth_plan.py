@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from netgen import growth
 from netgen.cli import main
-from netgen.growth.jsonfile import json_text
 from netgen.growth.partition import best_cut, partition
+from netgen.schema import json_text
 
 ROOT = Path(__file__).parents[2]
 TABLES = Path(__file__).parent / "tpm_tables"

@@ -91,7 +91,7 @@ def test_data_and_labels(mode):
     feed = Feed(transform="scale: 0.5 mean_value: 1")
     data, label = feed.next()
     assert data.shape == feed.data_shape == (4, 3, 6, 6)
-    assert label.shape == feed.label_shape == (4,)
+    assert label.shape == (4,)
     assert data.dtype == label.dtype == torch.float32 and data.is_contiguous()
     assert data[:, 0, 0, 0].tolist() == [-0.5, 0, 0.5, 1]
     want = np.stack([np.frombuffer(d.data, np.uint8).reshape(3, 6, 6) for d in datums(4)])

@@ -61,7 +61,7 @@ def test_batches_are_bgr_and_run_over_the_end(feed):
     images = put(5)
     feed = feed()
     data, label = feed.next()
-    assert feed.data_shape == data.shape == (2, 3, 4, 5) and feed.label_shape == label.shape
+    assert feed.data_shape == data.shape == (2, 3, 4, 5) and label.shape == (2,)
     assert data.dtype == label.dtype == torch.float32
     want = np.stack([pixels[:, :, ::-1].transpose(2, 0, 1) for pixels in images[:2]])
     np.testing.assert_array_equal(data, want)

@@ -229,5 +229,5 @@ def test_errors_are_one_line(tmp_path, study, settings, tool, writer):
     assert (status, err.count("\n")) == (1, 1)
     assert "seed1/baseline/train.log: no iterations found" in err
     (study / "seed1/baseline/train.log").unlink()
-    with pytest.raises(CaffeError, match="plan.json: not there"):
+    with pytest.raises(CaffeError, match="File not found: .*plan.json"):
         study_report.read_json(str(study / "plan.json"))

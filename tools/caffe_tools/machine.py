@@ -1,8 +1,7 @@
-"""What a run ran on: hardware, versions, and the contents of files."""
+"""What a run ran on: hardware and versions."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -58,12 +57,3 @@ def commit() -> str | None:
     except OSError:
         return None
     return done.stdout.strip() or None
-
-
-def sha256(path: str) -> str:
-    """The SHA-256 of a file's contents, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""JSON files of this package: read with one-line errors, written so that a person can read them."""
+"""JSON files: read with one-line errors, written whole and so that a person can read them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 from typing import Any
 
 from netgen.errors import CaffeError
-from netgen.schema import SchemaError
-from netgen.schema.files import read_bytes
+from netgen.schema.files import SchemaError, StrPath, read_bytes, write_bytes
 
 _HOLDERS = (dict, list, tuple)
 
 
-def read_json(path: str | os.PathLike[str], error: type[CaffeError]) -> Any:
-    """The value in a JSON file; raises `error` (a CaffeError class) with one line naming it.
+def read_json(path: StrPath, error: type[CaffeError] = SchemaError) -> Any:
+    """The value in a JSON file; raises `error` with one line naming the file.
 
     A key given twice in an object is refused: the second would silently win.
     """
@@ -35,11 +34,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def write_json(value: Any, path: StrPath) -> None:
+    """Write a file with json_text(value), whole or not at all. Raises SchemaError."""
+    write_bytes(f"{json_text(value)}\n".encode(), path)
+
+
 def json_text(value: Any, indent: str = "") -> str:
-    """`value` as indented JSON, each list of plain values on one line of its own."""
+    """`value` as indented JSON, each list of plain values on one line of its own.
+
+    Raises ValueError for what JSON has no word for, NaN among it.
+    """
     if isinstance(value, dict) and value:
         parts = [
-            f"{json.dumps(key)}: {json_text(item, indent + '  ')}" for key, item in value.items()
+            f"{json.dumps(str(key))}: {json_text(item, indent + '  ')}"
+            for key, item in value.items()
         ]
     elif isinstance(value, (list, tuple)) and any(isinstance(v, _HOLDERS) for v in value):
         parts = [json_text(item, indent + "  ") for item in value]
