@@ -191,7 +191,7 @@ def test_bundled_prototxts_come_along(installed):
 
 
 def test_the_checkout_is_not_what_runs(installed):
-    modules = ("netgen", "data_prep", "runner", "study", "caffe_tools", "torch")
+    modules = ("netgen", "caffe", "data_prep", "runner", "study", "caffe_tools", "torch")
     show = f"import {', '.join(modules)}; print(*(m.__file__ for m in ({', '.join(modules)})))"
     *ours, torch = installed("python", "-c", show).stdout.split()
     assert all(Path(file).is_relative_to(installed.packages) for file in ours)
