@@ -199,3 +199,23 @@ def test_shapes_that_do_not_fit(param, shapes, words, tmp_path):
     with pytest.raises(DataError) as caught:
         transform(**param).draw(0, 0, np.array(shapes))
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_images_cut_one_by_one_are_those_of_an_index_a_value(mean):
+    random = np.random.default_rng(0)
+    shapes = np.array([(2, 7, 9)] * 5 if mean else [(2, 7, 9), (2, 5, 6), (2, 8, 5)])
+    sizes = shapes.prod(1)
+    starts = np.concatenate([[0], sizes.cumsum()[:-1]])
+    values = torch.from_numpy(random.integers(0, 256, sizes.sum()).astype(np.uint8))
+    records = Records(values, starts, shapes, np.zeros(len(shapes), np.int64))
+    both = transform(crop_size=4, mirror=True)
+    if mean:
+        both.mean_shape, both.mean = (2, 7, 9), torch.arange(126, dtype=torch.float32)
+    for seed in range(5):
+        draws = both.draw(seed, 0, shapes)
+        table = torch.from_numpy(both.table(records, draws))
+        found = both._slices(table, values, (len(shapes), 2, 4, 4))
+        wanted = both._pixels(table, values, (len(shapes), 2, 4, 4))
+        assert torch.equal(found[0], wanted[0].float())
+        assert found[1] is wanted[1] is None if not mean else torch.equal(found[1], wanted[1])
