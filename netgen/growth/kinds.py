@@ -96,11 +96,11 @@ class Kind:
     def require(
         self,
         layer: caffe_pb.LayerParameter,
-        bottom_shape: Callable[[], tuple[int, ...] | None],
+        info: Callable[[], graph.LayerInfo | None],
     ) -> None:
         """Raise SplitError where a Convolution cannot be split in this way.
 
-        bottom_shape: gives the shape of the layer's bottom, None where it cannot be known.
+        info: gives the layer with its shapes, None where they cannot be known.
         """
 
     def start(self, start: Start) -> None:
@@ -200,19 +200,19 @@ class Skip(Kind):
     def require(
         self,
         layer: caffe_pb.LayerParameter,
-        bottom_shape: Callable[[], tuple[int, ...] | None],
+        info: Callable[[], graph.LayerInfo | None],
     ) -> None:
         param = layer.convolution_param
-        shape = bottom_shape()
-        if shape is None:
+        found = info()
+        if found is None:
             raise SplitError("cannot have a skip: the net does not tell the shape of its bottom")
-        axis = graph.canonical_axis(param.axis, len(shape))
-        if shape[axis] != param.num_output:
+        channels = found.bottoms[0][found.shapes.axis]
+        if channels != param.num_output:
             raise SplitError(
                 "cannot have a skip, which needs as many bottom channels as outputs "
-                f"({shape[axis]} vs. {param.num_output})"
+                f"({channels} vs. {param.num_output})"
             )
-        window = graph.conv_geometry(param, len(shape) - axis - 1)
+        window = found.shapes.geometry
         for kernel, pad, dilation in zip(window.kernel, window.pad, window.dilation, strict=True):
             if kernel % 2 == 0 or 2 * pad != dilation * (kernel - 1):
                 raise SplitError(

@@ -100,7 +100,7 @@ def require(net: caffe_pb.NetParameter, plan: LayerPlan, data_shape: DataShape =
         try:
             _require_splittable(layer, plan)
             _require_own_weights(layer, net)
-            KINDS[plan.kind].require(layer, partial(_bottom_shape, layer, net, data_shape))
+            KINDS[plan.kind].require(layer, partial(_info, layer, net, data_shape))
             if layer.convolution_param != found[0].convolution_param:
                 raise SplitError("is there twice with different parameters")
         except SplitError as error:
@@ -149,13 +149,13 @@ def _require_equal_groups(param: caffe_pb.ConvolutionParameter, plan: LayerPlan)
         )
 
 
-def _bottom_shape(
+def _info(
     layer: caffe_pb.LayerParameter, net: caffe_pb.NetParameter, data_shape: DataShape
-) -> tuple[int, ...] | None:
+) -> graph.LayerInfo | None:
     for infos in _views(net, data_shape).values():
         for info in infos:
             if info.layer == layer:
-                return info.bottoms[0]
+                return info
     return None
 
 

@@ -427,7 +427,7 @@ def _formula_holds(layer: Any) -> bool:
 def _refuse_misfits(node: Any, shapes: list[tuple[int, ...]]) -> None:
     """Raise NetError, in Caffe's words, for bottoms that learnt weights do not fit."""
     if node.param.type == "InnerProduct":
-        axis = graph.canonical_axis(node.param.inner_product_param.axis, len(shapes[0]))
+        axis = node.layer.shapes_for([shapes[0]]).axis
         before = torch.Size(node.bottom_shapes[0][axis:]).numel()
         now = torch.Size(shapes[0][axis:]).numel()
         if before != now:
@@ -443,7 +443,7 @@ def _refuse_misfits(node: Any, shapes: list[tuple[int, ...]]) -> None:
                     f"layer '{node.name}': bottom num_axes may not change. "
                     f"({len(shape)} vs. {axes})"
                 )
-            axis = graph.canonical_axis(node.param.convolution_param.axis, axes)
+            axis = node.shapes.axis
             before = node.bottom_shapes[0][axis]
             if shape[axis] != before:
                 raise graph.NetError(
