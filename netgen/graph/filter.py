@@ -10,7 +10,7 @@ Log = Callable[[str, str], object]
 
 def in_phase(
     net: caffe_pb.NetParameter,
-    phase: caffe_pb.Phase,
+    phase: int,
     level: int | None = None,
     stages: Iterable[str] = (),
     log: Log | None = None,

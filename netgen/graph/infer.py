@@ -23,7 +23,7 @@ class LayerInfo:
 
 def infer(
     net: caffe_pb.NetParameter,
-    phase: caffe_pb.Phase,
+    phase: int,
     data_shape: DataShape | Callable[[caffe_pb.LayerParameter], DataShape | None] | None = None,
     known: Mapping[str, Sequence[int]] | None = None,
 ) -> list[LayerInfo]:

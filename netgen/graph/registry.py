@@ -57,7 +57,7 @@ class Setup:
     layer: caffe_pb.LayerParameter
     bottoms: list[Shape]
     num_tops: int
-    phase: caffe_pb.Phase
+    phase: int
     data_shape: DataShape | None
 
     def refuse_in_place(self) -> None:
@@ -114,7 +114,7 @@ def unknown_type(type_name: str, known: Iterable[str]) -> str:
 def layer_shapes(
     layer: caffe_pb.LayerParameter,
     bottoms: Sequence[Sequence[int]],
-    phase: caffe_pb.Phase,
+    phase: int,
     data_shape: DataShape | None = None,
 ) -> LayerShapes:
     """What the shape rule of a layer says: the shapes of its tops and blobs, and more.
@@ -145,7 +145,7 @@ def layer_shapes(
 def _shapes(
     layer: caffe_pb.LayerParameter,
     bottoms: list[Shape],
-    phase: caffe_pb.Phase,
+    phase: int,
     data_shape: DataShape | None,
 ) -> LayerShapes:
     if layer.propagate_down:

@@ -1,13 +1,18 @@
 """Binary protobuf files: caffemodel, solverstate, binaryproto."""
 
+from __future__ import annotations
+
 import os
+from typing import TypeVar
 
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError, Message
 
-from netgen.schema.files import SchemaError, read_bytes, write_bytes
+from netgen.schema.files import SchemaError, StrPath, read_bytes, write_bytes
+
+M = TypeVar("M", bound=Message)
 
 
-def read_binary(path, message_class):
+def read_binary(path: StrPath, message_class: type[M]) -> M:
     """Read a binary file into a new message. Raises SchemaError."""
     path = os.fspath(path)
     message = message_class()
@@ -21,7 +26,7 @@ def read_binary(path, message_class):
     return message
 
 
-def write_binary(message, path):
+def write_binary(message: Message, path: StrPath) -> None:
     """Write a message as a binary file, whole or not at all. Raises SchemaError."""
     try:
         data = message.SerializeToString()

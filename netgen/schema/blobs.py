@@ -1,6 +1,9 @@
 """BlobProto to and from NumPy."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from netgen.schema.caffe_pb import BlobProto
 from netgen.schema.files import SchemaError
@@ -9,7 +12,7 @@ from netgen.schema.wire import LENGTH, tag, varint
 _LEGACY_AXES = ("num", "channels", "height", "width")
 
 
-def blob_shape(blob):
+def blob_shape(blob: BlobProto) -> tuple[int, ...]:
     """The shape of a BlobProto as a tuple: `shape`, or the four axes of older files.
 
     Any legacy axis makes it a 4-D blob; a blob with neither is a scalar, shape ().
@@ -19,7 +22,7 @@ def blob_shape(blob):
     return tuple(blob.shape.dim)
 
 
-def blob_to_array(blob):
+def blob_to_array(blob: BlobProto) -> NDArray[np.float32]:
     """A BlobProto's values (double_data where there are any, else data) as a new float32 array.
 
     Raises SchemaError where their number does not fit the shape.
@@ -34,7 +37,9 @@ def blob_to_array(blob):
     return values.astype(np.float32).reshape(shape)
 
 
-def array_to_blob(array, blob=None, diff=None):
+def array_to_blob(
+    array: ArrayLike, blob: BlobProto | None = None, diff: ArrayLike | None = None
+) -> BlobProto:
     """Store an array as float32 in `blob` (its old contents go), or in a new BlobProto.
 
     diff: array of the same shape, stored beside it. A scalar gets no shape, as in Caffe.
@@ -56,14 +61,14 @@ def array_to_blob(array, blob=None, diff=None):
 # the array itself, so going through it is some fifty times faster.
 
 
-def _merge_packed(blob, name, array):
+def _merge_packed(blob: BlobProto, name: str, array: ArrayLike) -> None:
     data = np.ascontiguousarray(array, dtype="<f4").tobytes()
     if data:
         number = BlobProto.DESCRIPTOR.fields_by_name[name].number
         blob.MergeFromString(tag(number, LENGTH) + varint(len(data)) + data)
 
 
-def _packed(blob, name, dtype):
+def _packed(blob: BlobProto, name: str, dtype: str) -> NDArray:
     """The values of a packed field, as a read-only array."""
     count = len(getattr(blob, name))
     if not count:

@@ -1,6 +1,7 @@
-"""Compile caffe.proto to caffe.desc: `python netgen/schema/compile.py` (needs grpcio-tools).
+"""Compile caffe.proto to caffe.desc, and to caffe_pb.pyi for type checkers.
 
-It runs as a script, outside the package: the package cannot be imported without the result.
+`python netgen/schema/compile.py` (needs grpcio-tools). It imports nothing of the package that
+cannot be imported without the result.
 """
 
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from google.protobuf import descriptor_pb2
 
+from netgen.schema.stub import stub
+
 HERE = Path(__file__).parent
 
 
-def compile_schema(proto=HERE / "caffe.proto"):
+def compile_schema(proto: Path = HERE / "caffe.proto") -> bytes:
     """The bytes of the FileDescriptorSet of a .proto file.
 
     JSON names, which protoc derives from the field names, are left out: they double the
@@ -35,5 +38,7 @@ def compile_schema(proto=HERE / "caffe.proto"):
 
 if __name__ == "__main__":
     data = compile_schema()
-    (HERE / "caffe.desc").write_bytes(data)
-    print(f"{HERE / 'caffe.desc'}: {len(data)} bytes", file=sys.stderr)
+    text = stub(descriptor_pb2.FileDescriptorSet.FromString(data))
+    for path, content in ((HERE / "caffe.desc", data), (HERE / "caffe_pb.pyi", text.encode())):
+        path.write_bytes(content)
+        print(f"{path}: {len(content)} bytes", file=sys.stderr)

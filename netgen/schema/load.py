@@ -1,15 +1,23 @@
 """Caffe's kinds of files by name, brought to the current format on reading."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from netgen.schema import caffe_pb
 from netgen.schema.binary import read_binary
-from netgen.schema.files import SchemaError
+from netgen.schema.files import SchemaError, StrPath
 from netgen.schema.text import read_text
 from netgen.schema.upgrade import upgrade_net, upgrade_solver
 
+M = TypeVar("M", bound=Message)
 
-def read_net(path, notes=None):
+
+def read_net(path: StrPath, notes: list[str] | None = None) -> caffe_pb.NetParameter:
     """A net's prototxt, upgraded to the current format. Raises SchemaError.
 
     notes: a list that gets the lines upgrade_net returns, here and in the next two.
@@ -17,27 +25,29 @@ def read_net(path, notes=None):
     return _upgraded(read_text(path, caffe_pb.NetParameter), upgrade_net, path, notes)
 
 
-def read_caffemodel(path, notes=None):
+def read_caffemodel(path: StrPath, notes: list[str] | None = None) -> caffe_pb.NetParameter:
     """A binary net with its weights, upgraded to the current format. Raises SchemaError."""
     return _upgraded(read_binary(path, caffe_pb.NetParameter), upgrade_net, path, notes)
 
 
-def read_solver(path, notes=None):
+def read_solver(path: StrPath, notes: list[str] | None = None) -> caffe_pb.SolverParameter:
     """A solver's prototxt, upgraded to the current format. Raises SchemaError."""
     return _upgraded(read_text(path, caffe_pb.SolverParameter), upgrade_solver, path, notes)
 
 
-def read_solverstate(path):
+def read_solverstate(path: StrPath) -> caffe_pb.SolverState:
     """A binary solver state. Raises SchemaError."""
     return read_binary(path, caffe_pb.SolverState)
 
 
-def read_blob(path):
+def read_blob(path: StrPath) -> caffe_pb.BlobProto:
     """A binary blob, such as a mean image. Raises SchemaError."""
     return read_binary(path, caffe_pb.BlobProto)
 
 
-def _upgraded(message, upgrade, path, notes):
+def _upgraded(
+    message: M, upgrade: Callable[[M], list[str]], path: StrPath, notes: list[str] | None
+) -> M:
     try:
         found = upgrade(message)
     except SchemaError as error:

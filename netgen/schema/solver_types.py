@@ -10,7 +10,7 @@ inside the momentum, unlike torch.optim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netgen.schema.caffe_pb import SolverParameter
 
 Vector: TypeAlias = Any  # a torch.Tensor
-History: TypeAlias = Sequence[Any]
+History: TypeAlias = Any  # one Vector, or two
 Rate: TypeAlias = Any  # a float, or a torch.Tensor
 #: (param, g, h, rate) -> the step
 Update: TypeAlias = "Callable[[SolverParameter, Vector, History, Rate], Vector]"

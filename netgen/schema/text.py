@@ -1,13 +1,20 @@
 """prototxt: protobuf's text format, read and written."""
 
+from __future__ import annotations
+
 import os
 import re
 import struct
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from google.protobuf import text_encoding, text_format
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
-from netgen.schema.files import SchemaError, read_bytes, write_bytes
+from netgen.schema.files import SchemaError, StrPath, read_bytes, write_bytes
+
+M = TypeVar("M", bound=Message)
 
 _POSITION = re.compile(r"^\d+:\d+ : ")
 _QUOTED_LINE = re.compile(r"^'.*?': (?=[A-Z])", re.DOTALL)
@@ -15,7 +22,7 @@ _FIELD_BEFORE = re.compile(r"(\w+)\s*:\s*$")
 _NOT_ABOUT_A_VALUE = ('Expected "}"', 'Expected ">"', "Message type")
 
 
-def parse_text(text, message_class, filename="<string>"):
+def parse_text(text: str, message_class: type[M], filename: str = "<string>") -> M:
     """Parse prototxt text into a new message.
 
     Raises SchemaError "FILE:LINE:COLUMN: what is wrong", in protobuf's words.
@@ -27,18 +34,18 @@ def parse_text(text, message_class, filename="<string>"):
         raise SchemaError(f"{filename}:{_explain(error, text)}") from None
     except RecursionError:
         raise SchemaError(f"{filename}: messages are nested too deep") from None
-    missing = message.FindInitializationErrors()
+    missing = message.FindInitializationErrors()  # type: ignore[attr-defined]
     if missing:
         name = message_class.DESCRIPTOR.full_name
         raise SchemaError(f"{filename}: {name} lacks the required {', '.join(missing)}")
     return message
 
 
-def _explain(error, text):
+def _explain(error: text_format.ParseError, text: str) -> str:
     """ "LINE:COLUMN: message", with the field where a value is wrong and protobuf names none."""
     what = _QUOTED_LINE.sub("", _POSITION.sub("", str(error))).rstrip(".")
     line, column = error.GetLine(), error.GetColumn()
-    if line is None:
+    if line is None or column is None:
         return f" {what}"
     field = _FIELD_BEFORE.search(text.split("\n")[line - 1][: column - 1])
     if field and not what.startswith(_NOT_ABOUT_A_VALUE):
@@ -46,7 +53,7 @@ def _explain(error, text):
     return f"{line}:{column}: {what}"
 
 
-def read_text(path, message_class):
+def read_text(path: StrPath, message_class: type[M]) -> M:
     """Read a prototxt file into a new message. Raises SchemaError."""
     path = os.fspath(path)
     data = read_bytes(path)
@@ -60,7 +67,7 @@ def read_text(path, message_class):
     return parse_text(text, message_class, path)
 
 
-def to_text(message):
+def to_text(message: Message) -> str:
     """A message as prototxt, the way Caffe itself prints it (C++ protobuf's DebugString).
 
     Python's text_format would write `lr_mult: 1.0` for Caffe's `lr_mult: 1`, so logs and
@@ -70,12 +77,12 @@ def to_text(message):
     return "".join(_lines(message, ""))
 
 
-def write_text(message, path):
+def write_text(message: Message, path: StrPath) -> None:
     """Write a message as a prototxt file, whole or not at all. Raises SchemaError."""
     write_bytes(to_text(message).encode(), path)
 
 
-def _lines(message, indent):
+def _lines(message: Message, indent: str) -> Iterator[str]:
     for field, value in message.ListFields():
         values = value if _is_repeated(field) else (value,)
         if field.type == FieldDescriptor.TYPE_MESSAGE:
@@ -89,18 +96,22 @@ def _lines(message, indent):
                 yield f"{indent}{field.name}: {show(item) if show else _enum(field, item)}\n"
 
 
-def _is_repeated(field):
+def _is_repeated(field: FieldDescriptor) -> bool:
     # `label` is gone from newer protobuf, `is_repeated` is missing from older.
     repeated = getattr(field, "is_repeated", None)
-    return field.label == FieldDescriptor.LABEL_REPEATED if repeated is None else repeated
+    return bool(
+        getattr(field, "label", None) == FieldDescriptor.LABEL_REPEATED
+        if repeated is None
+        else repeated
+    )
 
 
-def _enum(field, number):
-    value = field.enum_type.values_by_number.get(number)
+def _enum(field: FieldDescriptor, number: int) -> str:
+    value = field.enum_type.values_by_number.get(number)  # type: ignore[union-attr]
     return value.name if value else str(number)
 
 
-def _float(value):
+def _float(value: float) -> str:
     """The shortest decimal that reads back as the same float32."""
     for digits in range(6, 9):
         text = f"{value:.{digits}g}"
@@ -109,19 +120,19 @@ def _float(value):
     return f"{value:.9g}"
 
 
-def _as_float32(text):
+def _as_float32(text: str) -> float:
     try:
         return struct.unpack("f", struct.pack("f", float(text)))[0]
     except OverflowError:  # rounded up beyond the largest float32
         return float("inf")
 
 
-def _double(value):
+def _double(value: float) -> str:
     text = f"{value:.15g}"
     return text if float(text) == value else f"{value:.17g}"
 
 
-_SHOW = {
+_SHOW: dict[int, Callable[[Any], str] | None] = {
     FieldDescriptor.TYPE_FLOAT: _float,
     FieldDescriptor.TYPE_DOUBLE: _double,
     FieldDescriptor.TYPE_BOOL: lambda value: "true" if value else "false",

@@ -1,13 +1,15 @@
 """Old nets and solvers brought to the current format, by the rules of Caffe 1.0."""
 
-from netgen.schema.caffe_pb import SolverParameter
+from __future__ import annotations
+
+from netgen.schema.caffe_pb import NetParameter, SolverParameter
 from netgen.schema.files import SchemaError
 from netgen.schema.solver_types import SOLVER_TYPES
 from netgen.schema.v0 import upgrade_v0
 from netgen.schema.v1 import upgrade_data_fields, upgrade_v1
 
 
-def upgrade_net(net):
+def upgrade_net(net: NetParameter) -> list[str]:
     """Upgrade a NetParameter in place.
 
     Returns one line for each thing that was upgraded or could not be carried over; none
@@ -35,7 +37,7 @@ def upgrade_net(net):
     return notes
 
 
-def _upgrade_input(net):
+def _upgrade_input(net: NetParameter) -> None:
     """`input` fields become one Input layer at the front.
 
     Names without any shape are those of an old caffemodel, and are dropped.
@@ -60,7 +62,7 @@ def _upgrade_input(net):
         net.ClearField(field)
 
 
-def _upgrade_batch_norm(net):
+def _upgrade_batch_norm(net: NetParameter) -> bool:
     """Three `param`s on a BatchNorm once froze its statistics; they must say so now."""
     old = [layer for layer in net.layer if layer.type == "BatchNorm" and len(layer.param) == 3]
     for layer in old:
@@ -69,7 +71,7 @@ def _upgrade_batch_norm(net):
     return bool(old)
 
 
-def upgrade_solver(solver):
+def upgrade_solver(solver: SolverParameter) -> list[str]:
     """Upgrade a SolverParameter in place: the enum solver_type to the string type, and the
     nets written inside it. Returns and raises as upgrade_net does.
     """

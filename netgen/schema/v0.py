@@ -1,5 +1,9 @@
 """Nets whose layers had one flat message for all types (2013): V0LayerParameter to V1."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from netgen.schema.caffe_pb import NetParameter, V1LayerParameter
 from netgen.schema.files import SchemaError
 
@@ -81,7 +85,7 @@ _TRANSFORM = {
 }
 
 
-def upgrade_v0(net):
+def upgrade_v0(net: NetParameter) -> list[str]:
     """Turn V0 layers into V1 layers, in place.
 
     Returns a line for each field that has no place in its layer's type (Caffe drops it and
@@ -106,7 +110,7 @@ def upgrade_v0(net):
     return notes
 
 
-def _without_padding_layers(net):
+def _without_padding_layers(net: NetParameter) -> list[V1LayerParameter]:
     """The net's layers, each "padding" layer merged into the convolutions that read it."""
     producer = dict.fromkeys(net.input)
     kept = []
@@ -127,7 +131,7 @@ def _without_padding_layers(net):
     return kept
 
 
-def _check_padding(padding, reader):
+def _check_padding(padding: V1LayerParameter, reader: V1LayerParameter) -> None:
     name = reader.layer.name
     if reader.layer.type not in ("conv", "pool"):
         raise SchemaError(
@@ -142,7 +146,7 @@ def _check_padding(padding, reader):
         )
 
 
-def _upgrade_layer(old, new):
+def _upgrade_layer(old: V1LayerParameter, new: V1LayerParameter) -> list[str]:
     new.bottom.extend(old.bottom)
     new.top.extend(old.top)
     notes = []
@@ -169,7 +173,7 @@ def _upgrade_layer(old, new):
     return notes
 
 
-def _assign(param, name, value):
+def _assign(param: Any, name: str, value: Any) -> None:
     target = getattr(param, name) if name else param
     if hasattr(target, "CopyFrom"):
         target.CopyFrom(value)

@@ -1,6 +1,8 @@
 """Nets whose `layers` had an enum for a type (2014): V1LayerParameter to LayerParameter."""
 
-from netgen.schema.caffe_pb import V1LayerParameter
+from __future__ import annotations
+
+from netgen.schema.caffe_pb import LayerParameter, NetParameter, V1LayerParameter
 
 # The words of most enum names, capitalised, are the type: INNER_PRODUCT, InnerProduct.
 _OTHER_NAMES = {
@@ -30,21 +32,21 @@ _SAME_FIELDS = [
 ]
 
 
-def type_name(number):
+def type_name(number: int) -> str:
     """The layer type of a V1 enum value."""
     name = V1LayerParameter.LayerType.Name(number)
     words = "".join(word.capitalize() for word in name.split("_"))
     return _OTHER_NAMES.get(name, words)
 
 
-def upgrade_v1(net):
+def upgrade_v1(net: NetParameter) -> None:
     """Turn `layers` into `layer`, in place."""
     for old in net.layers:
         _upgrade_layer(old, net.layer.add())
     net.ClearField("layers")
 
 
-def _upgrade_layer(old, new):
+def _upgrade_layer(old: V1LayerParameter, new: LayerParameter) -> None:
     for field, value in old.ListFields():
         if field.name not in _SAME_FIELDS:
             continue
@@ -67,7 +69,7 @@ def _upgrade_layer(old, new):
             setattr(new.param[i], target, value)
 
 
-def upgrade_data_fields(net):
+def upgrade_data_fields(net: NetParameter) -> bool:
     """Move scale, mean, crop and mirror of V1 data layers to transform_param.
 
     Returns whether there were any. As in Caffe, one such field anywhere gives every data

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2
 from netgen import schema
 from netgen.schema import caffe_pb
 from netgen.schema.caffe_pb import DESCRIPTOR_SET
+from netgen.schema.stub import stub
 
 # Fields of each message, counted in the caffe.proto of BVLC 9b89154.
 FIELD_COUNTS = {
@@ -177,6 +178,14 @@ def test_compiled_schema_is_fresh():
 
     fresh = descriptor_pb2.FileDescriptorSet.FromString(compile_schema())
     assert fresh.file[0] == _file(), "stale caffe.desc: run python netgen/schema/compile.py"
+
+
+def test_the_type_stub_is_fresh():
+    file_set = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTOR_SET.read_bytes())
+    text = DESCRIPTOR_SET.with_name("caffe_pb.pyi").read_text()
+    assert text == stub(file_set), "stale caffe_pb.pyi: run python netgen/schema/compile.py"
+    declared = {line.split()[1].split("(")[0] for line in text.splitlines() if "(Message):" in line}
+    assert declared == {message.name for message in _file().message_type}
 
 
 def test_messages_can_be_pickled_and_copied():
