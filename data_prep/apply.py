@@ -1,5 +1,8 @@
 """Prepare new images, for inference, with the constants of a finished folder."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +11,12 @@ from data_prep.dataset import IMAGE_SHAPE
 from data_prep.errors import DataError
 from data_prep.whiten import CHUNK, Preprocessing
 from netgen import schema
+from netgen.schema.files import StrPath
 
 _CHANNELS, _HEIGHT, _WIDTH = IMAGE_SHAPE
 
 
-def apply_to_files(npz, paths, out):
+def apply_to_files(npz: StrPath, paths: Sequence[StrPath], out: StrPath) -> tuple[int, ...]:
     """GCN and ZCA of images in files, written to `out` as one .npy; returns its shape.
 
     paths: image files of 32x32 pixels, or .npy arrays (see read_images). The output is
@@ -29,7 +33,7 @@ def apply_to_files(npz, paths, out):
     return result.shape
 
 
-def read_images(path):
+def read_images(path: StrPath) -> np.ndarray:
     """The images of one file as (n, 3072) rows, channels first, values as they stand.
 
     A .npy may hold (3, 32, 32), (32, 32, 3), the same with a leading N, or (N, 3072), of
@@ -54,7 +58,7 @@ def read_images(path):
     return array.reshape(-1, int(np.prod(IMAGE_SHAPE)))
 
 
-def _read_array(path):
+def _read_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -64,7 +68,7 @@ def _read_array(path):
     return array.astype(np.float32)
 
 
-def _read_picture(path):
+def _read_picture(path: Path) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError:

@@ -1,5 +1,7 @@
 """Check a finished folder against its manifest."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import lmdb
@@ -8,9 +10,10 @@ from data_prep.manifest import read_manifest
 from data_prep.progress import progress
 from data_prep.records import KEY, RecordDigest, read_lmdb
 from netgen.schema import file_digest
+from netgen.schema.files import StrPath
 
 
-def verify(folder):
+def verify(folder: StrPath) -> list[str]:
     """Every way in which the folder differs from its manifest, a line each; [] if none.
 
     Files are compared by size and SHA-256; then the records of each LMDB are read in
@@ -33,7 +36,7 @@ def verify(folder):
     return lines
 
 
-def _check_file(path, facts):
+def _check_file(path: Path, facts: dict) -> str | None:
     try:
         size = path.stat().st_size
         if size != facts["bytes"]:
@@ -46,7 +49,7 @@ def _check_file(path, facts):
     return None
 
 
-def _check_records(path, facts):
+def _check_records(path: Path, facts: dict) -> str | None:
     digest, count = RecordDigest(), 0
     try:
         for count, (key, value) in enumerate(read_lmdb(path), start=1):

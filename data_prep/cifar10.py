@@ -1,17 +1,21 @@
 """CIFAR-10 as its authors distribute it: Python or binary batches, archive or unpacked."""
 
+from __future__ import annotations
+
 import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from data_prep.dataset import CIFAR10_NAMES, CLASSES, IMAGE_BYTES, Dataset
 from data_prep.errors import DataError
 from data_prep.pickles import read_batch
 from data_prep.progress import progress
 from netgen.schema import file_digest
+from netgen.schema.files import StrPath
 
 LARGEST_FILE = 64 << 20  # a batch has 31 MB; an archive cannot make us read more than this
 
@@ -28,11 +32,11 @@ class Distribution:
     meta: str
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"https://www.cs.toronto.edu/~kriz/{self.archive}"
 
     @property
-    def batches(self):
+    def batches(self) -> list[str]:
         """The file names of the five training batches and the test batch."""
         return [f"data_batch_{n}{self.suffix}" for n in range(1, 6)] + [f"test_batch{self.suffix}"]
 
@@ -56,7 +60,7 @@ BINARY = Distribution(
 DISTRIBUTIONS = (PYTHON, BINARY)
 
 
-def read_cifar10(source):
+def read_cifar10(source: StrPath) -> Dataset:
     """The Dataset at `source`: an archive, a batches folder, or a folder with either.
 
     Images and labels stand in the order of the files. Raises DataError, naming the file,
@@ -96,7 +100,7 @@ def read_cifar10(source):
     )
 
 
-def locate(path):
+def locate(path: Path) -> Path | None:
     """The archive or batches folder that `path` is or directly holds, or None."""
     if not path.is_dir():
         return path if path.exists() else None
@@ -108,16 +112,16 @@ def locate(path):
     return next((archive for archive in archives if archive.is_file()), None)
 
 
-def _wanted():
+def _wanted() -> set[str]:
     return {name for kind in DISTRIBUTIONS for name in (*kind.batches, kind.meta)}
 
 
-def _unpacked(folder):
+def _unpacked(folder: Path) -> tuple[dict[str, bytes], dict]:
     names = [name for name in sorted(_wanted()) if (folder / name).is_file()]
     return {name: (folder / name).read_bytes() for name in progress(names, "reading")}, {}
 
 
-def _archived(path):
+def _archived(path: Path) -> tuple[dict[str, bytes], dict]:
     files = {}
     try:
         with tarfile.open(path, "r|*") as archive:
@@ -137,7 +141,7 @@ def _archived(path):
     return files, {"md5": md5, "official": md5 in {kind.md5 for kind in DISTRIBUTIONS}}
 
 
-def _python_batch(data, name):
+def _python_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     batch = read_batch(data, name)
     images, labels = batch.get("data"), batch.get("labels")
     if not isinstance(images, np.ndarray) or labels is None:
@@ -152,7 +156,7 @@ def _python_batch(data, name):
     return images, _labels(labels, len(images), name)
 
 
-def _binary_batch(data, name):
+def _binary_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     size = 1 + IMAGE_BYTES
     if len(data) % size:
         raise DataError(
@@ -162,7 +166,7 @@ def _binary_batch(data, name):
     return rows[:, 1:], _labels(rows[:, 0], len(rows), name)
 
 
-def _labels(labels, count, name):
+def _labels(labels: ArrayLike, count: int, name: str) -> np.ndarray:
     try:
         labels = np.asarray(labels)
     except ValueError:
@@ -178,7 +182,7 @@ def _labels(labels, count, name):
     return labels.astype(np.uint8)
 
 
-def _label_names(data, kind, path):
+def _label_names(data: bytes | None, kind: Distribution, path: Path) -> tuple[str, ...]:
     if data is None:
         return CIFAR10_NAMES
     name = f"{path}/{kind.meta}"

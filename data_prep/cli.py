@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 import signal
 import time
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import DataError
 from netgen.commandline import Parser, exit_status, print_error
+
+if TYPE_CHECKING:
+    from data_prep.dataset import Dataset
+    from data_prep.pipeline import Options
 
 EPILOG = """\
 exit status: 0 done, or was done already; 1 bad input, one line says which;
@@ -30,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_status(lambda: _main(argv), _tell)
 
 
-def _main(argv):
+def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         with _StopSignals():
@@ -40,11 +47,11 @@ def _main(argv):
         return 128 + stopped.number
 
 
-def _tell(line):
+def _tell(line: str) -> None:
     print_error("data_prep", line)
 
 
-def _cifar10(arguments):
+def _cifar10(arguments: Namespace) -> int:
     from data_prep.cifar10 import read_cifar10
     from data_prep.source import find_or_download
 
@@ -56,7 +63,7 @@ def _cifar10(arguments):
     )
 
 
-def _synthetic(arguments):
+def _synthetic(arguments: Namespace) -> int:
     from data_prep.synthetic import make_synthetic
 
     return _build(
@@ -64,7 +71,7 @@ def _synthetic(arguments):
     )
 
 
-def _mnist(arguments):
+def _mnist(arguments: Namespace) -> int:
     from data_prep.mnist import find_or_download, read_mnist
     from data_prep.pipeline import Options
 
@@ -76,7 +83,7 @@ def _mnist(arguments):
     )
 
 
-def _options(arguments):
+def _options(arguments: Namespace) -> Options:
     from data_prep.pipeline import Options
 
     whitening = arguments.no_zca, arguments.scale, arguments.zca_bias
@@ -90,14 +97,14 @@ def _options(arguments):
     return Options(pad, scale, bias, arguments.seed, arguments.limit)
 
 
-def _folder(name, options):
+def _folder(name: str, options: Options) -> str:
     """data/cifar10, data/cifar10_raw, data/cifar10_raw_pad4: one for each net's records."""
     if options.scale is not None or name == "mnist":
         return f"data/{name}"
     return f"data/{name}_raw" + (f"_pad{options.pad}" if options.pad else "")
 
 
-def _build(arguments, name, options, load):
+def _build(arguments: Namespace, name: str, options: Options, load: Callable[[], Dataset]) -> int:
     from data_prep.pipeline import build_dataset
 
     start = time.monotonic()
@@ -118,7 +125,7 @@ def _build(arguments, name, options, load):
     return 0
 
 
-def _verify(arguments):
+def _verify(arguments: Namespace) -> int:
     from data_prep.check import verify
     from data_prep.manifest import read_manifest
 
@@ -135,7 +142,7 @@ def _verify(arguments):
     return 1 if problems else 0
 
 
-def _apply(arguments):
+def _apply(arguments: Namespace) -> int:
     from data_prep.apply import apply_to_files
 
     shape = apply_to_files(arguments.npz, arguments.images, arguments.output)
@@ -143,7 +150,7 @@ def _apply(arguments):
     return 0
 
 
-def _parser():
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m data_prep",
         epilog=EPILOG,
@@ -195,7 +202,7 @@ def _parser():
     return parser
 
 
-def _add_pixels(add):
+def _add_pixels(add: Callable[..., Any]) -> None:
     add(
         "--raw",
         action="store_true",
@@ -212,7 +219,7 @@ def _add_pixels(add):
     add("--no-zca", action="store_true", help="GCN alone")
 
 
-def _add_records(add, seed):
+def _add_records(add: Callable[..., Any], seed: int | None) -> None:
     add("--limit", type=_count, metavar="N", help="only the first N images of each part")
     add(
         "--seed",
@@ -226,7 +233,9 @@ def _add_records(add, seed):
     add("--force", action="store_true", help="replace a finished folder")
 
 
-def _number(kind, text, holds, wanted):
+def _number(
+    kind: Callable[[str], Any], text: str, holds: Callable[[Any], bool], wanted: str
+) -> Any:
     try:
         value = kind(text)
     except ValueError:
@@ -236,26 +245,26 @@ def _number(kind, text, holds, wanted):
     return value
 
 
-def _count(text):
+def _count(text: str) -> int:
     return _number(int, text, lambda n: n > 0, "a positive number of images")
 
 
-def _pad(text):
+def _pad(text: str) -> int:
     return _number(int, text, lambda n: 0 <= n <= 32, "a number of pixels from 0 to 32")
 
 
-def _positive(text):
+def _positive(text: str) -> float:
     return _number(float, text, lambda x: 0 < x < float("inf"), "a positive number")
 
 
-def _seed(text):
+def _seed(text: str) -> int | None:
     if text == "none":
         return None
     return _number(int, text, lambda n: 0 <= n < 2**32, "a number from 0 to 4294967295, or none")
 
 
 class _Stopped(KeyboardInterrupt):
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
@@ -267,7 +276,7 @@ class _StopSignals:
     caller had ignored already, as nohup does.
     """
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.getsignal(number) for number in numbers}
         self._before = {
@@ -276,11 +285,11 @@ class _StopSignals:
         for number in self._before:
             signal.signal(number, self._stop)
 
-    def _stop(self, number, frame):
+    def _stop(self, number: int, frame: FrameType | None) -> None:
         for each in self._before:
             signal.signal(each, signal.SIG_IGN)
         raise _Stopped(number)
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

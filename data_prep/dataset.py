@@ -1,5 +1,7 @@
 """A labelled set of images of one size, as every source delivers it."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -35,7 +37,7 @@ class Dataset:
     image_shape: tuple[int, int, int] = IMAGE_SHAPE
     lmdb: str = "cifar10"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         values = prod(self.image_shape)
         for part, images, labels in self.parts():
             if images.dtype != np.uint8 or images.shape != (len(labels), values):
@@ -53,14 +55,14 @@ class Dataset:
         if len(self.label_names) != CLASSES:
             raise DataError(f"{len(self.label_names)} label names for {CLASSES} classes")
 
-    def parts(self):
+    def parts(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         """[(name, images, labels)] of the training and the test part."""
         return [
             ("training", self.train_images, self.train_labels),
             ("test", self.test_images, self.test_labels),
         ]
 
-    def first(self, limit):
+    def first(self, limit: int | None) -> Dataset:
         """The first `limit` images of each part (all of them if limit is None)."""
         return replace(
             self,
@@ -70,7 +72,7 @@ class Dataset:
             test_labels=self.test_labels[:limit],
         )
 
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 of all pixels and labels, in order: the same whatever the source's form."""
         total = hashlib.sha256()
         for _, images, labels in self.parts():

@@ -1,19 +1,22 @@
 """An output folder that is either whole or not there."""
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.errors import DataError
-from netgen.schema.files import sync
+from netgen.schema.files import StrPath, sync
 
 
 @contextmanager
-def new_folder(out, replace=False):
+def new_folder(out: StrPath, replace: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `out` that becomes `out` when the block ends well.
 
     If the block raises, KeyboardInterrupt included, the temporary folder is removed and
@@ -41,12 +44,12 @@ def new_folder(out, replace=False):
         raise
 
 
-def _sibling(out):
+def _sibling(out: Path) -> Path:
     return out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 @contextmanager
-def _locked(folder):
+def _locked(folder: Path) -> Iterator[bool]:
     """Hold a lock on the folder while its process lives; gives False if another holds it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
@@ -64,7 +67,7 @@ def _locked(folder):
         os.close(handle)
 
 
-def _move(part, out, replace):
+def _move(part: Path, out: Path, replace: bool) -> None:
     old = None
     if replace and out.exists():
         old = _sibling(out)

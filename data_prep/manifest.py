@@ -1,16 +1,20 @@
 """manifest.json: what a finished folder holds. It is written last."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 from data_prep.errors import DataError
 from netgen.schema import file_digest, read_json, write_json
+from netgen.schema.files import StrPath
 
 NAME = "manifest.json"
 FORMAT = "data_prep 1"
 UNSTABLE = {NAME, "lock.mdb"}  # readers of an LMDB rewrite its lock file
 
 
-def read_manifest(folder):
+def read_manifest(folder: StrPath) -> dict[str, Any]:
     """The manifest of a finished folder as a dict.
 
     Raises DataError if there is none, or it is not one of this format.
@@ -25,7 +29,7 @@ def read_manifest(folder):
     return manifest
 
 
-def write_manifest(folder, manifest):
+def write_manifest(folder: StrPath, manifest: dict[str, Any]) -> dict[str, Any]:
     """Add size and SHA-256 of every file in the folder to manifest, and write it there."""
     folder = Path(folder)
     files = sorted(

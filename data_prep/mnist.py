@@ -4,6 +4,8 @@ An idx file is a magic number (two zeros, 8 for bytes, the number of dimensions)
 as four bytes, most significant first, and the bytes (http://yann.lecun.com/exdb/mnist/).
 """
 
+from __future__ import annotations
+
 import gzip
 import zlib
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 from data_prep.dataset import Dataset
 from data_prep.errors import DataError
 from data_prep.source import download
+from netgen.schema.files import StrPath
 
 IMAGE = (1, 28, 28)
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the authors' address asks for a login
@@ -24,7 +27,7 @@ FILES = {  # in the order of _read_part, with the MD5 of the gzipped file
 }
 
 
-def find_or_download(folder="data/mnist-idx"):
+def find_or_download(folder: StrPath = "data/mnist-idx") -> Path:
     """`folder`, with those of the four files downloaded into it that are not there.
 
     Raises NoDataError where one is missing and does not come.
@@ -36,7 +39,7 @@ def find_or_download(folder="data/mnist-idx"):
     return folder
 
 
-def read_mnist(folder):
+def read_mnist(folder: StrPath) -> Dataset:
     """The Dataset of the idx files in `folder`, in their order.
 
     Raises DataError, naming the file, if one is missing or damaged.
@@ -57,12 +60,12 @@ def read_mnist(folder):
     )
 
 
-def _locate(folder, name):
+def _locate(folder: Path, name: str) -> Path | None:
     there = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
     return there[0] if there else None
 
 
-def _read(folder, name):
+def _read(folder: Path, name: str) -> np.ndarray:
     """Images as (N, 784), labels as (N,), both uint8."""
     path = _locate(folder, name)
     if path is None:
@@ -85,7 +88,7 @@ def _read(folder, name):
     return values.reshape(count, -1) if shape else values
 
 
-def _shape(data, dimensions, path):
+def _shape(data: bytes, dimensions: int, path: Path) -> tuple[int, tuple[int, ...]]:
     """(number of items, shape of one)."""
     if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) < 4 + 4 * dimensions:
         raise DataError(f"{path}: not an idx file of bytes in {dimensions} dimensions")

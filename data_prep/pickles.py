@@ -6,8 +6,11 @@ NumPy's own constructors stay out of reach here: the names a pickle may use for 
 lead to the small stand-ins below, which only carry shape, type and bytes.
 """
 
+from __future__ import annotations
+
 import io
 import pickle
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from data_prep.errors import DataError
 _TYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"}
 
 
-def read_batch(data, name):
+def read_batch(data: bytes, name: str) -> dict[str, Any]:
     """The dict in one pickled batch, its keys as str, its arrays as ndarrays.
 
     data: bytes of a batch as Python 2 or 3 wrote it, with NumPy 1 or 2, any protocol.
@@ -36,7 +39,7 @@ def read_batch(data, name):
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         try:
             return _ADMITTED[module, name]
         except KeyError:
@@ -48,56 +51,56 @@ class _BatchUnpickler(pickle.Unpickler):
 class _Type:
     """Stands for numpy.dtype."""
 
-    def __init__(self, code, align=False, copy=False):
+    def __init__(self, code: str | bytes, align: bool = False, copy: bool = False) -> None:
         self.code = _text(code)
         if self.code not in _TYPES:
             raise pickle.UnpicklingError(f"array of type {self.code!r}, expected integers")
         self.order = "|"
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple) -> None:
         self.order = _text(state[1])
 
-    def numpy(self):
+    def numpy(self) -> np.dtype:
         return np.dtype((">" if self.order == ">" else "<") + self.code)
 
 
 class _Array:
     """Stands for numpy.ndarray."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple) -> None:
         _, shape, kind, fortran, data = state
         self.parts = data, kind, shape, "F" if fortran else "C"
 
-    def array(self):
+    def array(self) -> np.ndarray:
         data, kind, shape, order = self.parts
         return np.frombuffer(data, kind.numpy()).reshape(shape, order=order)
 
 
-def _reconstruct(kind, shape, code):
+def _reconstruct(kind: type, shape: tuple, code: bytes) -> _Array:
     if kind is not _Array:
         raise pickle.UnpicklingError("array of an unknown class")
     return _Array()
 
 
-def _from_buffer(data, kind, shape, order):
+def _from_buffer(data: bytes, kind: _Type, shape: tuple, order: str) -> _Array:
     array = _Array()
     array.parts = data, kind, shape, order
     return array
 
 
-def _encode(text, encoding="latin1"):
+def _encode(text: str, encoding: str | bytes = "latin1") -> bytes:
     """Stands for _codecs.encode, by which protocols up to 2 carry Python 3's bytes."""
     if _text(encoding) not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}, expected latin1")
     return text.encode("latin1")
 
 
-def _empty_bytes():
+def _empty_bytes() -> bytes:
     """Stands for bytes, which these protocols call without arguments for b''."""
     return b""
 
 
-def _text(value):
+def _text(value: Any) -> Any:
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 

@@ -1,16 +1,20 @@
 """From a Dataset to a finished folder: GCN, ZCA, padding, LMDBs, constants, manifest."""
 
+from __future__ import annotations
+
 import platform
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import google.protobuf
 import lmdb
 import numpy as np
 
-from data_prep.dataset import CLASSES
+from data_prep.dataset import CLASSES, Dataset
 from data_prep.errors import DataError
 from data_prep.folder import new_folder
 from data_prep.manifest import read_manifest, write_manifest
@@ -18,6 +22,7 @@ from data_prep.progress import slices
 from data_prep.records import write_lmdb
 from data_prep.whiten import Preprocessing
 from netgen import schema
+from netgen.schema.files import StrPath
 
 CHUNK = 500  # images encoded at a time, one LMDB transaction: 14 MB of records
 NPZ = "preprocessing.npz"
@@ -40,7 +45,9 @@ class Options:
     limit: int | None = None
 
 
-def build_dataset(name, load, options, out, force=False):
+def build_dataset(
+    name: str, load: Callable[[], Dataset], options: Options, out: StrPath, force: bool = False
+) -> tuple[dict[str, Any], bool]:
     """Make the folder `out` from the Dataset that load() gives.
 
     Returns (manifest, whether it was built now). A finished folder of the same name and
@@ -69,7 +76,7 @@ def build_dataset(name, load, options, out, force=False):
         raise DataError(f"{error.filename or out}: {error.strerror}") from None
 
 
-def _finished(out, force):
+def _finished(out: Path, force: bool) -> dict[str, Any] | None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:
@@ -81,7 +88,7 @@ def _finished(out, force):
     return None if force else manifest
 
 
-def _require_same(out, old, name, options):
+def _require_same(out: Path, old: dict[str, Any], name: str, options: Options) -> None:
     there, asked = (
         {"dataset": old["dataset"], **old["options"]},
         {"dataset": name, **asdict(options)},
@@ -97,7 +104,7 @@ def _require_same(out, old, name, options):
         )
 
 
-def _require_space(out, dataset, options):
+def _require_space(out: Path, dataset: Dataset, options: Options) -> None:
     images = len(dataset.train_images) + len(dataset.test_images)
     size = prod(_padded(dataset.image_shape, options.pad)) * (1 if options.scale is None else 5)
     need = images * (size + 4096) + (80 << 20)  # records in whole pages, npz
@@ -108,7 +115,7 @@ def _require_space(out, dataset, options):
         )
 
 
-def _fill(folder, dataset, options):
+def _fill(folder: Path, dataset: Dataset, options: Options) -> dict[str, Any]:
     count = len(dataset.train_labels)
     order = np.arange(count)
     if options.seed is not None:
@@ -152,7 +159,7 @@ def _fill(folder, dataset, options):
     )
 
 
-def _pixels(images):
+def _pixels(images: np.ndarray) -> np.ndarray:
     return images
 
 
@@ -162,11 +169,21 @@ class _Records:
     prepare: of some rows of images. shape: (C, H, W) of an image. pad: zeros around it.
     """
 
-    def __init__(self, images, labels, order, prepare, shape, pad):
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        order: np.ndarray,
+        prepare: Callable[[np.ndarray], np.ndarray],
+        shape: tuple[int, int, int],
+        pad: int,
+    ) -> None:
         self.images, self.labels, self.order = images, labels, order
         self.prepare, self.shape, self.pad = prepare, shape, pad
 
-    def write(self, folder, what, seen=lambda images: None):
+    def write(
+        self, folder: Path, what: str, seen: Callable[[np.ndarray], None] = lambda images: None
+    ) -> dict[str, Any]:
         """Write the LMDB, showing every chunk of stored images to `seen`; its manifest entry."""
         count, digest = write_lmdb(folder, self._chunks(what, seen))
         return {
@@ -176,7 +193,7 @@ class _Records:
             "records_sha256": digest,
         }
 
-    def _chunks(self, what, seen):
+    def _chunks(self, what: str, seen: Callable[[np.ndarray], None]) -> Iterator[list[bytes]]:
         border = (0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad)
         for part in slices(len(self.order), CHUNK, what):
             rows = self.order[part]
@@ -186,7 +203,7 @@ class _Records:
             yield list(schema.encode_datums(images, self.labels[rows]))
 
 
-def _padded(shape, pad):
+def _padded(shape: tuple[int, int, int], pad: int) -> list[int]:
     channels, height, width = shape
     return [channels, height + 2 * pad, width + 2 * pad]
 
@@ -194,18 +211,18 @@ def _padded(shape, pad):
 class _Mean:
     """The mean of images that come in chunks."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.total, self.count = 0, 0
 
-    def add(self, images):
+    def add(self, images: np.ndarray) -> None:
         self.total = self.total + images.sum(axis=0, dtype=np.float64)
         self.count += len(images)
 
-    def value(self):
+    def value(self) -> np.ndarray:
         return (self.total / self.count).astype(np.float32)
 
 
-def _mean_blob(mean):
+def _mean_blob(mean: np.ndarray) -> schema.caffe_pb.BlobProto:
     """(C, H, W) as the BlobProto of Caffe's compute_image_mean: legacy dimensions, num 1."""
     channels, height, width = mean.shape
     return schema.caffe_pb.BlobProto(
@@ -213,7 +230,7 @@ def _mean_blob(mean):
     )
 
 
-def _versions():
+def _versions() -> dict[str, str]:
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
         "python": platform.python_version(),

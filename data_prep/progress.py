@@ -1,16 +1,26 @@
 """Progress bars: on stderr, and only where that is a terminal."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
 from tqdm import tqdm
 
-BAR = {"disable": None, "leave": False, "dynamic_ncols": True}  # None: off unless a terminal
+T = TypeVar("T")
+BAR: dict[str, Any] = {
+    "disable": None,
+    "leave": False,
+    "dynamic_ncols": True,
+}  # None: off unless a terminal
 
 
-def progress(iterable, what, total=None):
+def progress(iterable: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
     """The items of `iterable`, counted by a bar named `what`."""
     return tqdm(iterable, desc=what, total=total, **BAR)
 
 
-def slices(count, size, what):
+def slices(count: int, size: int, what: str) -> Iterator[slice]:
     """Slices of at most `size` that cover range(count); the bar counts images."""
     with tqdm(total=count, desc=what, unit=" images", **BAR) as bar:
         for start in range(0, count, size):

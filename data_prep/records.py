@@ -1,11 +1,15 @@
 """Datum records in LMDB, as Caffe's Data layer reads them."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import lmdb
 
 from data_prep.errors import DataError
+from netgen.schema.files import StrPath
 
 KEY = "{:05d}"  # Caffe's convert_cifar_data
 MOST_RECORDS = 100_000  # beyond, byte order of the keys is not their order
@@ -14,19 +18,21 @@ MOST_RECORDS = 100_000  # beyond, byte order of the keys is not their order
 class RecordDigest:
     """SHA-256 over keys and values with their lengths: independent of LMDB's page layout."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._total = hashlib.sha256()
 
-    def update(self, key, value):
+    def update(self, key: bytes, value: bytes) -> None:
         self._total.update(len(key).to_bytes(4, "little") + len(value).to_bytes(4, "little"))
         self._total.update(key)
         self._total.update(value)
 
-    def hexdigest(self):
+    def hexdigest(self) -> str:
         return self._total.hexdigest()
 
 
-def write_lmdb(folder, chunks, map_size=64 << 20):
+def write_lmdb(
+    folder: StrPath, chunks: Iterable[list[bytes]], map_size: int = 64 << 20
+) -> tuple[int, str]:
     """Write lists of values under the keys 00000, 00001, ... into a new LMDB.
 
     Each list is one transaction. A map that is too small is doubled, as Caffe does; only
@@ -51,7 +57,7 @@ def write_lmdb(folder, chunks, map_size=64 << 20):
     return count, digest.hexdigest()
 
 
-def _put(env, items):
+def _put(env: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> bool:
     """One transaction; False, with nothing written, where the map is full."""
     try:
         with env.begin(write=True) as transaction, transaction.cursor() as cursor:
@@ -61,7 +67,7 @@ def _put(env, items):
     return True
 
 
-def read_lmdb(folder):
+def read_lmdb(folder: StrPath) -> Iterator[tuple[bytes, bytes]]:
     """Yield (key, value) of every record in key order, as bytes. Raises lmdb.Error."""
     with (
         lmdb.open(str(folder), readonly=True, lock=False, create=False) as env,

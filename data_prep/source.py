@@ -1,10 +1,14 @@
 """Where a data set is, when nobody says: in data/, else at a public address."""
 
+from __future__ import annotations
+
 import hashlib
 import http.client
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tqdm import tqdm
 
@@ -12,9 +16,10 @@ from data_prep.cifar10 import DISTRIBUTIONS, PYTHON, locate
 from data_prep.errors import DataError, NoDataError
 from data_prep.progress import BAR
 from netgen.schema import SchemaError, file_digest, writing
+from netgen.schema.files import StrPath
 
 
-def find_or_download(folder="data"):
+def find_or_download(folder: StrPath = "data") -> Path:
     """The path of a CIFAR-10 in `folder`, downloaded into it if there is none.
 
     Raises DataError if an archive there is not the official one (by MD5), NoDataError if
@@ -35,7 +40,7 @@ def find_or_download(folder="data"):
     return path
 
 
-def download(url, md5, path, timeout=20):
+def download(url: str, md5: str, path: Path, timeout: float = 20) -> Path:
     """Fetch url to path, which is there when it is whole and of the right MD5.
 
     timeout: seconds without an answer. Returns path. Raises NoDataError, and leaves nothing,
@@ -64,7 +69,7 @@ def download(url, md5, path, timeout=20):
     return path
 
 
-def _blocks(answer):
+def _blocks(answer: IO[bytes]) -> Iterator[bytes]:
     """What the server sends, a block at a time; a network that fails is no fault of the file."""
     try:
         while block := answer.read(1 << 20):

@@ -6,6 +6,8 @@ so single pixels say a little about the class; the arrangement of edges says the
 a linear classifier gets some of it right and a small convolutional net most.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from data_prep.dataset import IMAGE_BYTES, IMAGE_SHAPE, OFFICIAL_COUNTS, Dataset
@@ -19,7 +21,7 @@ BRIGHTER = 0.8  # of the figures, than their background
 NOISE = 8.0  # standard deviation, of 255
 
 
-def make_synthetic(limit=None):
+def make_synthetic(limit: int | None = None) -> Dataset:
     """The Dataset of 50,000 and 10,000 drawn images, or the first `limit` of each part.
 
     It is always the same one: every 500 images have a random stream of their own.
@@ -33,7 +35,7 @@ def make_synthetic(limit=None):
     return Dataset("synthetic", *train, *test, NAMES, {"form": "synthetic", "note": NOTE})
 
 
-def _part(number, count, what):
+def _part(number: int, count: int, what: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = np.empty((count, IMAGE_BYTES), np.uint8), np.empty(count, np.uint8)
     for part in slices(count, CHUNK, what):
         size = part.stop - part.start
@@ -44,7 +46,7 @@ def _part(number, count, what):
     return images, labels
 
 
-def _draw(labels, stream):
+def _draw(labels: np.ndarray, stream: np.random.RandomState) -> np.ndarray:
     """(len(labels), 3072) uint8 images of these classes."""
     count, (channels, height, width) = len(labels), IMAGE_SHAPE
     uniform = lambda low, high, *shape: stream.uniform(low, high, (count, *shape, 1, 1))  # noqa: E731
@@ -67,11 +69,11 @@ def _draw(labels, stream):
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8).reshape(count, -1)
 
 
-def _box(u, v):
+def _box(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(u), np.abs(v))
 
 
-def _stripes(t):
+def _stripes(t: np.ndarray) -> np.ndarray:
     return np.sin(3 * np.pi * t) > 0
 
 

@@ -5,8 +5,12 @@ Multiple Layers of Features from Tiny Images (2009), appendix A, with the consta
 pylearn2, which both papers used: scale 55, filter bias 0.1.
 """
 
+from __future__ import annotations
+
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +18,14 @@ from data_prep.dataset import IMAGE_BYTES, IMAGE_SHAPE
 from data_prep.errors import DataError
 from data_prep.progress import progress, slices
 from netgen import schema
+from netgen.schema.files import StrPath
 
 CHUNK = 2_000  # images at a time: 25 MB as float32
 
 
-def global_contrast_normalize(images, scale=55.0, min_norm=1e-8):
+def global_contrast_normalize(
+    images: np.ndarray, scale: float = 55.0, min_norm: float = 1e-8
+) -> np.ndarray:
     """Scale every image to the same contrast (Goodfellow et al. 2013, sec. 4.1).
 
     images: (N, D), any real type, 0..255. Each row has its mean subtracted and is divided
@@ -51,7 +58,7 @@ class ZCA:
     bias: float
 
     @classmethod
-    def fit(cls, rows, count, bias=0.1):
+    def fit(cls, rows: Callable[[slice], np.ndarray], count: int, bias: float = 0.1) -> ZCA:
         """Whitening of `count` rows; rows(slice) gives some of them as (n, D) float32.
 
         Sums, covariance and eigenvectors are float64. Images after GCN sum to zero, so
@@ -83,11 +90,11 @@ class ZCA:
             float(bias),
         )
 
-    def apply(self, rows):
+    def apply(self, rows: np.ndarray) -> np.ndarray:
         """Whiten (N, D) float32 rows."""
         return (rows - self.mean) @ self.matrix
 
-    def invert(self, rows):
+    def invert(self, rows: np.ndarray) -> np.ndarray:
         """Undo apply, to float32 rounding."""
         return rows @ self.inverse + self.mean
 
@@ -101,19 +108,21 @@ class Preprocessing:
     min_norm: float = 1e-8
 
     @classmethod
-    def fit(cls, images, scale=55.0, zca=True, bias=0.1):
+    def fit(
+        cls, images: np.ndarray, scale: float = 55.0, zca: bool = True, bias: float = 0.1
+    ) -> Preprocessing:
         """Fit on (N, 3072) uint8 training images, in chunks. Raises DataError on a bad bias."""
         plain = cls(float(scale), None)
         if not zca:
             return plain
         return cls(float(scale), ZCA.fit(lambda part: plain.apply(images[part]), len(images), bias))
 
-    def apply(self, images):
+    def apply(self, images: np.ndarray) -> np.ndarray:
         """(N, 3072) images, 0..255, to (N, 3072) float32; whitened where there is a ZCA."""
         rows = global_contrast_normalize(images, self.scale, self.min_norm)
         return rows if self.zca is None else self.zca.apply(rows)
 
-    def save(self, path, **more):
+    def save(self, path: StrPath, **more: Any) -> None:
         """Write all constants, and the arrays in `more`, as an .npz. Raises SchemaError."""
         arrays = {
             "gcn_scale": self.scale,
@@ -134,7 +143,7 @@ class Preprocessing:
             np.savez(file, **arrays, **more)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: StrPath) -> Preprocessing:
         """Read what save wrote. Raises DataError naming the file if it is not that."""
         try:
             # Opened here, for np.load leaves a damaged zip open.
