@@ -19,6 +19,15 @@ from caffe._caffe import (
     solver_rank,
 )
 from caffe.pycaffe import Net
+from caffe.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 
 Blob = _engine.Blob
 Layer = _engine.PythonLayer
@@ -35,13 +44,20 @@ __all__ = [
     "NCCL",
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
     "Blob",
     "Classifier",
     "Detector",
     "Layer",
     "Net",
+    "NesterovSolver",
     "NetSpec",
+    "RMSPropSolver",
+    "SGDSolver",
     "Timer",
+    "get_solver",
     "has_nccl",
     "init_log",
     "io",

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from netgen import schema
 from netgen.errors import CaffeError, FatalError
@@ -27,6 +30,11 @@ from runner.net import Net, hdf5, load_weights, net_param_for, net_to_proto  # n
 from runner.net.layerwise import Layerwise  # noqa: E402
 from runner.process.device import device_of, gpu_ids  # noqa: E402
 from runner.process.place import place  # noqa: E402
+from runner.process.signals import Action  # noqa: E402
+from runner.solver import snapshot  # noqa: E402
+from runner.solver.lr_policy import learning_rate  # noqa: E402
+from runner.solver.shown import ShownSolver  # noqa: E402
+from runner.solver.workers import Alone  # noqa: E402
 
 __all__ = [
     "LAYER_TYPES",
@@ -37,13 +45,18 @@ __all__ = [
     "Layerwise",
     "Net",
     "PythonLayer",
+    "ShownSolver",
     "StringVec",
     "Vector",
     "check_file",
     "fatal",
     "glog",
+    "learning_rate_of",
     "load_weights",
     "make_net",
+    "make_solver",
+    "raising_interrupts",
+    "read_solver",
     "save_hdf5",
     "save_net",
     "state",
@@ -122,6 +135,66 @@ def make_net(path: str, phase: int, level: int, stages: Sequence[str]) -> Net:
         param = net_param_for(upgrades.read_net(path), phase, level, stages)
         random = state.random(device)
         return Net(param, Context(device, state.fillers, random, state.draw()))
+
+
+class _Script(Alone):
+    """A script that trains alone."""
+
+    def seed(self) -> int:
+        return state.draw()
+
+
+def read_solver(path: str) -> caffe_pb.SolverParameter:
+    """The SolverParameter of a file, with its snapshot_prefix. Raises FatalError."""
+    with fatal():
+        param = upgrades.read_solver(path)
+        snapshot.resolve_prefix(param, path)
+        return param
+
+
+def make_solver(param: caffe_pb.SolverParameter) -> ShownSolver:
+    """The solver of a SolverParameter, on the device of the mode. Raises FatalError."""
+    if param.random_seed >= 0:
+        state.seed(param.random_seed)
+    with fatal():
+        return ShownSolver(param, state.device(), workers=_Script())
+
+
+def learning_rate_of(solver: ShownSolver) -> float:
+    """The rate at which `solver` would update now."""
+    rate, solver.current_step = learning_rate(solver.param, solver.iter, solver.current_step)
+    return rate
+
+
+@contextlib.contextmanager
+def raising_interrupts(solver: ShownSolver) -> Iterator[None]:
+    """Have Ctrl-C end `solver` between two iterations, and raise KeyboardInterrupt then.
+
+    A second one raises it at once. Where the script handles SIGINT itself, or another thread
+    than the main one trains, nothing changes.
+    """
+    usual = signal.default_int_handler
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+
+    signal.signal(signal.SIGINT, interrupt)
+    before, solver.request = solver.request, lambda: Action.STOP if interrupted else Action.NONE
+    try:
+        yield
+    finally:
+        solver.request = before
+        signal.signal(signal.SIGINT, usual)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def save_net(net: Net, path: str) -> None:

@@ -103,19 +103,15 @@ class Net:
             self.copy_from(weights)
 
     @classmethod
-    def _of(cls, net: Any) -> Net:
-        """The face of a net that the engine has made."""
+    def _of(cls, run: Layerwise) -> Net:
+        """The face of a net that the engine has made and runs layer by layer."""
         face = cls.__new__(cls)
-        face._take(net)
+        face._take(run.net, run)
         return face
 
-    def _take(self, net: Any) -> None:
+    def _take(self, net: Any, run: Layerwise | None = None) -> None:
         self._net = net
-        self._run = Layerwise(net)
-        self._callbacks: dict[str, list[Callable[[int], Any]]] = {
-            name: []
-            for name in ("before_forward", "after_forward", "before_backward", "after_backward")
-        }
+        self._run = run or Layerwise(net)
         self._blob_names = StringVec(map(_shown, net.blobs))
         self._blobs = BlobVec(net.blobs.values())
         self._layer_names = StringVec(node.name for node in net.nodes)
@@ -226,34 +222,22 @@ class Net:
         return list(self._layer_names).index(name)
 
     def _go_forward(self, first: int, last: int) -> None:
-        before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         with fatal():
             self._run.begin()
-            for index in range(first, last + 1):
-                for call in before:
-                    call(index)
-                self._run.run_layer(index)
-                for call in after:
-                    call(index)
+            self._run.forward_range(first, last)
 
     def _forward(self, start: int, end: int) -> float:
         """Run layers number `start` to `end`; returns their part of the objective."""
         self._check_range(start, end)
         self._go_forward(start, end)
-        return sum(layer.objective() for layer in self._run.layers[start : end + 1])
+        return self._run.objective(start, end)
 
     def _backward(self, start: int, end: int) -> None:
         """Go back from layer number `start` down to `end`."""
         self._check_range(end, start)
-        before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
         with fatal():
             self._run.begin()
-            for index in range(start, end - 1, -1):
-                for call in before:
-                    call(index)
-                self._run.backward_layer(index)
-                for call in after:
-                    call(index)
+            self._run.backward_range(start, end)
 
     def _check_range(self, low: int, high: int) -> None:
         if low < 0:
@@ -323,19 +307,19 @@ class Net:
 
     def before_forward(self, call: Callable[[int], Any]) -> None:
         """Have `call(layer number)` called before each layer's forward."""
-        self._callbacks["before_forward"].append(call)
+        self._run.before_forward.append(call)
 
     def after_forward(self, call: Callable[[int], Any]) -> None:
         """Have `call(layer number)` called after each layer's forward."""
-        self._callbacks["after_forward"].append(call)
+        self._run.after_forward.append(call)
 
     def before_backward(self, call: Callable[[int], Any]) -> None:
         """Have `call(layer number)` called before each layer's backward."""
-        self._callbacks["before_backward"].append(call)
+        self._run.before_backward.append(call)
 
     def after_backward(self, call: Callable[[int], Any]) -> None:
         """Have `call(layer number)` called after each layer's backward."""
-        self._callbacks["after_backward"].append(call)
+        self._run.after_backward.append(call)
 
     # --- weights ---
 
@@ -366,13 +350,13 @@ class Net:
 
         data: (N, C, H, W) float32, C-contiguous; labels: (N,) or (N, 1, 1, 1) float32.
         """
-        layer = self._net.nodes[0].layer
-        if self._net.nodes[0].param.type != "MemoryData":
+        first = self._net.nodes[0]
+        if first.param.type != "MemoryData":
             raise FatalError(
                 "set_input_arrays may only be called if the first layer is a MemoryDataLayer"
             )
         with fatal():
-            layer.set_input_arrays(data, labels)
+            first.layer.set_input_arrays(data, labels)
 
 
 def _shown(name: str) -> str:

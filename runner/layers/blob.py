@@ -305,6 +305,16 @@ class Blob:
         """Have `due` called before anybody reads or writes the diff."""
         self._due = self._diff.due = due
 
+    def begin_elsewhere(self) -> tuple[SyncedMemory, tuple[int, ...]]:
+        """Have other memory for the data for a while; returns what `end_elsewhere` takes."""
+        place = self._data, self._shape
+        self._data = SyncedMemory(self._capacity, self._device)
+        return place
+
+    def end_elsewhere(self, place: tuple[SyncedMemory, tuple[int, ...]]) -> None:
+        """Have the data where they were, with what is there."""
+        self._data, self._shape = place
+
     def lend_diff(self, memory: SyncedMemory) -> None:
         """Use this memory for the diff."""
         self._diff = memory

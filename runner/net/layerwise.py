@@ -8,6 +8,7 @@ maxima, probabilities, normalised values) is kept here in the autograd graph of 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -38,30 +39,36 @@ KEEPERS = frozenset(
 
 
 class Layerwise:
-    """Forward and backward of single layers of `net`, a runner.net.Net, over `net.blobs`."""
+    """Forward and backward of single layers of `net`, a runner.net.Net, over `net.blobs`.
+
+    before_forward, after_forward, before_backward, after_backward: functions that are called
+    with the number of each layer that a range runs.
+    """
 
     def __init__(self, net: Any) -> None:
         self.net = net
         #: are graphs worth keeping, because a backward follows the forwards?
         self.goes_backward = False
+        #: what is to be done before diffs are looked at
+        self.due: Callable[[], None] | None = None
         self.layers = [_kind_of(node)(self, node) for node in net.nodes]
+        self.has_python = any(node.param.type == "Python" for node in net.nodes)
+        self.before_forward: list[Callable[[int], Any]] = []
+        self.after_forward: list[Callable[[int], Any]] = []
+        self.before_backward: list[Callable[[int], Any]] = []
+        self.after_backward: list[Callable[[int], Any]] = []
+        self._weights = {
+            name: (net.blobs[name], net.blobs[name].diff_memory.version)
+            for name, weight in net.loss_weights.items()
+            if weight
+        }
+
+    # --- what is run ---
 
     def begin(self) -> None:
         """Told before layers are run: what was written to the parameters is to reach them."""
         for memory in self._parameter_memories():
             memory.flush()
-
-    def _parameter_memories(self) -> list:
-        """Those that a host copy belongs to; on a CPU there are none."""
-        if self.net.context.device.type == "cpu":
-            return []
-        blobs = [blob for node in self.net.nodes for blob in self.net.parameter_blobs(node)]
-        return [memory for blob in blobs for memory in (blob.data_memory, blob.diff_memory)]
-
-    def clear_parameter_diffs(self) -> None:
-        """Set the parameters' diffs to zero."""
-        self.begin()
-        self.net.parameters.grad.zero_()
 
     def reshape(self) -> None:
         """Let shapes follow the bottoms', layer by layer."""
@@ -82,6 +89,22 @@ class Layerwise:
         self.layers[index].reshape()
         self.layers[index].forward()
 
+    def forward_range(self, first: int, last: int, fetched: Iterable | None = None) -> None:
+        """Run layers `first` to `last`. fetched: as for Net.forward."""
+        batches = iter(fetched or ())
+        for index in range(first, last + 1):
+            for call in self.before_forward:
+                call(index)
+            if self.net.nodes[index].layer.reads:
+                self.layers[index].batch = next(batches, None)
+            self.run_layer(index)
+            for call in self.after_forward:
+                call(index)
+
+    def objective(self, first: int, last: int) -> float:
+        """What the tops of layers `first` to `last` add to the objective."""
+        return sum(layer.objective() for layer in self.layers[first : last + 1])
+
     def backward(self) -> None:
         """Every layer that takes part, in reverse order."""
         for index in reversed(range(len(self.layers))):
@@ -92,6 +115,89 @@ class Layerwise:
         self.goes_backward = True
         if self.net.nodes[index].needs_backward:
             self.layers[index].backward()
+
+    def backward_range(self, first: int, last: int) -> None:
+        """Go back from layer `first` down to `last`."""
+        self._settle_diffs()
+        for index in range(first, last - 1, -1):
+            for call in self.before_backward:
+                call(index)
+            self.backward_layer(index)
+            for call in self.after_backward:
+                call(index)
+
+    def _settle_diffs(self) -> None:
+        """Do what is due before diffs are written."""
+        if self.due is not None:
+            due, self.due = self.due, None
+            due()
+
+    def clear_parameter_diffs(self) -> None:
+        """Set the parameters' diffs to zero."""
+        self.begin()
+        self.net.parameters.grad.zero_()
+
+    # --- between passes of the whole net ---
+
+    def take(self, kept: dict[str, torch.Tensor]) -> None:
+        """Have the blobs hold what a pass of the whole net left."""
+        for layer in self.layers:
+            layer.take(kept)
+
+    def repeat(self, kept: dict[str, torch.Tensor]) -> None:
+        """Make the diffs of the pass that left `kept`; what lies in the blobs' data stays."""
+        places = [(blob, blob.begin_elsewhere()) for blob in self.net.blobs.values()]
+        private = [dict(vars(layer)) for layer in self.layers]
+        try:
+            for layer in self.layers:
+                if layer.bottoms:
+                    layer.reshape()
+                    layer.forward()
+                else:
+                    layer.start_from(kept)
+            self.backward()
+        finally:
+            for blob, place in places:
+                blob.end_elsewhere(place)
+            for layer, before in zip(self.layers, private, strict=True):
+                vars(layer).update(before)
+
+    def watch_diffs(self, ask: Callable[[], None]) -> None:
+        """Have `ask` called before anybody reads or writes a blob's diff, but for loss weights."""
+        for name, blob in self.net.blobs.items():
+            if name not in self._weights:
+                blob.watch_diff(ask)
+
+    def has_callbacks(self) -> bool:
+        """Does anybody want to be called?"""
+        return bool(
+            self.before_forward or self.after_forward or self.before_backward or self.after_backward
+        )
+
+    def diffs_watched(self) -> bool:
+        """Does anybody hold a view of a blob's diff?"""
+        return any(
+            blob.diff_memory.watched
+            for name, blob in self.net.blobs.items()
+            if name not in self._weights
+        )
+
+    def weights_changed(self) -> bool:
+        """Do other loss weights lie in the diffs than at set-up?"""
+        for name, (blob, version) in self._weights.items():
+            memory = blob.diff_memory
+            if (memory.version != version or memory.watched) and bool(
+                (blob.diff_tensor() != self.net.loss_weights[name]).any()
+            ):
+                return True
+        return False
+
+    def _parameter_memories(self) -> list:
+        """Those that a host copy belongs to; on a CPU there are none."""
+        if self.net.context.device.type == "cpu":
+            return []
+        blobs = [blob for node in self.net.nodes for blob in self.net.parameter_blobs(node)]
+        return [memory for blob in blobs for memory in (blob.data_memory, blob.diff_memory)]
 
 
 class _OnBlobs:
@@ -107,6 +213,7 @@ class _OnBlobs:
         )
         self._seen: list[tuple[int, ...]] = node.bottom_shapes
         self._top_shapes: list[tuple[int, ...]] = node.shapes.tops
+        self._rewritten = {node.learnable[index] for index in node.layer.rewrites}
         self._graph: tuple | None = None  # (inputs, leaves, tops, versions of the bottoms)
 
     # --- shapes ---
@@ -135,6 +242,17 @@ class _OnBlobs:
         return [tuple(shape) for shape in found.tops]
 
     # --- forward ---
+
+    def take(self, kept: dict[str, torch.Tensor]) -> None:
+        """Have the tops hold what a pass of the whole net left in them."""
+        self._graph = None
+        for name, blob in zip(self.node.tops, self.tops, strict=True):
+            blob.put(kept[name], owned=False)
+
+    def start_from(self, kept: dict[str, torch.Tensor]) -> None:
+        """Have the tops, of a layer that brings data in, hold what a pass began with."""
+        for name, blob in zip(self.node.tops, self.tops, strict=True):
+            blob.put(kept[name], owned=False)
 
     def forward(self) -> None:
         """From the bottoms' data to the tops'."""
@@ -236,6 +354,8 @@ class _OnBlobs:
             gradient = found.get(id(leaf))
             if gradient is not None:
                 total = self.run.net.parameters.blobs[position].grad
+                if position in self._rewritten:
+                    total.zero_()
                 total.add_(gradient.view(total.shape))
 
     def _again(self) -> tuple:
@@ -296,6 +416,10 @@ class _Rereads(_OnBlobs):
 class _SharesData(_OnBlobs):
     """Split and Flatten: the tops' data are the bottom's memory."""
 
+    def take(self, kept: dict[str, torch.Tensor]) -> None:
+        self.reshape()
+        self.forward()
+
     def forward(self) -> None:
         for top in self.tops:
             top.share_data(self.bottoms[0])
@@ -331,6 +455,9 @@ class _SharesBoth(_OnBlobs):
         self.tops[0].share_data(self.bottoms[0])
         self.tops[0].share_diff(self.bottoms[0])
 
+    def take(self, kept: dict[str, torch.Tensor]) -> None:
+        self.reshape()
+
     def reshape(self) -> None:
         super().reshape()
         self._share()
@@ -344,6 +471,9 @@ class _SharesBoth(_OnBlobs):
 
 class _IsParameter(_SharesBoth):
     """Parameter: its blob is its top."""
+
+    def start_from(self, kept: dict[str, torch.Tensor]) -> None:
+        self._share()
 
     def _share(self) -> None:
         blob = self.run.net.parameter_blobs(self.node)[0]
@@ -370,14 +500,17 @@ class _Recurs(_OnBlobs):
 class _Reads(_OnBlobs):
     """A layer that brings data in: the tops take the shape of what came."""
 
+    batch: Any = None  # what it has fetched already
+
     def reshape(self) -> None:
         pass
 
     def forward(self) -> None:
         with torch.no_grad():
-            tops = self.run.net.run(self.node, [], self.node.blobs)
+            tops = self.run.net.run(self.node, [], self.node.blobs, self.batch)
+        self.batch = None
         for blob, top in zip(self.tops, tops, strict=True):
-            self._put(blob, top)
+            blob.put(top, owned=False)
 
     def backward(self) -> None:
         pass
@@ -385,6 +518,9 @@ class _Reads(_OnBlobs):
 
 class _OwnWork(_OnBlobs):
     """A layer that works on blobs by itself: Input, DummyData, Python."""
+
+    def take(self, kept: dict[str, torch.Tensor]) -> None:
+        """It has left it in its tops by itself."""
 
     def reshape(self) -> None:
         self.layer.reshape_blobs()

@@ -99,6 +99,9 @@ class Net:
             glog.info(f"This network produces output {name}", "net.cpp:244")
         self.blob_shapes = shapes
         self._scales, self.fused = fused_scales(self.nodes, self.outputs), True
+        self._scales_in_place = {  # whose fused BatchNorm leaves nothing that one could look at
+            index for index in self._scales if graph.in_place(self.nodes[index].param)
+        }
         self._fill()
 
     def _create(self, param):
@@ -211,7 +214,7 @@ class Net:
         """Run every layer; returns (objective, {output name: tensor}).
 
         fetched: what `fetch` gave; without it layers fetch as they run. kept: a dict that takes
-        every blob of the net by name, each layer then being run by itself. The objective is a
+        every blob of the net by name as it is at the end. The objective is a
         scalar tensor on the net's device, part of an autograd graph where something learns and
         gradients are on. Nothing is read back to the host. Raises NetError for a net without
         layers.
@@ -219,17 +222,19 @@ class Net:
         if not self.nodes:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
         blobs, shares, fetched = {} if kept is None else kept, [], iter(fetched)
-        fused = self.fused and kept is None
+        scales = self._scales if kept is None else self._scales_in_place
+        if not self.fused:
+            scales = set()
         for index, node in enumerate(self.nodes):
             bottoms = self._bottoms(node, blobs)
             if any(x.shape != shape for x, shape in zip(bottoms, node.bottom_shapes, strict=True)):
                 self._reshape(node, bottoms)
             batch = next(fetched, None) if node.layer.reads else None
             arguments = node.arguments()
-            if fused and index in self._scales:  # the BatchNorm before has done it
+            if index in scales:  # the BatchNorm before has done it
                 tops = [blobs[node.bottoms[0]]]
             else:
-                if fused and index + 1 in self._scales:
+                if index + 1 in scales:
                     arguments += self.nodes[index + 1].arguments()
                 tops = self.run(node, bottoms, arguments, batch)
             blobs.update(zip(node.tops, tops, strict=True))
@@ -267,9 +272,9 @@ class Net:
             for name, needs in zip(node.bottoms, node.bottom_needs, strict=True)
         ]
 
-    def forward_backward(self, *fetched):
+    def forward_backward(self, *fetched, kept=None):
         """Forward, then add the gradients to the flat buffer; returns forward's result."""
-        loss, outputs = self.forward(*fetched)
+        loss, outputs = self.forward(*fetched, kept=kept)
         if loss.requires_grad:
             for leaf in self._fresh_each_time:
                 leaf.grad.zero_()

@@ -79,7 +79,8 @@ def write(solver):
     )
     history = _history(solver)
     # What belongs to the state is in place before the state itself is.
-    _write_resume(solver, state_path + RESUME)
+    if solver.resumes_exactly:
+        _write_resume(solver, state_path + RESUME)
     if tail:
         hdf5.write_solverstate(state_path, solver.iter, model, solver.current_step, history)
     else:

@@ -35,6 +35,9 @@ class Solver:
     kernel by kernel rather than replayed. Raises CaffeError.
     """
 
+    #: do its snapshots hold what Caffe forgets?
+    resumes_exactly = True
+
     def __init__(
         self, param, device="cpu", request=lambda: Action.NONE, progress=None, precision="fp32",
         workers=None, recorded=True,
@@ -62,15 +65,19 @@ class Solver:
         glog.info("Solver scaffolding done.", "solver.cpp:57")
         record = recorder(self.device) if recorded else None
         self.updater = Updater(param, self.net.parameters, record)
-        self.train_pass = NetPass(self.net, self.net.forward_backward, record, self.random)
-        self.test_passes = [
-            NetPass(net, net.forward, record, self.random) for net in self.test_nets
-        ]
+        self.make_passes(record)
         self.losses = SmoothedLoss(param.average_loss)
         self.iter = self.current_step = 0
         self.stopped = False
         self._resumed_losses = False
         self._before_test = None
+
+    def make_passes(self, record):
+        """Make train_pass, and a test pass for each test net; record: as for Replayed."""
+        self.train_pass = NetPass(self.net, self.net.forward_backward, record, self.random)
+        self.test_passes = [
+            NetPass(net, net.forward, record, self.random) for net in self.test_nets
+        ]
 
     # --- nets ---
 
@@ -170,7 +177,7 @@ class Solver:
         if p.display and self.iter % p.display == 0:
             # Caffe switches debug_info with each iteration's display, and not once more here.
             with torch.no_grad(), debug_info(self.net, p.debug_info and p.display == 1):
-                loss, _ = self.net.forward()
+                loss, _ = self._final_forward()
             self.losses.add(loss)
             glog.info(lines.final_loss(self.iter, self.losses.value()), "solver.cpp:327")
         if p.test_interval and self.iter % p.test_interval == 0:
@@ -200,7 +207,7 @@ class Solver:
             outputs = self._accumulate(p.debug_info and display)
             if display:
                 self._display(outputs)
-            self.workers.reduce(self.net.parameters.grad, self.request)
+            self._gradients_ready()
             self.apply_update()
             if self.progress is not None:
                 self.progress(self.iter)
@@ -211,6 +218,12 @@ class Solver:
             if request is Action.STOP:
                 self.stopped = True
                 break
+
+    def _final_forward(self):
+        return self.net.forward()
+
+    def _gradients_ready(self):
+        self.workers.reduce(self.net.parameters.grad, self.request)
 
     def _accumulate(self, debug):
         """iter_size forward and backward passes; returns the last one's outputs."""

@@ -28,6 +28,7 @@ class Updater:
         self.type = find_solver_type(param)
         self.history = [torch.zeros_like(parameters.data) for _ in range(self.type.history)]
         self.groups = parameters.groups()
+        self.leaves_step = param.snapshot_diff
         self.rate = 0.0 if record is None else torch.zeros((), device=parameters.data.device)
         self._apply = Replayed(self._step, "the update", record)
 
@@ -46,7 +47,7 @@ class Updater:
     def apply(self, rate, iteration):
         """One update at learning rate `rate`; the gradients are used up.
 
-        With snapshot_diff they hold the step afterwards, which is what Caffe's snapshot has.
+        With `leaves_step` (of snapshot_diff) they hold the step afterwards, as in Caffe.
         """
         rate = self.type.corrected(self.param, rate, iteration)
         if isinstance(self.rate, torch.Tensor):
@@ -68,5 +69,5 @@ class Updater:
             history = [h[part] for h in self.history]
             step = self.type.update(self.param, g, history, self.rate * lr_mult)
             w.sub_(step)
-            if self.param.snapshot_diff:
+            if self.leaves_step:
                 g.copy_(step)
