@@ -56,7 +56,7 @@ setup(
         "tqdm>=4.60.0",
     ],
     extras_require={
-        "hdf5": ["h5py>=3.8.0"],
+        "hdf5": ["h5py>=3.10.0"],
         "leveldb": ["plyvel>=1.5.0"],
         "pycaffe": ["pydot>=2.0.0", "scikit-image>=0.22.0", "scipy>=1.11.1"],
         "study": ["markdown>=3.4", "pygraphviz>=2.0", "snakemake>=8"],
@@ -69,7 +69,7 @@ setup(
             "plyvel>=1.5.0",
             "types-protobuf>=5.26",
             "grpcio-tools>=1.62.0",
-            "h5py>=3.8.0",
+            "h5py>=3.10.0",
             "markdown>=3.4",
             "pydot>=2.0.0",
             "scikit-image>=0.22.0",
