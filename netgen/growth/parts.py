@@ -9,6 +9,8 @@ from fresh weights with msra (width 1/8, 3,200 iterations, 3 of 3 runs).
 
 from __future__ import annotations
 
+from typing import Any
+
 from netgen.schema import caffe_pb
 
 
@@ -24,7 +26,7 @@ class PartMaker:
         self.bottom = layer.bottom[0]
 
     def make(
-        self, role: str, type_name: str, *bottoms: str, **fields: object
+        self, role: str, type_name: str, *bottoms: str, **fields: Any
     ) -> caffe_pb.LayerParameter:
         """A layer of any type with these fields of LayerParameter."""
         name = f"{self.layer.name}_{role}"
@@ -51,7 +53,7 @@ class PartMaker:
         return part
 
     def pointwise(
-        self, role: str, bottom: str, outputs: int, **fields: object
+        self, role: str, bottom: str, outputs: int, **fields: Any
     ) -> caffe_pb.LayerParameter:
         """A 1x1 convolution that learns as the split layer does."""
         part = self.make(role, "Convolution", bottom, param=self._multipliers(), **fields)

@@ -6,7 +6,7 @@ results. What stands around a split layer does not notice: its bottom and its to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -21,7 +21,7 @@ PHASES = (caffe_pb.TRAIN, caffe_pb.TEST)
 
 
 #: The shape (C, H, W) of one record of the data layers, or a function that finds it for a layer.
-DataShape = tuple[int, ...] | Callable[[caffe_pb.LayerParameter], object] | None
+DataShape = Sequence[int] | Callable[[caffe_pb.LayerParameter], Sequence[int] | None] | None
 
 
 @dataclass(frozen=True)

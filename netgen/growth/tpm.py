@@ -108,7 +108,7 @@ def _check(
     first_shape: tuple[int, ...],
 ) -> None:
     where = f"{path}: layer '{layer.name}'"
-    wanted = (layer.convolution_param.num_output,)
+    wanted: tuple[int, ...] = (layer.convolution_param.num_output,)
     if weights.ndim > 1:
         try:
             wanted += weights.shape[1:2] + graph.conv_geometry(layer, weights.ndim - 2).kernel

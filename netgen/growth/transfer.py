@@ -72,9 +72,9 @@ def transfer_weights(
     """
     old = {layer.name: layer for layer in weights.layer}
     kept = {layer.name for layer in split.parent.layer}
-    for layer in split.layers:
-        if layer.plan.layer in kept - old.keys():
-            raise TransferError(f"there are no weights of layer '{layer.plan.layer}'")
+    for replaced in split.layers:
+        if replaced.plan.layer in kept - old.keys():
+            raise TransferError(f"there are no weights of layer '{replaced.plan.layer}'")
     new = carry(
         split,
         arrays(weights),
