@@ -7,6 +7,7 @@ grey levels and bilinear resizing in fixed point, is done here.
 from __future__ import annotations
 
 import functools
+import io
 import struct
 from typing import IO
 
@@ -14,10 +15,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from runner.data.errors import DataError
+from runner.log import glog
 
 # What Pillow raises for a file that is missing, no image, or not a whole one.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 _UNREADABLE += (Image.DecompressionBombError,)
+
+_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 
 # Grey is (a R + b G + c B + rounding) >> shift. libpng makes it for OpenCV while it reads a PNG;
 # OpenCV's readers of plain bitmaps and its own conversion each have other numbers.
@@ -52,6 +56,27 @@ def decode(file: str | IO[bytes], color: bool | None = None) -> np.ndarray:
         raise
     except _UNREADABLE as error:
         raise UnreadableImage(error) from None
+
+
+def decode_file(path: str, color: bool) -> np.ndarray:
+    """The pixels of the image file at `path`, as `decode` gives them.
+
+    A JPEG that breaks off is decoded as far as it goes and is grey from there on, as OpenCV reads
+    it from a file (not from a Datum); a warning is logged each time. Raises as `decode` does.
+    """
+    try:
+        return decode(path, color)
+    except UnreadableImage as error:
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError:
+            raise error from None
+        if not data.startswith(_JPEG):
+            raise
+        pixels = decode(io.BytesIO(data + _END_OF_JPEG), color)
+        glog.warning(f"{path}: {error}: what is missing is grey", "io.cpp:75")
+        return pixels
 
 
 def _decode(image, color):

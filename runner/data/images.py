@@ -75,7 +75,7 @@ class ImageList:
         """The pixels of a line's image, its shape (C, H, W), and its label."""
         path, label = line
         try:
-            pixels = image.decode(self._root + path, self._is_color)
+            pixels = image.decode_file(self._root + path, self._is_color)
         except image.UnreadableImage as error:
             raise DataError(f"Could not load {path}: {error}") from None
         if all(self._size):

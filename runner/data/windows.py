@@ -145,7 +145,10 @@ class Windows:
         """Window `corners` (x1, y1, x2, y2) of image number `place`: (3, crop, crop) float32."""
         name, cached = self._images[place], self._cached[place]
         try:
-            pixels = image.decode(name if cached is None else io.BytesIO(cached), True)
+            if cached is None:
+                pixels = image.decode_file(name, True)
+            else:
+                pixels = image.decode(io.BytesIO(cached), True)
         except image.UnreadableImage as error:
             raise DataError(f"Could not open or find file {name}: {error}") from None
         height, width, _ = pixels.shape

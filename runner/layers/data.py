@@ -36,14 +36,14 @@ class Reading(Layer):
         """A line of the feed's for the log."""
         glog.info(message, where)
 
-    def known(self, data_shape=None):
+    def known(self, bottoms, data_shape=None):
         """The shape rule's answer when records have that shape."""
-        return graph.layer_shapes(self.param, [], self.phase, data_shape=data_shape)
+        return graph.layer_shapes(self.param, bottoms, self.phase, data_shape=data_shape)
 
-    def check(self):
+    def check(self, bottoms):
         """Refuse what the layer's own parameters show to be wrong, before a file is opened."""
         with contextlib.suppress(graph.UnknownShapeError):
-            self.known()
+            self.known(bottoms)
 
     def fetch(self):
         """Go on to the next batch; a list of tensors on the device."""
@@ -82,7 +82,7 @@ class Data(Reading, type="Data"):
         told, self._until_setup = self._until_setup or [], None
         for message, where in told:
             glog.info(message, where)
-        return self.known(self.feed.data_shape[1:])
+        return self.known(bottoms, self.feed.data_shape[1:])
 
 
 class ImageData(Reading, type="ImageData"):
@@ -91,9 +91,9 @@ class ImageData(Reading, type="ImageData"):
     feed_type = ImageFeed
 
     def setup(self, bottoms):
-        self.check()
+        self.check(bottoms)
         self.feed = self.feed_with(self.feed_type, self.phase)
-        return self.known(self.feed.data_shape[1:])
+        return self.known(bottoms, self.feed.data_shape[1:])
 
 
 class WindowData(ImageData, type="WindowData"):
@@ -106,9 +106,9 @@ class HDF5Data(Reading, type="HDF5Data"):
     """Rows of the datasets of HDF5 files: a top has those of the dataset of its name."""
 
     def setup(self, bottoms):
-        self.check()
+        self.check(bottoms)
         self.feed = self.feed_with(RowFeed)
-        return self.known(self.feed.row_shapes)
+        return self.known(bottoms, self.feed.row_shapes)
 
     def finish(self, fetched):
         return list(fetched)

@@ -152,6 +152,10 @@ def test_hdf5_output_that_cannot_be_written(build):
             "Current implementation requires new_height and new_width to be set at the same time",
         ),
         ('type: "WindowData" window_data_param { batch_size: 1 }', "crop_size must be positive"),
+        *(
+            (f'type: "{name}" bottom: "b"', f"{name} Layer takes 0 bottom blob")
+            for name in ("ImageData", "WindowData", "HDF5Data", "MemoryData")
+        ),
         (
             'type: "HDF5Data" transform_param { } hdf5_data_param { batch_size: 1 }',
             "HDF5Data does not transform data.",
@@ -164,7 +168,10 @@ def test_what_the_parameters_show_to_be_wrong_is_refused_before_a_file_is_opened
     build, text, words
 ):
     with pytest.raises(NetError, match=f"layer 'd': {words}"):
-        build(f'layer {{ name: "d" top: "data" top: "label" {text} }}')
+        build(
+            'layer { name: "b" type: "DummyData" top: "b" dummy_data_param { shape { dim: 1 } } } '
+            f'layer {{ name: "d" top: "data" top: "label" {text} }}'
+        )
 
 
 def test_a_source_that_is_not_there(build):
