@@ -10,6 +10,7 @@ from typing import Any
 
 from caffe.extras import extra
 from caffe.proto import caffe_pb2
+from netgen.schema import write_bytes
 
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
@@ -154,5 +155,4 @@ def draw_net_to_file(
     """Write the picture of a net to a file, whose ending names the format."""
     ext = filename.rpartition(".")[2]
     picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
-    with open(filename, "wb") as file:
-        file.write(picture)
+    write_bytes(picture, filename)
