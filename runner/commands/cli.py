@@ -1,10 +1,11 @@
-"""The `caffe` command: flags, the choice of a subcommand, and how failures are told."""
+"""The `caffe` command: flags, the choice of a subcommand, and how failures are reported."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from netgen import __version__
@@ -23,12 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `caffe <command> <args>`; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return exit_status(lambda: _main(words), lambda line: glog.fatal(line, "caffe.cpp:439"))
+        run = functools.partial(_main, words)
+        return exit_status(run, lambda line: glog.fatal(line, "caffe.cpp:439"))
     finally:
         glog.log.close()
 
 
-def _main(words):
+def _main(words: Sequence[str]) -> int:
     try:
         own, others = gflags.take_own(words)
         external_caffe = own.get("engine") == "pycaffe"
@@ -48,11 +50,11 @@ def _main(words):
     if len(flags.words) != 1:
         print(gflags.help_text())
         return 0
-    return _run(flags)
+    return _prepared(*flags.words, flags)(flags)
 
 
-def _run(flags):
-    (command,) = flags.words
+def _prepared(command: str, flags: gflags.Flags) -> Callable[[gflags.Flags], int]:
+    """The function of a subcommand, once its log file is open and the process is set up."""
     if command not in COMMANDS:
         glog.error("Available caffe actions:", "caffe.cpp:78")
         for name in COMMANDS:
@@ -71,4 +73,4 @@ def _run(flags):
     if place().count > 1:  # what becomes of other workers is told in one line, by us
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # torch is loaded only when there is work to do
-    return getattr(import_module(f"runner.commands.{command}"), command)(flags)
+    return getattr(import_module(f"runner.commands.{command}"), command)

@@ -2,11 +2,12 @@
 
 import torch
 
+from runner.commands.flags import Flags
 from runner.log import glog
 from runner.process.device import gpu_ids
 
 
-def device_query(flags):
+def device_query(flags: Flags) -> int:
     """Log the properties of each device, in the order of Caffe's DeviceQuery."""
     glog.info(f"Querying GPUs {flags.gpu}", "caffe.cpp:138")
     for number in gpu_ids(flags.gpu):

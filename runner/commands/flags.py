@@ -1,8 +1,12 @@
 """The command line's flags, in every spelling gflags takes: -x v, --x v, -x=v, --x=v."""
 
+from __future__ import annotations
+
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from netgen.errors import CaffeError
 
@@ -68,22 +72,22 @@ class Flags:
     values: dict = field(default_factory=lambda: {name: d for name, (d, _) in FLAGS.items()})
     arguments: list = field(default_factory=list)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         try:
             return self.values[name]
         except KeyError:
             raise AttributeError(name) from None
 
-    def solvers(self):
+    def solvers(self) -> list[str]:
         """The paths of -solver: several, separated by ',', unless there is a file of that name."""
         return [self.solver] if os.path.exists(self.solver) else self.solver.split(",")
 
-    def stages(self):
+    def stages(self) -> list[str]:
         """The stages of -stage; without it one empty stage, as in Caffe."""
         return self.stage.split(",")
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str]) -> Flags:
     """Flags from the words after the program's name. Raises FlagError."""
     flags = Flags(arguments=list(arguments))
     for words, name, value in _walk(arguments):
@@ -98,7 +102,7 @@ def parse(arguments):
     return flags
 
 
-def take_own(arguments):
+def take_own(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """(values of OWN_FLAGS that were given, all other words as they were). Raises FlagError.
 
     Other flags are not looked at: an external Caffe may have more than we know.
@@ -152,7 +156,7 @@ def _typed(name, value):
     return number
 
 
-def help_text():
+def help_text() -> str:
     """Usage and all flags with their defaults."""
     lines = [USAGE, "flags:"]
     for name, (default, text) in FLAGS.items():

@@ -1,13 +1,16 @@
 """A progress bar under the log lines, on a terminal only."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
 
 from runner.log import glog
 
 
 @contextlib.contextmanager
-def progress_bar(start, total):
+def progress_bar(start: int, total: int) -> Iterator[Callable[[int], object] | None]:
     """Gives a function that takes the iterations done; None where stderr is no terminal.
 
     Log lines are written above the bar, which shows the rate and the time left.

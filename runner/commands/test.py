@@ -4,6 +4,7 @@ import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from runner.commands.flags import Flags
 from runner.layers import Context
 from runner.log import glog, upgrades
 from runner.net import weights
@@ -13,7 +14,7 @@ from runner.process.device import device_of, gpu_ids
 from runner.process.precision import set_precision
 
 
-def choose_device(flags, gpu_line, cpu_line):
+def choose_device(flags: Flags, gpu_line: int, cpu_line: int) -> torch.device:
     """The device of -gpu (its first id), told in the log from the given lines of caffe.cpp.
 
     -precision is set for it.
@@ -29,7 +30,7 @@ def choose_device(flags, gpu_line, cpu_line):
 
 
 @torch.no_grad()
-def test(flags):
+def test(flags: Flags) -> int:
     """Run -iterations batches of the TEST net, printing each and the means."""
     if not flags.model:
         raise CaffeError("Need a model definition to score.")

@@ -6,6 +6,7 @@ import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from runner.commands.flags import Flags
 from runner.commands.test import choose_device
 from runner.layers import Context
 from runner.log import glog, upgrades
@@ -20,7 +21,7 @@ def _phase(text):
     return phases[text]
 
 
-def time(flags):
+def time(flags: Flags) -> int:
     """Time -iterations passes of -model, layer by layer; every layer's backward runs."""
     if not flags.model:
         raise CaffeError("Need a model definition to time.")

@@ -5,17 +5,21 @@ share of the cores, and the decoded records of a source are shared. Each is what
 alone: its own weights, random numbers, log file and snapshots.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import threading
+from collections.abc import Callable, Sequence
 
 import torch
 
 from netgen.errors import CaffeError, line_of
+from netgen.schema import caffe_pb
 from runner.log import glog
 
 
-def titles(paths):
+def titles(paths: Sequence[str]) -> list[str]:
     """A short name for each path, no two the same."""
     stems = [os.path.splitext(os.path.basename(path))[0] for path in paths]
     if len(set(stems)) == len(paths):
@@ -26,7 +30,7 @@ def titles(paths):
 class Together:
     """Runs jobs in a thread each: all are prepared one by one before the first starts."""
 
-    def __init__(self, names, log_directory):
+    def __init__(self, names: Sequence[str], log_directory: str) -> None:
         self.names, self.log_directory = names, log_directory
         self.threads_each = max(1, torch.get_num_threads() // len(names))
         self._one_by_one = threading.Lock()
@@ -34,7 +38,7 @@ class Together:
         self._done = [0] * len(names)
         self.failures = []
 
-    def run(self, prepare):
+    def run(self, prepare: Callable[[int], Callable[[], object]]) -> int:
         """Call `prepare(i)` for each job, then the function without arguments that it returns.
 
         A job that fails says why in its log; the others go on. Returns how many failed. An
@@ -53,7 +57,9 @@ class Together:
                 raise error
         return len(self.failures)
 
-    def progress(self, index, bar):
+    def progress(
+        self, index: int, bar: Callable[[int], object] | None
+    ) -> Callable[[int], None] | None:
         """A Solver's progress function for job `index`; bar: of all jobs' iterations, or None."""
         if bar is None:
             return None
@@ -83,7 +89,7 @@ class Together:
                 glog.fatal(line_of(error) or repr(error), "caffe.cpp:439")
 
 
-def check_prefixes(paths, params):
+def check_prefixes(paths: Sequence[str], params: Sequence[caffe_pb.SolverParameter]) -> None:
     """Refuse two solvers that would write the same snapshots. Raises CaffeError."""
     seen = {}
     for path, param in zip(paths, params, strict=True):

@@ -1,13 +1,13 @@
 """`caffe train`: train, resume or finetune, in one process or in one a device."""
 
 import contextlib
-import functools
 
 import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner import parallel
+from runner.commands.flags import Flags
 from runner.commands.progress import progress_bar
 from runner.commands.together import Together, check_prefixes, titles
 from runner.log import glog, lines, upgrades
@@ -18,7 +18,7 @@ from runner.process.signals import SignalHandler, effect
 from runner.solver import Solver, snapshot
 
 
-def train(flags):
+def train(flags: Flags) -> int:
     """Run the solver of -solver to its end, or to a signal's stop; several of them at once.
 
     With several devices in -gpu one process a device trains its one solver, as it does where
@@ -52,7 +52,8 @@ def _train(flags, path, workers):
         if workers.root:
             bar = progress_bar(solver.iter, param.max_iter)
             solver.progress = stack.enter_context(bar)
-        _optimize(solver)
+        stack.enter_context(_optimization())
+        solver.solve()
 
 
 def _train_together(flags, paths):
@@ -68,7 +69,12 @@ def _train_together(flags, paths):
         def prepare(i):
             solver = _solver(flags, params[i], states[i], signals.listener())
             solver.progress = together.progress(i, bar)
-            return functools.partial(_optimize, solver)
+
+            def start():
+                with _optimization():
+                    solver.solve()
+
+            return start
 
         return 1 if together.run(prepare) else 0
 
@@ -107,9 +113,11 @@ def _solver(flags, param, state, request, workers=None):
     return solver
 
 
-def _optimize(solver):
+@contextlib.contextmanager
+def _optimization():
+    """The lines of caffe.cpp around a training that comes to an end."""
     glog.info(lines.STARTING, "caffe.cpp:239")
-    solver.solve()
+    yield
     glog.info(lines.DONE, "caffe.cpp:250")
 
 

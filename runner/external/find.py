@@ -1,5 +1,7 @@
 """Which external Caffe there is: CAFFE_ROOT's, one whose pycaffe is importable, or our build."""
 
+from __future__ import annotations
+
 import importlib.machinery
 import os
 import sys
@@ -20,7 +22,7 @@ class External:
     tool: Path
     source: str
 
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         """This process's environment, with what that Caffe's Python layers import in front.
 
         Our build has a virtual environment of its own; another Caffe's Python is the user's.
@@ -31,7 +33,7 @@ class External:
         return {**os.environ, "PYTHONPATH": os.pathsep.join(found + [before] * bool(before))}
 
 
-def build_folder():
+def build_folder() -> Path:
     """The folder of the builds of `build_pycaffe`; `current` in it is the one to use.
 
     $PYCAFFE_CACHE, else caffe-split in the user's cache folder: outside any clone, so that a
@@ -42,7 +44,7 @@ def build_folder():
     return Path(named).absolute() if named else Path(cache, "caffe-split", "pycaffe")
 
 
-def find():
+def find() -> External:
     """The External to use. Raises CaffeError where there is none, or none at CAFFE_ROOT."""
     named = os.environ.get("CAFFE_ROOT")
     if named:

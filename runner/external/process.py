@@ -15,7 +15,7 @@ OURS_IN_TRAINING = (
 )  # fmt: skip
 
 
-def run(words, own):
+def run(words: list[str], own: dict[str, object]) -> int:
     """Run the external Caffe with these words of its command line; returns the exit status.
 
     own: the flags given that only our engine has; they are named and left out. Output goes where

@@ -3,16 +3,23 @@
 The nets know nothing of it: while it is on, each layer's forward is watched from outside.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
 from runner.log import glog
 
+if TYPE_CHECKING:
+    from runner.net.net import Net
+
 
 @contextlib.contextmanager
-def debug_info(net, wanted=True):
+def debug_info(net: Net, wanted: bool = True) -> Iterator[None]:
     """Log one pass of `net` made inside the with block: forward, and backward if gradients are on.
 
     wanted: False makes it do nothing. A parameter that layers share shows its whole gradient.

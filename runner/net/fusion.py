@@ -4,10 +4,15 @@ Caffe has a layer for each half of what the paper calls batch normalization. Don
 other they read and write the blob three times as often.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from netgen import graph
+from runner.net.wiring import Node
 
 
-def fused_scales(nodes, outputs):
+def fused_scales(nodes: Sequence[Node], outputs: Sequence[str]) -> set[int]:
     """Numbers of the wired Scale nodes that the BatchNorm right before them can do as well.
 
     The Scale has a factor and a bias for each channel and is alone in reading what it scales;

@@ -1,5 +1,10 @@
 """A net: built from its NetParameter, then run as one loop over its layers."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 
 from netgen import graph, schema
@@ -26,7 +31,7 @@ class Net:
     layer (Layerwise) and layers that work on blobs fill them. Raises NetError in Caffe's words.
     """
 
-    def __init__(self, param, context=None):
+    def __init__(self, param: caffe_pb.NetParameter, context: Context | None = None) -> None:
         self.context = context or Context()
         self.phase = param.state.phase
         filtered = graph.filter_net(param, param.state, log=glog.info)
@@ -169,7 +174,7 @@ class Net:
             node.leaves[index] for node in self.nodes for index in node.layer.rewrites
         ]
 
-    def parameter_blobs(self, node):
+    def parameter_blobs(self, node: Node) -> BlobVec:
         """The Blobs of a node's parameters, a BlobVec: the same each time."""
         if node.parameter_blobs is None:
             node.parameter_blobs = getattr(node.layer, "parameter_blobs", None)
@@ -183,7 +188,7 @@ class Net:
 
     # --- running ---
 
-    def share_weights_from(self, source):
+    def share_weights_from(self, source: Net) -> None:
         """Use `source`'s blobs wherever a layer has the same name (ShareTrainedLayersWith)."""
         mine = {node.name: node for node in self.nodes}
         for node in source.nodes:
@@ -202,15 +207,17 @@ class Net:
                     )
             target.blobs, target.leaves = node.blobs, node.leaves
 
-    def refresh_left(self, name, give):
+    def refresh_left(self, name: str, give: Callable[[], torch.Tensor]) -> None:
         """Have layers that look up blob `name` when they go backward find what `give` gives."""
         self._memory.refresh(name, give)
 
-    def fetch(self):
+    def fetch(self) -> list[list[torch.Tensor]]:
         """Let the layers that read go on to their next batch; a list of tensors for each."""
         return [node.layer.fetch() for node in self.nodes if node.layer.reads]
 
-    def forward(self, *fetched, kept=None):
+    def forward(
+        self, *fetched: list[torch.Tensor], kept: dict[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Run every layer; returns (objective, {output name: tensor}).
 
         fetched: what `fetch` gave; without it layers fetch as they run. kept: a dict that takes
@@ -243,7 +250,13 @@ class Net:
         loss = sum(shares) if shares else torch.zeros((), device=self.context.device)
         return loss, {name: widened(blobs[name].detach()) for name in self.outputs}
 
-    def run(self, node, bottoms, arguments, batch=None):
+    def run(
+        self,
+        node: Node,
+        bottoms: list[torch.Tensor],
+        arguments: list[torch.Tensor],
+        batch: list[torch.Tensor] | None = None,
+    ) -> list[torch.Tensor]:
         """The tops of one layer, at the net's precision; batch: what it fetched before."""
         if batch is not None:
             return node.layer.finish(batch)
@@ -272,7 +285,9 @@ class Net:
             for name, needs in zip(node.bottoms, node.bottom_needs, strict=True)
         ]
 
-    def forward_backward(self, *fetched, kept=None):
+    def forward_backward(
+        self, *fetched: list[torch.Tensor], kept: dict[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Forward, then add the gradients to the flat buffer; returns forward's result."""
         loss, outputs = self.forward(*fetched, kept=kept)
         if loss.requires_grad:
@@ -281,25 +296,27 @@ class Net:
             loss.backward()
         return loss.detach(), outputs
 
-    def replayable(self):
+    def replayable(self) -> bool:
         """Is a pass, but for fetching, work for the device alone, the same each time?"""
         return all(node.layer.replayable for node in self.nodes) and not self.objective.remembers
 
     # --- what resuming needs ---
 
-    def state(self):
+    def state(self) -> dict[str, dict[str, Any]]:
         """Cursors and random states of the layers that have any, by layer name."""
         states = {node.name: node.layer.state() for node in self.nodes}
         return {name: state for name, state in states.items() if state is not None}
 
-    def load_state(self, states):
+    def load_state(self, states: dict[str, dict[str, Any]]) -> None:
         """Take back what `state` gave; layers that are not there any more are passed over."""
         for node in self.nodes:
             if node.name in states:
                 node.layer.load_state(states[node.name])
 
 
-def net_param_for(param, phase, level=0, stages=()):
+def net_param_for(
+    param: caffe_pb.NetParameter, phase: int, level: int = 0, stages: Sequence[str] = ()
+) -> caffe_pb.NetParameter:
     """A NetParameter with the state that pycaffe's and the command line's Net asks for."""
     asked = caffe_pb.NetState(phase=phase, level=level, stage=stages)
     param.state.CopyFrom(graph.merged_state(param.state, asked))

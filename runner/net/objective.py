@@ -8,9 +8,15 @@ further up has written, that is the only gradient that goes back. There is one g
 blob: of several weights for it, in place, the last that was set holds for all.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from netgen import graph
+from runner.net.wiring import Node
 from runner.process.precision import widened
 
 
@@ -28,7 +34,7 @@ class _Share:
 class Objective:
     """The weighted tops of a net's nodes, which must be wired."""
 
-    def __init__(self, nodes):
+    def __init__(self, nodes: Sequence[Node]) -> None:
         last_reader = {}
         for index, node in enumerate(nodes):
             for name, needs in zip(node.bottoms, node.bottom_needs, strict=True):
@@ -60,11 +66,11 @@ class Objective:
         ]
 
     @property
-    def remembers(self):
+    def remembers(self) -> bool:
         """Does a forward depend on the backward before it?"""
         return bool(self._left)
 
-    def shares(self, index, tops):
+    def shares(self, index: int, tops: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What the tops of node `index` add: a list of scalar tensors."""
         found = []
         for share in self._shares[index]:

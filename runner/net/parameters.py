@@ -5,6 +5,8 @@ multipliers lie side by side, so that an update of the whole net is a few operat
 long vectors, however many layers there are.
 """
 
+from __future__ import annotations
+
 import torch
 
 from netgen.graph import Learnables
@@ -13,7 +15,7 @@ from netgen.graph import Learnables
 class Parameters:
     """Collects blobs as layers are set up (`add`), then lays them out (`allocate`)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.learnable = Learnables()
         self.data = self.grad = None
         self.blobs = []
@@ -23,7 +25,7 @@ class Parameters:
         """Register blob `index` of `layer`, as Learnables.bring does; returns its position."""
         return self.learnable.bring(layer, index, shape, spec, log)
 
-    def allocate(self, device):
+    def allocate(self, device: torch.device) -> None:
         """Make the flat buffers; `blobs[i]` is a leaf tensor whose grad is a view as well."""
         kinds = list(dict.fromkeys(blob.multipliers for blob in self.learnable))
         total, offsets = 0, {}
@@ -43,7 +45,7 @@ class Parameters:
             leaf.grad = self.grad.data[part].view(blob.shape)
             self.blobs.append(leaf)
 
-    def groups(self):
+    def groups(self) -> list[tuple[slice, float, float]]:
         """[(slice of the flat buffers, lr_mult, decay_mult)], the whole of them in order."""
         groups, start = [], 0
         for multipliers in dict.fromkeys(blob.multipliers for blob in self.learnable):
@@ -52,7 +54,7 @@ class Parameters:
             start += size
         return groups
 
-    def split(self, flat):
+    def split(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Views of a flat vector, one a blob, in the blobs' shapes."""
         return [
             flat[part].view(blob.shape)

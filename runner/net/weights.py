@@ -1,7 +1,10 @@
 """Weights in and out of a net: caffemodel (binary) and .h5, by layer name as Caffe does."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +15,9 @@ from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner.log import glog, upgrades
 from runner.net import hdf5
+
+if TYPE_CHECKING:
+    from runner.net.net import Net
 
 _LEGACY_AXES = ("num", "channels", "height", "width")
 
@@ -30,7 +36,7 @@ class WeightsReport:
     missing: tuple[str, ...]
 
 
-def load_weights(net, source):
+def load_weights(net: Net, source: str | caffe_pb.NetParameter) -> WeightsReport:
     """Copy the layers of a caffemodel (or HDF5 file) that `net` has, matched by name.
 
     source: the file's path, or the NetParameter itself. Nothing is copied unless everything
@@ -131,7 +137,7 @@ def _log(report, path):
     glog.info(text, "net.cpp:768")
 
 
-def net_to_proto(net, with_diff=False):
+def net_to_proto(net: Net, with_diff: bool = False) -> caffe_pb.NetParameter:
     """The net as Caffe writes it: its name, and every layer with its blobs."""
     param = caffe_pb.NetParameter(name=net.name)
     for node in net.nodes:

@@ -1,6 +1,15 @@
 """Which layers and bottoms of a net take part in backward (net.cpp, Net::Init)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from netgen.schema import caffe_pb
 
 
 @dataclass
@@ -22,7 +31,7 @@ class Node:
     bottom_needs: list = field(default_factory=list)  # does backward go on into bottom i?
     parameter_blobs: object = None  # of Net.parameter_blobs
 
-    def arguments(self):
+    def arguments(self) -> list[torch.Tensor]:
         """The blobs as forward takes them: part of the graph where backward is to reach them."""
         needs = self.blob_needs if self.needs_backward else [False] * len(self.blobs)
         return [
@@ -30,16 +39,18 @@ class Node:
             for blob, leaf, need in zip(self.blobs, self.leaves, needs, strict=True)
         ]
 
-    def all_arguments(self):
+    def all_arguments(self) -> list[torch.Tensor]:
         """The blobs with the graph reaching every one of them."""
         return [leaf.view(blob.shape) for blob, leaf in zip(self.blobs, self.leaves, strict=True)]
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.param.name
 
 
-def wire_forward(node, specs, blob_needs):
+def wire_forward(
+    node: Node, specs: Sequence[caffe_pb.ParamSpec | None], blob_needs: set[str]
+) -> None:
     """What is known when a layer is appended: does anything before it, or in it, learn?
 
     specs: the ParamSpecs as the net's prototxt has them, one a blob or None. blob_needs: set
@@ -55,7 +66,7 @@ def wire_forward(node, specs, blob_needs):
         blob_needs.update(node.tops)
 
 
-def wire_backward(nodes):
+def wire_backward(nodes: Sequence[Node]) -> None:
     """Walk back from the losses: a layer none of them depends on needs no backward."""
     under_loss, cut = set(), set()
     for node in reversed(nodes):
@@ -76,7 +87,7 @@ def wire_backward(nodes):
                 cut.add(name)
 
 
-def force_backward(nodes):
+def force_backward(nodes: Sequence[Node]) -> None:
     """Let backward reach every blob and bottom but labels, as `force_backward: true` asks."""
     for node in nodes:
         node.needs_backward = True

@@ -1,15 +1,19 @@
 """Meeting the other workers and waiting for them, so that a lost one shows: as WorkerLost."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from netgen.errors import CaffeError
+from runner.process.place import Place
 
 #: how long a sum may take before the other workers count as lost
 LIMIT = timedelta(minutes=30)
@@ -23,7 +27,7 @@ class WorkerLost(Exception):
     """Another worker does not answer any more; the text says how that showed."""
 
 
-def connect(here):
+def connect(here: Place) -> dist.Store:
     """Find the other workers by the environment (env://); returns the store they share.
 
     here: this process's Place. Raises CaffeError.
@@ -38,25 +42,25 @@ def connect(here):
     return dist.PrefixStore("caffe", store)
 
 
-def unreachable(here, why):
+def unreachable(here: Place, why: object) -> CaffeError:
     """The CaffeError of a worker that does not come to meet the others."""
     return CaffeError(f"rank {here.rank} of {here.count} workers cannot join the others: {why}")
 
 
-def device_group():
+def device_group() -> dist.ProcessGroup:
     """A group whose sums are made on CUDA devices."""
     # By default an error of NCCL would end the process before it can say anything.
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
     return dist.new_group(backend="nccl", timeout=LIMIT)
 
 
-def patient_group():
+def patient_group() -> dist.ProcessGroup:
     """A group that waits however long it takes, on hosts."""
     return dist.new_group(backend="gloo", timeout=LONG)
 
 
 @contextlib.contextmanager
-def exchange():
+def exchange() -> Iterator[list[dist.Work]]:
     """A list for what torch.distributed is to do; leaving waits for it, or raises WorkerLost.
 
     Nothing else may keep these works: connections are closed only when the last one goes.
@@ -73,14 +77,19 @@ def exchange():
         works.clear()
 
 
-def arrival(work):
+def arrival(work: dist.Work) -> Callable[[], bool]:
     """A function that says whether the device has done `work`, of NCCL, and not failed at it."""
     with torch.cuda.stream(torch.cuda.Stream()):
         work.wait()  # by that stream alone
         return torch.cuda.current_stream().record_event().query
 
 
-def wait_for_device(asked, summed, arrived, told_to_end):
+def wait_for_device(
+    asked: dist.Work,
+    summed: dist.Work,
+    arrived: Callable[[], bool],
+    told_to_end: Callable[[], float | None],
+) -> None:
     """Wait until a device has its sum, or raise WorkerLost if none is to be expected.
 
     asked: a work of gloo that is done beside it; summed: the sum's; arrived: its `arrival`;

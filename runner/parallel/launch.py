@@ -18,7 +18,7 @@ PATIENCE = 300
 FORWARDED = ("SIGINT", "SIGHUP", "SIGTERM")
 
 
-def launch(words, count):
+def launch(words: list[str], count: int) -> int:
     """Run `caffe` with these words in `count` processes; returns the exit status.
 
     It is 0 if all theirs are. SIGINT, SIGHUP and SIGTERM go on to rank 0, and with it to all;

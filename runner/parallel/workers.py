@@ -8,6 +8,8 @@ launch an iteration and buys that no update is ever made of a broken sum: when a
 the weights of all others are still those of the last iteration that was finished.
 """
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import gc
@@ -15,7 +17,9 @@ import os
 import signal
 import time
 import zlib
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -33,20 +37,20 @@ from runner.parallel.exchange import (
     unreachable,
     wait_for_device,
 )
-from runner.process.place import place
-from runner.solver import Action, snapshot
-from runner.solver.workers import Alone, Workers
+from runner.process.place import Place, place
+from runner.solver import Action, Solver, snapshot
+from runner.solver.workers import Alone, Request, Workers
 
 #: seconds by which the root is ahead of others when one has to write the last snapshot
 ROOT_FIRST = 2
 
 
 class ToldElsewhere(Exception):
-    """The run failed, and another worker tells why."""
+    """The run failed, and another worker reports why."""
 
 
 @contextlib.contextmanager
-def join():
+def join() -> Iterator[Workers]:
     """The workers of this run: Alone, or those of RANK and WORLD_SIZE once all are there.
 
     Raises CaffeError if they cannot be reached; ToldElsewhere, where another worker fails first.
@@ -77,7 +81,7 @@ class DistributedWorkers(Workers):
     here: its Place. Those that are not the root log errors only.
     """
 
-    def __init__(self, here):
+    def __init__(self, here: Place) -> None:
         self.rank, self.count = here.rank, here.count
         self._store = connect(here)
         if not self.root:
@@ -92,7 +96,7 @@ class DistributedWorkers(Workers):
         # From here on the end of another process shows by itself, and SIGTERM need not kill.
         self._before = signal.signal(signal.SIGTERM, self._terminate)
 
-    def close(self):
+    def close(self) -> None:
         """Leave, at the end of the run."""
         signal.signal(signal.SIGTERM, self._before)
         dist.destroy_process_group()
@@ -103,7 +107,7 @@ class DistributedWorkers(Workers):
         """SIGTERM: whoever started the workers has lost one, or wants all to end."""
         self._stop, self._terminated = True, time.monotonic()
 
-    def listen(self, request):
+    def listen(self, request: Request) -> Request:
         def either():
             stop, self._stop = self._stop, False
             return Action.STOP if stop else request()
@@ -112,11 +116,11 @@ class DistributedWorkers(Workers):
 
     # --- setting up ---
 
-    def seed(self):
+    def seed(self) -> int:
         return self._seed
 
     @contextlib.contextmanager
-    def together(self):
+    def together(self) -> Iterator[None]:
         failure = None
         try:
             yield
@@ -129,7 +133,7 @@ class DistributedWorkers(Workers):
             raise ToldElsewhere from failure
 
     @contextlib.contextmanager
-    def training(self, solver):
+    def training(self, solver: Solver) -> Iterator[None]:
         try:
             self._share(solver)
             yield
@@ -156,7 +160,7 @@ class DistributedWorkers(Workers):
 
     # --- training ---
 
-    def begin(self, solver):
+    def begin(self, solver: Solver) -> None:
         """Remember where the data stand, and seed what the iteration draws.
 
         Dropout and noise depend on the seed, the rank and the iteration: every worker has its
@@ -167,7 +171,7 @@ class DistributedWorkers(Workers):
         )  # fmt: skip
         solver.random.manual_seed(zlib.crc32(f"{solver.seed} {self.rank} {solver.iter}".encode()))
 
-    def reduce(self, gradients, request):
+    def reduce(self, gradients: torch.Tensor, request: Request) -> None:
         """The mean of all workers' gradients, in place (parallel.cpp, on_gradients_ready).
 
         One sum of everything; layer_wise_reduce only says when Caffe makes which part of it.
@@ -181,7 +185,7 @@ class DistributedWorkers(Workers):
                 wait_for_device(*works, arrival(works[-1]), lambda: self._terminated)
         gradients.mul_(1 / self.count)
 
-    def agreed(self, request):
+    def agreed(self, request: Request) -> Action:
         if self._actions[Action.STOP.value]:
             return Action.STOP
         if self._actions[Action.SNAPSHOT.value]:
@@ -190,7 +194,7 @@ class DistributedWorkers(Workers):
             return Action.SNAPSHOT
         return Action.NONE
 
-    def from_root(self, value):
+    def from_root(self, value: bool) -> bool:
         return bool(self._sum(value and self.root, self._patient))
 
     def _sum(self, number, group=None):
@@ -206,12 +210,12 @@ class DistributedWorkers(Workers):
 
     # --- the end of a run that failed ---
 
-    def tell(self):
+    def tell(self) -> None:
         """Let the others know that this worker fails and says why itself."""
         with contextlib.suppress(RuntimeError):
             self._store.set("told", "1")
 
-    def give_up(self, lost, solver=None):
+    def give_up(self, lost: WorkerLost, solver: Solver | None = None) -> NoReturn:
         """End the run after a worker was lost: one that is left writes a snapshot and says so.
 
         The root if it is there, as only it knows where the test nets' data stand. Raises

@@ -1,5 +1,9 @@
 """Which device -gpu and the solver's mode ask for."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
 
 from netgen.errors import CaffeError
@@ -7,7 +11,7 @@ from netgen.errors import CaffeError
 NO_GPU = "Cannot use GPU in CPU-only Caffe: check mode."
 
 
-def gpu_ids(text, asked=None):
+def gpu_ids(text: str, asked: str | None = None) -> list[int]:
     """The ids of -gpu: "0", "0,1" or "all"; [] for "". Raises CaffeError.
 
     asked: what wants them, for the message; -gpu itself by default.
@@ -33,7 +37,7 @@ def gpu_ids(text, asked=None):
     return ids
 
 
-def device_of(ids):
+def device_of(ids: Sequence[int]) -> torch.device:
     """The torch device of the first id, or the CPU; this thread's work goes there from now on."""
     if not ids:
         return torch.device("cpu")

@@ -10,7 +10,7 @@ import os
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
-def prepare():
+def prepare() -> None:
     """Settings of this process; what the user has set in the environment stays."""
     # On a shared machine threads that spin while they wait take the cores from those that work:
     # three times the time at twice the load.

@@ -17,12 +17,12 @@ class Place:
     local_count: int = 1
 
 
-def is_worker():
+def is_worker() -> bool:
     """Was this process started as a worker? RANK and WORLD_SIZE say so together."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def place():
+def place() -> Place:
     """This process's Place; raises CaffeError for numbers that cannot be.
 
     Where LOCAL_RANK and LOCAL_WORLD_SIZE are missing all workers are taken to be on this machine.
@@ -41,8 +41,8 @@ def place():
     return Place(rank, count, local_rank, local_count)
 
 
-def refuse_workers(what):
-    """Raise CaffeError in one of several processes, unsaid by all but the first."""
+def refuse_workers(what: str) -> None:
+    """Raise CaffeError if this is one of several processes; only the first one logs it."""
     here = place()
     if here.count > 1:
         if here.rank:

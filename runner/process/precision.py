@@ -3,6 +3,8 @@
 Weights, their gradients' sums, updates, statistics and losses are float32 in each of them.
 """
 
+from __future__ import annotations
+
 import contextlib
 
 import torch
@@ -10,7 +12,7 @@ import torch
 from netgen.errors import CaffeError
 
 
-def set_precision(name, device):
+def set_precision(name: str, device: torch.device) -> None:
     """Have this process compute for `device` as -precision says. Raises CaffeError.
 
     fp32: as Caffe. tf32: products of 10-bit mantissas on a CUDA device's tensor cores. bf16:
@@ -22,12 +24,12 @@ def set_precision(name, device):
     torch.backends.cudnn.allow_tf32 = name == "tf32"
 
 
-def widened(x):
-    """x, in float32 if it is bfloat16."""
+def widened(x: torch.Tensor) -> torch.Tensor:
+    """The tensor x; in float32 if it is bfloat16."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
-def autocast(name, device):
+def autocast(name: str, device: torch.device) -> contextlib.AbstractContextManager:
     """The context in which layers run."""
     if name != "bf16":
         return contextlib.nullcontext()

@@ -5,8 +5,12 @@ from Python takes longer than running them. The kernels of a recording run on th
 each time, so what comes from the host is copied to where the recording expects it.
 """
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import torch
 
@@ -21,7 +25,7 @@ _one_by_one = threading.Lock()
 class CudaGraph:
     """One recording of `function()` on the current stream."""
 
-    def __init__(self, function, generator):
+    def __init__(self, function: Callable[[], Any], generator: torch.Generator | None) -> None:
         self.graph = torch.cuda.CUDAGraph()
         if generator is not None:
             self.graph.register_generator_state(generator)
@@ -34,7 +38,7 @@ class CudaGraph:
         ):
             self.result = function()
 
-    def replay(self):
+    def replay(self) -> Any:
         """Run it again; returns the same result tensors, refilled."""
         self.graph.replay()
         return self.result
@@ -49,12 +53,18 @@ class Replayed:
     once, as `name`'s. record: CudaGraph, or what takes its place; None never records.
     """
 
-    def __init__(self, function, name, record, generator=None):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        record: Callable[..., Any] | None,
+        generator: torch.Generator | None = None,
+    ) -> None:
         self.function, self.name, self.record = function, name, record
         self.generator = generator
         self.calls, self.inputs, self.recording = 0, None, None
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: list[torch.Tensor]) -> Any:
         if self.record is None:
             return self.function(*inputs)
         if self.recording is None:
@@ -82,6 +92,6 @@ class Replayed:
         self.record = self.recording = self.inputs = None
 
 
-def recorder(device):
+def recorder(device: torch.device) -> type[CudaGraph] | None:
     """What records work for `device`: CudaGraph, or None on a CPU, where nothing is won."""
     return CudaGraph if device.type == "cuda" else None

@@ -1,7 +1,10 @@
 """SIGINT and SIGHUP as Caffe handles them: a flag, polled by the solver."""
 
+from __future__ import annotations
+
 import enum
 import signal
+from collections.abc import Callable
 
 from netgen.errors import CaffeError
 
@@ -17,7 +20,7 @@ class Action(enum.Enum):
 EFFECTS = {"stop": Action.STOP, "snapshot": Action.SNAPSHOT, "none": Action.NONE}
 
 
-def effect(name):
+def effect(name: str) -> Action:
     """The Action of -sigint_effect or -sighup_effect. Raises CaffeError."""
     if name not in EFFECTS:
         raise CaffeError(f'Invalid signal effect "{name}" was specified')
@@ -30,7 +33,7 @@ class SignalHandler:
     Whoever else wants to be told has a `listener()` of its own.
     """
 
-    def __init__(self, sigint, sighup):
+    def __init__(self, sigint: Action, sighup: Action) -> None:
         self._effects = {"SIGHUP": sighup, "SIGINT": sigint}  # SIGHUP is looked at first
         self._listeners = []
         self.request = self.listener()
@@ -40,12 +43,12 @@ class SignalHandler:
             if hasattr(signal, name)
         }
 
-    def close(self):
+    def close(self) -> None:
         """Put back the handlers that were there before."""
         for name, handler in self._before.items():
             signal.signal(getattr(signal, name), handler)
 
-    def listener(self):
+    def listener(self) -> Callable[[], Action]:
         """A function giving the Action of a signal that came since its last call, or NONE."""
         got = set()
         self._listeners.append(got)

@@ -1,8 +1,11 @@
 """Learning rate policies (sgd_solver.cpp, GetLearningRate)."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netgen.errors import CaffeError
+from netgen.schema import caffe_pb
 from runner.log import glog
 
 
@@ -11,7 +14,9 @@ def _check(condition, text, param):
         raise CaffeError(f"Check failed: {text} (lr_policy: {param.lr_policy})")
 
 
-def learning_rate(param, iteration, current_step):
+def learning_rate(
+    param: caffe_pb.SolverParameter, iteration: int, current_step: int
+) -> tuple[float, int]:
     """(rate, current_step) at `iteration`, the number of updates done so far.
 
     The rate is a float32's value; where the formula overflows or has no real result it is inf

@@ -6,7 +6,10 @@ does, its data from the first record on. A run that had come to its end (max_ite
 interrupted: going on from there starts the test nets' data afresh, again as Caffe does.
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +20,13 @@ from netgen.schema import caffe_pb
 from runner.log import glog, lines
 from runner.net import hdf5, weights
 
+if TYPE_CHECKING:
+    from runner.solver.solver import Solver
+
 RESUME = ".resume"
 
 
-def resolve_prefix(param, solver_path):
+def resolve_prefix(param: caffe_pb.SolverParameter, solver_path: str) -> None:
     """Fill in snapshot_prefix as Caffe does when it is missing or names a directory."""
     if not param.HasField("snapshot_prefix"):
         param.snapshot_prefix = os.path.splitext(solver_path)[0]
@@ -33,7 +39,7 @@ def resolve_prefix(param, solver_path):
         glog.info(text + param.snapshot_prefix, "upgrade_proto.cpp:1113")
 
 
-def check_writable(param):
+def check_writable(param: caffe_pb.SolverParameter) -> None:
     """Refuse a snapshot that could not be written, before training rather than after."""
     if param.snapshot and not param.HasField("snapshot_prefix"):
         raise CaffeError("In solver params, snapshot is specified but snapshot_prefix is not")
@@ -61,7 +67,7 @@ def _history(solver):
     ]
 
 
-def write(solver):
+def write(solver: Solver) -> str:
     """Write the snapshot of `solver` as it stands; returns the solver state's path."""
     param, binary = solver.param, caffe_pb.SolverParameter.BINARYPROTO
     base = f"{param.snapshot_prefix}_iter_{solver.iter}"
@@ -109,7 +115,7 @@ def _write_resume(solver, path):
         torch.save(content, file)
 
 
-def restore(solver, path):
+def restore(solver: Solver, path: str) -> None:
     """Bring `solver` to the state in `path` (.solverstate or .solverstate.h5)."""
     if not os.path.exists(path):
         raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {path}")

@@ -1,6 +1,10 @@
 """The training loop (solver.cpp): Caffe's order of test, display, update and snapshot."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -19,7 +23,7 @@ from runner.solver.losses import SmoothedLoss
 from runner.solver.lr_policy import learning_rate
 from runner.solver.passes import NetPass
 from runner.solver.updates import Updater, check_solver
-from runner.solver.workers import Alone
+from runner.solver.workers import Alone, Request, Workers
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -39,9 +43,15 @@ class Solver:
     resumes_exactly = True
 
     def __init__(
-        self, param, device="cpu", request=lambda: Action.NONE, progress=None, precision="fp32",
-        workers=None, recorded=True,
-    ):  # fmt: skip
+        self,
+        param: caffe_pb.SolverParameter,
+        device: str | torch.device = "cpu",
+        request: Request = lambda: Action.NONE,
+        progress: Callable[[int], object] | None = None,
+        precision: str = "fp32",
+        workers: Workers | None = None,
+        recorded: bool = True,
+    ) -> None:
         self.param = param
         self.device = torch.device(device)
         self.precision = precision
@@ -162,7 +172,7 @@ class Solver:
 
     # --- training ---
 
-    def solve(self):
+    def solve(self) -> None:
         """Train to max_iter, then the last snapshot, display and test."""
         p = self.param
         glog.info(lines.solving(self.net.name), "solver.cpp:289")
@@ -184,7 +194,7 @@ class Solver:
             self.test_all()
         glog.info(lines.DONE, "solver.cpp:332")
 
-    def step(self, iterations):
+    def step(self, iterations: int) -> None:
         """Run `iterations` iterations, or fewer if a signal stops them."""
         p = self.param
         stop = self.iter + iterations
@@ -252,7 +262,7 @@ class Solver:
                 glog.info(lines.output(kind, position, name, value, weight), where)
                 position += 1
 
-    def apply_update(self):
+    def apply_update(self) -> None:
         """One update from the gradients that are there; counts the iteration."""
         p = self.param
         rate, self.current_step = learning_rate(p, self.iter, self.current_step)
@@ -271,7 +281,7 @@ class Solver:
 
     # --- testing ---
 
-    def test_all(self):
+    def test_all(self) -> None:
         """Test every test net; a stop in between leaves their data where it was."""
         self._before_test = self.test_state()
         for i in range(len(self.test_nets)):
@@ -283,21 +293,21 @@ class Solver:
             self.load_test_state(self._before_test)
         self._before_test = None
 
-    def test_state(self):
+    def test_state(self) -> dict[str, Any]:
         """Where the random numbers and the test nets' data stand; in a test, stood before it."""
         if self._before_test is not None:
             return self._before_test
         tests = [net.state() for net in self.test_nets]
         return {"random": self.random.get_state(), "test": tests}
 
-    def load_test_state(self, state):
+    def load_test_state(self, state: dict[str, Any]) -> None:
         """Take back what `test_state` gave; its "test" may be None: the test nets start afresh."""
         self.random.set_state(state["random"])
         for net, data in zip(self.test_nets, state["test"] or [], strict=False):
             net.load_state(data)
 
     @torch.no_grad()
-    def test(self, number):
+    def test(self, number: int) -> None:
         """Mean outputs of test net `number` over its test_iter batches, logged."""
         glog.info(lines.testing(self.iter, number), "solver.cpp:347")
         net, run = self.test_nets[number], self.test_passes[number]
@@ -324,14 +334,14 @@ class Solver:
 
     # --- snapshots ---
 
-    def snapshot(self):
+    def snapshot(self) -> str | None:
         """Write caffemodel, solverstate and what resuming needs; returns the state's path.
 
         The root does; of other workers nothing is needed.
         """
         return snapshot.write(self) if self.workers.root else None
 
-    def restore(self, path):
+    def restore(self, path: str) -> None:
         """Go on from a solver state."""
         self.losses.clear()
         snapshot.restore(self, path)
