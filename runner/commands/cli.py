@@ -70,7 +70,7 @@ def _prepared(command: str, flags: gflags.Flags) -> Callable[[gflags.Flags], int
         subject = os.path.basename(subjects[0] or flags.model or command)
         glog.log.open_file(directory, os.path.splitext(subject)[0])
     host.prepare()
-    if place().count > 1:  # what becomes of other workers is told in one line, by us
+    if place().count > 1:  # we report in one line of our own what becomes of other workers
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # torch is loaded only when there is work to do
     return getattr(import_module(f"runner.commands.{command}"), command)

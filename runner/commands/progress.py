@@ -11,7 +11,7 @@ from runner.log import glog
 
 @contextlib.contextmanager
 def progress_bar(start: int, total: int) -> Iterator[Callable[[int], object] | None]:
-    """Gives a function that takes the iterations done; None where stderr is no terminal.
+    """Yield a function that takes the iterations done, or None where stderr is no terminal.
 
     Log lines are written above the bar, which shows the rate and the time left.
     """

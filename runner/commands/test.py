@@ -15,9 +15,9 @@ from runner.process.precision import set_precision
 
 
 def choose_device(flags: Flags, gpu_line: int, cpu_line: int) -> torch.device:
-    """The device of -gpu (its first id), told in the log from the given lines of caffe.cpp.
+    """The device of -gpu (its first id), with -precision set for it.
 
-    -precision is set for it.
+    gpu_line, cpu_line: the lines of caffe.cpp from which Caffe logs the choice.
     """
     ids = gpu_ids(flags.gpu)
     if ids:

@@ -1,7 +1,7 @@
 """What data layers read: databases, lists of images, windows; Caffe's cursor, transform_param."""
 
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.data.feed import DataFeed, Feed, ImageFeed, WindowFeed
 from runner.data.rows import RowFeed
 
-__all__ = ["DataError", "DataFeed", "Feed", "ImageFeed", "RowFeed", "WindowFeed"]
+__all__ = ["DataLayerError", "DataFeed", "Feed", "ImageFeed", "RowFeed", "WindowFeed"]

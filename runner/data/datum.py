@@ -4,7 +4,7 @@ import io
 
 from netgen.schema import DatumReader
 from runner.data import image
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 
 
 class Decoder(DatumReader):
@@ -22,9 +22,9 @@ class Decoder(DatumReader):
     def decode_image(self, data):
         """An encoded image as OpenCV gives it: BGR(A) or gray, uint8, (C, H, W)."""
         if self.force_color and self.force_gray:
-            raise DataError("cannot set both force_color and force_gray")
+            raise DataLayerError("cannot set both force_color and force_gray")
         color = True if self.force_color else False if self.force_gray else None
         try:
             return image.planes(image.decode(io.BytesIO(data), color))
         except image.UnreadableImage:
-            raise DataError("Could not decode datum") from None
+            raise DataLayerError("Could not decode datum") from None

@@ -3,5 +3,5 @@
 from netgen.errors import CaffeError
 
 
-class DataError(CaffeError):
+class DataLayerError(CaffeError):
     """A source, record or transform_param that cannot be used; one line."""

@@ -11,9 +11,9 @@ from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.data import memory
 from runner.data.datum import Decoder
-from runner.data.errors import DataError
+from runner.data.decoded import collect, load
+from runner.data.errors import DataLayerError
 from runner.data.images import ImageList
-from runner.data.records import collect, load
 from runner.data.source import open_source
 from runner.data.stream import Stream
 from runner.data.transform import Transform, upload
@@ -29,7 +29,7 @@ class Feed:
     `rank` on; batches with the same number then make up, together, a batch that is `count` times
     as large. data_shape: of the batches, which a subclass sets with `_serve`.
 
-    Raises DataError, one line naming layer and source, for what cannot be used.
+    Raises DataLayerError, one line naming layer and source, for what cannot be used.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class Feed:
         return {"image": self._image, "seed": self._seed, "records": self._source.length}
 
     def load_state(self, state: dict[str, int | None]) -> None:
-        """Take back a `state()`; raises DataError if the source has other records since."""
+        """Take back a `state()`; raises DataLayerError if the source has other records since."""
         then, now = state["records"], self._source.length
         if None not in (then, now) and then != now:
-            raise DataError(
+            raise DataLayerError(
                 f"cannot go on where the run was: the source had {then} records "
                 f"then and has {now} now ({self._name})"
             )
@@ -139,7 +139,7 @@ class Feed:
         try:
             yield
         except CaffeError as error:
-            raise DataError(f"{error} ({self._name})") from None
+            raise DataLayerError(f"{error} ({self._name})") from None
 
 
 class DataFeed(Feed):
@@ -157,7 +157,7 @@ class DataFeed(Feed):
     def _open(self, layer, phase):
         param, flags = layer.data_param, layer.transform_param
         if not param.batch_size:
-            raise DataError("data_param needs a batch_size > 0")
+            raise DataLayerError("data_param needs a batch_size > 0")
         source = open_source(param.source, param.backend)
         lmdb = param.backend == caffe_pb.DataParameter.LMDB
         self._log(

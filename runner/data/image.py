@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.log import glog
 
 # What Pillow raises for a file that is missing, no image, or not a whole one.
@@ -36,7 +36,7 @@ _GRAY_OF = {
 }
 
 
-class UnreadableImage(DataError):
+class UnreadableImage(DataLayerError):
     """A file that cannot be decoded; str(error) says why."""
 
 
@@ -46,13 +46,13 @@ def decode(file: str | IO[bytes], color: bool | None = None) -> np.ndarray:
     file: path or binary file. color: True for three channels, whatever the file has; False for
     one; None for the file's own, with alpha, and not turned the way its EXIF orientation asks,
     which the other two obey. Returns (height, width, channels) uint8, channels in the order
-    B, G, R, A. Raises UnreadableImage for what cannot be decoded, and DataError, in Caffe's
+    B, G, R, A. Raises UnreadableImage for what cannot be decoded, and DataLayerError, in Caffe's
     words, for pixels of more than a byte a channel that nobody asked to cut down.
     """
     try:
         with Image.open(file) as image:
             return _decode(image, color)
-    except DataError:
+    except DataLayerError:
         raise
     except _UNREADABLE as error:
         raise UnreadableImage(error) from None
@@ -108,7 +108,7 @@ def _high_byte(image, color):
     """A grey image of 16 bits a pixel as one of 8."""
     wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if color is None or not wide:
-        raise DataError("Image data type must be unsigned byte")
+        raise DataLayerError("Image data type must be unsigned byte")
     return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from netgen.schema import caffe_pb
 from runner.data import image
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.data.order import shuffled
 
 _ATOI = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d+)")
@@ -25,7 +25,7 @@ class ImageList:
     shuffle, every epoch has an order of its own, drawn from `seed`; rand_skip passes over a
     random number of lines, less than rand_skip, once. Both may be set anew by `seed`.
 
-    log: takes Caffe's lines. Raises DataError for a list without a line, for a rand_skip that
+    log: takes Caffe's lines. Raises DataLayerError for a list without a line, for a rand_skip that
     passes over all of them, and when called, for an image that cannot be read.
     """
 
@@ -48,7 +48,7 @@ class ImageList:
         if self._rand_skip:
             log(f"Skipping first {self._skip} data points.", "image_data_layer.cpp:70")
             if self._skip >= self.length:
-                raise DataError(f"Not enough points to skip ({self.length} vs. {self._skip})")
+                raise DataLayerError(f"Not enough points to skip ({self.length} vs. {self._skip})")
 
     @property
     def seed(self) -> int:
@@ -77,7 +77,7 @@ class ImageList:
         try:
             pixels = image.decode_file(self._root + path, self._is_color)
         except image.UnreadableImage as error:
-            raise DataError(f"Could not load {path}: {error}") from None
+            raise DataLayerError(f"Could not load {path}: {error}") from None
         if all(self._size):
             pixels = image.resize(pixels, *self._size)
         pixels = image.planes(pixels)
@@ -90,11 +90,11 @@ def _read(source):
         with open(source, "rb") as file:
             lines = file.read().split(b"\n")
     except OSError as error:
-        raise DataError(f"File is empty: {error.strerror}") from None
+        raise DataLayerError(f"File is empty: {error.strerror}") from None
     if not lines[-1]:
         lines.pop()
     if not lines:
-        raise DataError("File is empty")
+        raise DataLayerError("File is empty")
     return [_parse(line) for line in lines]
 
 

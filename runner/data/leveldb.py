@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from netgen.schema.leveldb import LevelDBFolder
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 
 
 class LevelDB:
@@ -28,7 +28,7 @@ class LevelDB:
         self.identity = (os.path.realpath(path), newest, self.size)
         self.length: int | None = None
         if next(self._folder.records(), None) is None:
-            raise DataError("it holds no records")
+            raise DataLayerError("it holds no records")
 
     def count(self) -> int:
         """The number of records; reads all of them if it is not known yet."""

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.process.place import place
 
 #: MiB that one source may take decoded; 0 streams everything.
@@ -16,7 +16,7 @@ def budget(device):
     """Bytes that one source's decoded records may take on `device` (torch.device).
 
     Half of what is available there, the host's shared among the workers of this machine; or
-    $CAFFE_DATA_MEMORY MiB; raises DataError if that is not a number >= 0.
+    $CAFFE_DATA_MEMORY MiB; raises DataLayerError if that is not a number >= 0.
     """
     setting = os.environ.get(VARIABLE)
     if setting:
@@ -25,7 +25,7 @@ def budget(device):
         except (ValueError, OverflowError):
             size = -1
         if size < 0:
-            raise DataError(f"{VARIABLE} must be a number of MiB, not '{setting}'")
+            raise DataLayerError(f"{VARIABLE} must be a number of MiB, not '{setting}'")
         return size
     available = _host_memory() // place().local_count
     if device.type == "cuda":

@@ -10,7 +10,7 @@ import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb, require_h5py
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.data.order import shuffled
 from runner.data.transform import upload
 
@@ -34,7 +34,7 @@ class RowFeed:
     an order of rows, drawn from the seed. All files are looked at when the feed is made: unlike
     in Caffe, one that is missing, or whose rows have another shape, is refused before training.
 
-    Raises DataError, one line in Caffe's words that names the layer and its source.
+    Raises DataLayerError, one line in Caffe's words that names the layer and its source.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class RowFeed:
             self._files = _names(param.source)
             log(f"Number of HDF5 files: {len(self._files)}", "hdf5_data_layer.cpp:95")
             if not self._files:
-                raise DataError(f"Must have at least 1 HDF5 filename listed in {param.source}")
+                raise DataLayerError(f"Must have at least 1 HDF5 filename listed in {param.source}")
             self._survey()
         except CaffeError as error:
-            raise DataError(f"{error} ({self._name})") from None
+            raise DataLayerError(f"{error} ({self._name})") from None
         self._length = int(self._sizes.sum())
 
     def _survey(self):
@@ -75,7 +75,7 @@ class RowFeed:
             rows = [shape[1:] for shape in shapes]
             for top, shape, row in zip(self._tops, shapes, self.row_shapes or rows, strict=True):
                 if shape[1:] != row:
-                    raise DataError(
+                    raise DataLayerError(
                         f"dataset {top} of {name} has rows of shape {_times(shape[1:])}, "
                         f"that of {self._files[0]} {_times(row)}"
                     )
@@ -95,7 +95,7 @@ class RowFeed:
                         rows_of, rows, axis=0, out=values[place : place + len(rows)], mode="clip"
                     )
         except CaffeError as error:
-            raise DataError(f"{error} ({self._name})") from None
+            raise DataLayerError(f"{error} ({self._name})") from None
         self._row = end
         return [upload(values, self._device) for values in batch]
 
@@ -132,7 +132,7 @@ class RowFeed:
             self._open = self._arrays = None  # not two files in memory
             self._arrays = _read(self._files[file], self._tops, self.row_shapes)
             if len(self._arrays[0]) != self._sizes[file]:
-                raise DataError(
+                raise DataLayerError(
                     f"{self._files[file]} has {len(self._arrays[0])} rows now, and had "
                     f"{self._sizes[file]} at first"
                 )
@@ -144,9 +144,9 @@ class RowFeed:
         return {"row": self._row, "seed": self._seed, "rows": self._length}
 
     def load_state(self, state: dict[str, int]) -> None:
-        """Take back a `state()`; raises DataError if the files have other rows since."""
+        """Take back a `state()`; raises DataLayerError if the files have other rows since."""
         if state["rows"] != self._length:
-            raise DataError(
+            raise DataLayerError(
                 f"cannot go on where the run was: the files had {state['rows']} rows then and "
                 f"have {self._length} now ({self._name})"
             )
@@ -158,7 +158,7 @@ def _names(source):
         with open(source, "rb") as file:
             return [os.fsdecode(name) for name in file.read().split()]
     except OSError as error:
-        raise DataError(f"Failed to open source file: {source}: {error.strerror}") from None
+        raise DataLayerError(f"Failed to open source file: {source}: {error.strerror}") from None
 
 
 def _datasets(file, name, tops):
@@ -166,24 +166,24 @@ def _datasets(file, name, tops):
     found = []
     for top in tops:
         if top not in file:
-            raise DataError(f"Failed to find HDF5 dataset {top} in {name}")
+            raise DataLayerError(f"Failed to find HDF5 dataset {top} in {name}")
         dataset = file[top]
         if not hasattr(dataset, "dtype"):
-            raise DataError(f"Failed to get dataset ndims for {top}: it is a group in {name}")
+            raise DataLayerError(f"Failed to get dataset ndims for {top}: it is a group in {name}")
         kind = _class(dataset)
         if kind not in ("H5T_FLOAT", "H5T_INTEGER"):
-            raise DataError(f"Unsupported datatype class: {kind} (dataset {top} of {name})")
+            raise DataLayerError(f"Unsupported datatype class: {kind} (dataset {top} of {name})")
         if not dataset.shape:
-            raise DataError(f"ndims >= min_dim (0 vs. 1): dataset {top} of {name} has no rows")
+            raise DataLayerError(f"ndims >= min_dim (0 vs. 1): dataset {top} of {name} has no rows")
         found.append(dataset)
     for top, dataset in zip(tops, found, strict=True):
         if len(dataset) != len(found[0]):
-            raise DataError(
+            raise DataLayerError(
                 f"hdf_blobs_[i]->shape(0) == num ({len(dataset)} vs. {len(found[0])}): {top} and "
                 f"{tops[0]} of {name} have not the same number of rows"
             )
     if not len(found[0]):
-        raise DataError(f"{name} holds no rows")
+        raise DataLayerError(f"{name} holds no rows")
     return found
 
 
@@ -206,7 +206,7 @@ def _opened(name, job):
         raise
     except (OSError, KeyError, RuntimeError, TypeError) as error:
         why = str(error).splitlines()[0]
-        raise DataError(f"Failed opening HDF5 file: {name}: {why}") from None
+        raise DataLayerError(f"Failed opening HDF5 file: {name}: {why}") from None
 
 
 def _shapes(name, tops):
@@ -218,7 +218,9 @@ def _read(name, tops, row_shapes):
         arrays = [np.asarray(d[()], np.float32) for d in _datasets(file, name, tops)]
         for top, array, row in zip(tops, arrays, row_shapes, strict=True):
             if array.shape[1:] != row:
-                raise DataError(f"dataset {top} of {name} has another shape than it had at first")
+                raise DataLayerError(
+                    f"dataset {top} of {name} has another shape than it had at first"
+                )
         return arrays
 
     return _opened(name, read)

@@ -9,14 +9,14 @@ import weakref
 import lmdb
 
 from netgen.schema import caffe_pb
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.data.leveldb import LevelDB
 
 _open_sources = weakref.WeakValueDictionary()  # real path -> Source or LevelDB
 
 
 def open_source(path: str, backend: int = caffe_pb.DataParameter.LMDB) -> Source | LevelDB:
-    """The database at `path`; raises DataError in Caffe's words where there is none.
+    """The database at `path`; raises DataLayerError in Caffe's words where there is none.
 
     backend: of DataParameter, LMDB or LEVELDB. Neither lets a folder be opened twice in a
     process, while a train net and its test nets may well read the same one: they get the same
@@ -39,14 +39,16 @@ class Source:
                 stat = os.fstat(file.fileno())
             self._env = lmdb.open(path, readonly=True, lock=False, create=False)
         except OSError as error:
-            raise DataError(f"mdb_status == 0 ({error.errno} vs. 0) {error.strerror}") from None
+            raise DataLayerError(
+                f"mdb_status == 0 ({error.errno} vs. 0) {error.strerror}"
+            ) from None
         except lmdb.Error as error:
-            raise DataError(f"mdb_status == 0: {error}") from None
+            raise DataLayerError(f"mdb_status == 0: {error}") from None
         #: what tells this content from another one that is written to the same place later
         self.identity = (os.path.realpath(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
         self.length = self._env.stat()["entries"]
         if not self.length:
-            raise DataError("it holds no records")
+            raise DataLayerError("it holds no records")
 
     def count(self):
         """The number of records."""

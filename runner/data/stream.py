@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from runner.data.records import collect
+from runner.data.decoded import collect
 
 
 class Stream:
@@ -29,7 +29,7 @@ class Stream:
     def take(self, first, count, stride=1):
         """`count` records, every stride-th from number `first` on, values on the device.
 
-        Raises the DataError of a record that cannot be decoded.
+        Raises the DataLayerError of a record that cannot be decoded.
         """
         if self._place != (first, count, stride):
             self._start(first, count, stride)

@@ -12,7 +12,7 @@ import torch
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 
 
 class Draws(NamedTuple):
@@ -27,7 +27,7 @@ class Transform:
     """One layer's transform_param (BVLC data_transformer.cpp).
 
     param: TransformationParameter; phase: caffe_pb.TRAIN or TEST; device: where records will
-    be; log: takes Caffe's lines; noun: what the errors call a record, as Caffe's do. Raises DataError for contradictions, SchemaError for a mean
+    be; log: takes Caffe's lines; noun: what the errors call a record, as Caffe's do. Raises DataLayerError for contradictions, SchemaError for a mean
     file that cannot be read.
     """
 
@@ -42,7 +42,7 @@ class Transform:
         self._indices = {}
         if param.HasField("mean_file"):
             if len(self.mean_values):
-                raise DataError("Cannot specify mean_file and mean_value at the same time")
+                raise DataLayerError("Cannot specify mean_file and mean_value at the same time")
             log(f"Loading mean file from: {param.mean_file}", "data_transformer.cpp:25")
             mean = read_mean(param.mean_file)
             # Blob's legacy axes: missing ones, on the right, are 1.
@@ -52,7 +52,7 @@ class Transform:
     def output_shape(self, shapes):
         """(C, H, W) of the batch whose records have these shapes, (n, 3) int64.
 
-        Raises DataError, in the words of Caffe's checks, where they do not fit each other,
+        Raises DataLayerError, in the words of Caffe's checks, where they do not fit each other,
         the crop or the mean.
         """
         crop = self.crop_size
@@ -67,14 +67,14 @@ class Transform:
             _require(width, "==", means[2], f"{noun}_width == data_mean_.width()")
         _require(channels, "==", channels[0], f"{noun}_channels == channels")
         if len(self.mean_values) not in (0, 1, channels[0]):
-            raise DataError(
+            raise DataLayerError(
                 f"Specify either 1 mean_value or as many as channels: {channels[0]} "
                 f"({len(self.mean_values)} given)"
             )
         if not crop:
             for name, sizes in (("height", height), ("width", width)):
                 if sizes.min() < sizes[0]:
-                    raise DataError(f"{name} <= {noun}_{name} ({sizes[0]} vs. {sizes.min()})")
+                    raise DataLayerError(f"{name} <= {noun}_{name} ({sizes[0]} vs. {sizes.min()})")
                 _require(sizes, "==", sizes[0], f"{noun}_{name} == {name}")
         return self._size(shapes[0])
 
@@ -86,7 +86,7 @@ class Transform:
         """Draws for every stride-th image of a run from number `first` on, of shapes (n, 3).
 
         mirror is random in both phases, the crop in TRAIN only, where every offset that fits
-        is as likely; in TEST it is the centre, rounded down. Raises DataError as
+        is as likely; in TEST it is the centre, rounded down. Raises DataLayerError as
         `output_shape` does.
         """
         self.output_shape(shapes)
@@ -104,7 +104,7 @@ class Transform:
         return Draws(mirror, offsets[:, 0], offsets[:, 1])
 
     def table(self, records, draws):
-        """Where the images of a Records of n lie once cropped and mirrored: (6, n) int64.
+        """Where the images of a Decoded of n lie once cropped and mirrored: (6, n) int64.
 
         draws: what `draw` gave for the records' shapes, which it has checked. Rows: first pixel
         and direction of each output row, pixels a channel and a row, start of the record, label.
@@ -178,12 +178,12 @@ class Transform:
 
 
 def read_mean(path: str) -> np.ndarray:
-    """The array of a mean file (BlobProto). Raises DataError or SchemaError in one line."""
+    """The array of a mean file (BlobProto). Raises DataLayerError or SchemaError in one line."""
     blob = schema.read_blob(path)
     try:
         return schema.blob_to_array(blob)
     except schema.SchemaError as error:
-        raise DataError(f"mean_file '{path}': {error}") from None
+        raise DataLayerError(f"mean_file '{path}': {error}") from None
 
 
 def upload(array, device):
@@ -197,4 +197,4 @@ def upload(array, device):
 def _require(values, relation, bound, words):
     good = values >= bound if relation == ">=" else values == bound
     if not good.all():
-        raise DataError(f"{words} ({values[good.argmin()]} vs. {bound})")
+        raise DataLayerError(f"{words} ({values[good.argmin()]} vs. {bound})")

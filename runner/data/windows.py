@@ -13,7 +13,7 @@ import numpy as np
 
 from netgen.schema import caffe_pb
 from runner.data import image
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.data.transform import read_mean
 from runner.log import glog
 
@@ -41,7 +41,7 @@ class Windows:
     that record: the window warped to crop_size x crop_size, with its context, mirrored, less
     the mean and scaled, as float32; zero where the context leaves the image.
 
-    Raises DataError in one line for a window file that cannot be used, and when called for an
+    Raises DataLayerError in one line for a window file that cannot be used, and when called for an
     image or a window that cannot.
     """
 
@@ -54,7 +54,7 @@ class Windows:
         self._context, self._square = param.context_pad, param.crop_mode == "square"
         self._scale = _FLOAT(param.scale)
         if (self._context or self._square) and 2 * self._context >= self._crop:
-            raise DataError(
+            raise DataLayerError(
                 f"context_pad {self._context} on both sides leaves nothing of "
                 f"crop_size {self._crop}"
             )
@@ -64,7 +64,7 @@ class Windows:
         log(f"Crop mode: {param.crop_mode}", "window_data_layer.cpp:168")
         for name, windows in (("fg", self._foreground), ("bg", self._background)):
             if not len(windows):
-                raise DataError(f"{name}_windows_.size() > 0 (0 vs. 0)")
+                raise DataLayerError(f"{name}_windows_.size() > 0 (0 vs. 0)")
         self.length = len(self._foreground) + len(self._background)
         self._mean = self._mean_of(transform, log)
         self._cached = [_bytes(path) if param.cache_images else None for path in self._images]
@@ -97,7 +97,7 @@ class Windows:
             table[is_background, 1] = 0
             least = table[is_foreground, 1].min(initial=1)
             if least <= 0:
-                raise DataError(f"label > 0 ({least} vs. 0) in a foreground window of {name}")
+                raise DataLayerError(f"label > 0 ({least} vs. 0) in a foreground window of {name}")
             for rows, keep in zip(chosen, (is_foreground, is_background), strict=True):
                 rows.append(table[keep])
                 for label, count in zip(
@@ -120,7 +120,7 @@ class Windows:
         if not transform.HasField("mean_file"):
             values = list(transform.mean_value)
             if len(values) not in (0, 1, _CHANNELS):
-                raise DataError(
+                raise DataLayerError(
                     f"Specify either 1 mean_value or as many as channels: {_CHANNELS} "
                     f"({len(values)} given)"
                 )
@@ -133,7 +133,7 @@ class Windows:
         channels, height, width = mean.shape
         start = (width - self._crop) // 2
         if channels != _CHANNELS or start < 0 or start + self._crop > height:
-            raise DataError(
+            raise DataLayerError(
                 f"mean_file '{path}' is {channels}x{height}x{width}, which has no "
                 f"{_CHANNELS}x{self._crop}x{self._crop} at row and column {start}"
             )
@@ -150,7 +150,7 @@ class Windows:
             else:
                 pixels = image.decode(io.BytesIO(cached), True)
         except image.UnreadableImage as error:
-            raise DataError(f"Could not open or find file {name}: {error}") from None
+            raise DataLayerError(f"Could not open or find file {name}: {error}") from None
         height, width, _ = pixels.shape
         x1, y1, x2, y2 = corners
         halves = (x2 - x1 + 1) / 2, (y2 - y1 + 1) / 2
@@ -160,7 +160,9 @@ class Windows:
         y = self._span(y1, y2, halves[1], height, False)
         if x is None or y is None:
             where = " ".join(map(str, corners))
-            raise DataError(f"window {where} of {name} does not lie in its {width}x{height} pixels")
+            raise DataLayerError(
+                f"window {where} of {name} does not lie in its {width}x{height} pixels"
+            )
         part = image.resize(pixels[y.first : y.last + 1, x.first : x.last + 1], y.size, x.size)
         if mirror:
             part = part[:, ::-1]
@@ -216,7 +218,7 @@ def _bytes(path):
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise DataError(f"Could not open or find file {path}: {error.strerror}") from None
+        raise DataLayerError(f"Could not open or find file {path}: {error.strerror}") from None
 
 
 def _parse(source):
@@ -228,25 +230,25 @@ def _parse(source):
         with open(source, "rb") as file:
             words = file.read().split()
     except OSError as error:
-        raise DataError(f"Failed to open window file {source}: {error.strerror}") from None
+        raise DataLayerError(f"Failed to open window file {source}: {error.strerror}") from None
     if len(words) < 2:
-        raise DataError("Window file is empty")
+        raise DataLayerError("Window file is empty")
     at = number = 0
     while at < len(words):
         image = f"image {number} of the window file"
         if words[at] != b"#":
-            raise DataError(f"{image} should begin with #, not {_text(words[at])}")
+            raise DataLayerError(f"{image} should begin with #, not {_text(words[at])}")
         if len(words) < at + 7:
-            raise DataError(f"{image} breaks off")
+            raise DataLayerError(f"{image} breaks off")
         name = _text(words[at + 2])
         index, *size, count = _numbers([words[at + 1], *words[at + 3 : at + 7]], image).tolist()
         if index != number:
-            raise DataError(f"{image} is called # {index:g}; they are to be counted from 0")
+            raise DataLayerError(f"{image} is called # {index:g}; they are to be counted from 0")
         if size[0] != _CHANNELS:
-            raise DataError(f"{image} should have {_CHANNELS} channels, not {size[0]:g}")
+            raise DataLayerError(f"{image} should have {_CHANNELS} channels, not {size[0]:g}")
         start, at = at + 7, at + 7 + 6 * int(count)
         if at > len(words) or count < 0:
-            raise DataError(f"{image} has fewer than {count:g} windows")
+            raise DataLayerError(f"{image} has fewer than {count:g} windows")
         yield name, tuple(map(int, size)), _numbers(words[start:at], image).reshape(-1, 6)
         number += 1
 
@@ -255,9 +257,9 @@ def _numbers(words, image):
     try:
         values = np.array(words, bytes).astype(np.float64)
     except ValueError as error:
-        raise DataError(f"{image}: {error}") from None
+        raise DataLayerError(f"{image}: {error}") from None
     if not np.isfinite(values).all():
-        raise DataError(f"{image}: a number is not finite")
+        raise DataLayerError(f"{image}: a number is not finite")
     return values
 
 

@@ -72,7 +72,7 @@ class Data(Reading, type="Data"):
         self.feed = self.feed_with(DataFeed, self.phase)
 
     def tell(self, message, where):
-        # As in Caffe, a source is opened with its layer; the rest is told when that is set up.
+        # As in Caffe, a source is opened with its layer; the rest is logged when that is set up.
         if self._until_setup is None or where.startswith("db_"):
             glog.info(message, where)
         else:

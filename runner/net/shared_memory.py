@@ -10,7 +10,7 @@ from runner.log import glog
 
 
 class Memory:
-    """Tells the layers of wired nodes what becomes of their tops; keeps it for backward."""
+    """Informs layers whose tops others overwrite, and keeps what is left there for backward."""
 
     def __init__(self, nodes):
         self._left = {}

@@ -3,7 +3,7 @@
 As in Caffe (parallel.cpp) every worker trains the whole net on its own batches, whose size is
 the prototxt's; records are dealt one by one, and gradients are averaged before each update. So
 n workers train as one does whose batch is n times as large, but for what depends on the batch
-itself: the statistics of BatchNorm and a loss's normalization are each worker's own.
+itself: each worker has its own statistics of BatchNorm and its own normalization of a loss.
 """
 
 from runner.parallel.launch import launch

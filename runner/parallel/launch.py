@@ -56,7 +56,7 @@ def _work(rank, words, count, port):
 
 @contextlib.contextmanager
 def _forwarding():
-    """Sends signals on to the process it is told of; those that come before that, then."""
+    """Forward signals to a process from when it is there; earlier ones are kept until then."""
     target, early = [], []
 
     def forward(number, frame):
@@ -83,13 +83,13 @@ def _forwarding():
 
 
 def _watch(processes):
-    """Wait for all; when one fails, tell the others. Returns the exit status."""
+    """Wait for all processes; when one fails, stop the others. Returns the exit status."""
     ranks = {process.sentinel: rank for rank, process in enumerate(processes)}
     deadline = None
     while ranks:
         left = None if deadline is None else max(0, deadline - time.monotonic())
         ended = connection.wait(list(ranks), left)
-        if not ended:  # whoever has not left by now hangs
+        if not ended:  # a process that has not left by now hangs
             for sentinel in ranks:
                 processes[ranks[sentinel]].kill()
             deadline = None

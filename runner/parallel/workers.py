@@ -1,4 +1,4 @@
-"""What the workers of one run say to each other, all of it through torch.distributed.
+"""What the workers of one run exchange, all of it through torch.distributed.
 
 Every iteration two sums are made: of the gradients (NCCL on GPUs, gloo on CPUs) and, beside
 them on the host, of what signals asked for (gloo), so that all stop or snapshot at the same
@@ -104,7 +104,7 @@ class DistributedWorkers(Workers):
     # --- signals ---
 
     def _terminate(self, number, frame):
-        """SIGTERM: whoever started the workers has lost one, or wants all to end."""
+        """Note a SIGTERM: the launcher has lost a worker, or wants all of them to end."""
         self._stop, self._terminated = True, time.monotonic()
 
     def listen(self, request: Request) -> Request:
@@ -211,15 +211,15 @@ class DistributedWorkers(Workers):
     # --- the end of a run that failed ---
 
     def tell(self) -> None:
-        """Let the others know that this worker fails and says why itself."""
+        """Let the others know that this worker fails and reports why."""
         with contextlib.suppress(RuntimeError):
             self._store.set("told", "1")
 
     def give_up(self, lost: WorkerLost, solver: Solver | None = None) -> NoReturn:
-        """End the run after a worker was lost: one that is left writes a snapshot and says so.
+        """End the run after a worker was lost: one of those left writes a snapshot and reports it.
 
-        The root if it is there, as only it knows where the test nets' data stand. Raises
-        CaffeError at that worker and ToldElsewhere at the others.
+        That is the root if it is still there, since only it knows where the test nets' data
+        stand. Raises CaffeError at that worker and ToldElsewhere at the others.
         """
         self._leave(lost)
         if not self.root:

@@ -1,4 +1,4 @@
-"""The number formats of -precision: what convolutions and inner products compute in.
+"""The number formats that -precision names, for convolutions and inner products.
 
 Weights, their gradients' sums, updates, statistics and losses are float32 in each of them.
 """

@@ -30,7 +30,7 @@ def effect(name: str) -> Action:
 class SignalHandler:
     """Catches SIGINT and SIGHUP until `close`; `request()` gives, once, what they asked for.
 
-    Whoever else wants to be told has a `listener()` of its own.
+    Anybody else who has to know of a signal takes a `listener()` of their own.
     """
 
     def __init__(self, sigint: Action, sighup: Action) -> None:

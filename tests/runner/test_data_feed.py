@@ -10,7 +10,7 @@ from PIL import Image
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.data import DataError, DataFeed, memory, source
+from runner.data import DataFeed, DataLayerError, memory, source
 
 MODES = {"resident": "1000", "streaming": "0"}
 RESTART = ("Restarting data prefetching from start.", "data_layer.cpp:73")
@@ -170,7 +170,9 @@ def test_a_state_of_other_records_is_refused():
     put(datums(7))
     state = Feed().state()
     put(datums(9), "b")
-    with pytest.raises(DataError, match=r"had 7 records then and has 9 now \(layer 'd', source"):
+    with pytest.raises(
+        DataLayerError, match=r"had 7 records then and has 9 now \(layer 'd', source"
+    ):
         Feed(path="b").load_state(state)
 
 
@@ -209,7 +211,9 @@ def test_records_of_several_sizes_are_cropped_to_one(mode):
     assert feed.next()[0].shape == feed.data_shape == (4, 3, 4, 4)
     feed.close()
     feed = Feed()
-    with pytest.raises(DataError, match=r"height <= datum_height \(6 vs. 4\) \(layer 'd', source"):
+    with pytest.raises(
+        DataLayerError, match=r"height <= datum_height \(6 vs. 4\) \(layer 'd', source"
+    ):
         feed.next()
     feed.close()
     feed = Feed("batch_size: 2")  # each batch has one size of its own, as Caffe allows
@@ -261,7 +265,7 @@ def test_rand_skip_and_force_encoded_color_do_nothing():
 )
 def test_what_cannot_be_used_is_one_line_naming_the_layer(data, transform, words):
     put(datums(3))
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataLayerError) as caught:
         Feed(data, transform)
     line = str(caught.value)
     path = "b" if "source" in data else "a"
@@ -272,5 +276,5 @@ def test_an_omitted_backend_is_leveldb():
     put(datums(3))
     layer = caffe_pb.LayerParameter(name="d", type="Data", top=["data"])
     layer.data_param.source, layer.data_param.batch_size = "a", 1
-    with pytest.raises(DataError, match="Failed to open leveldb a: it is an LMDB"):
+    with pytest.raises(DataLayerError, match="Failed to open leveldb a: it is an LMDB"):
         DataFeed(layer, caffe_pb.TRAIN, 0, "cpu", print)

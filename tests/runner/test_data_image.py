@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 from runner.data.image import UnreadableImage, decode, decode_file, planes, resize
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (24, 31, 3)).astype(np.uint8)
@@ -107,7 +107,7 @@ def test_a_png_of_16_bits_gives_its_high_byte():
     file = encoded(Image.fromarray(wide))
     assert decode(file, False)[:, :, 0].tolist() == [[0, 0, 1], [127, 255, 255]]
     np.testing.assert_array_equal(decode(file, True), np.repeat(decode(file, False), 3, 2))
-    with pytest.raises(DataError, match="Image data type must be unsigned byte"):
+    with pytest.raises(DataLayerError, match="Image data type must be unsigned byte"):
         decode(file)
 
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_decoded(tmp_path):
             decode(io.BytesIO(data), True)
     with pytest.raises(UnreadableImage, match="No such file"):
         decode(str(tmp_path / "none.png"), True)
-    with pytest.raises(DataError, match="must be unsigned byte"):
+    with pytest.raises(DataLayerError, match="must be unsigned byte"):
         decode(encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), True)
 
 

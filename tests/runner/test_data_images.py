@@ -10,7 +10,7 @@ from PIL import Image
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.data import DataError, ImageFeed
+from runner.data import DataLayerError, ImageFeed
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +194,7 @@ def test_a_state_of_another_list_is_refused(feed):
     put(5)
     state = feed().state()
     put(4)
-    with pytest.raises(DataError, match="had 5 records then and has 4 now"):
+    with pytest.raises(DataLayerError, match="had 5 records then and has 4 now"):
         feed().load_state(state)
 
 
@@ -225,7 +225,7 @@ def test_workers_deal_what_one_reads(feed, param):
 def test_what_cannot_be_used_is_one_line_naming_the_layer(feed, text, param, transform, words):
     put(1)
     Path("list.txt").unlink() if text is None else Path("list.txt").write_text(text)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataLayerError) as caught:
         feed(param, transform, seed=7)
     line = str(caught.value)
     assert words in line and line.endswith("(layer 'd', source 'list.txt')") and "\n" not in line
@@ -237,7 +237,7 @@ def test_images_of_other_sizes_in_a_batch_are_refused_in_caffes_words(feed):
     put(1, (4, 4, 3), "{}.png")
     Path("list.txt").write_text("wide0.png 1\n0.png 2\n")
     mixed = feed()
-    with pytest.raises(DataError, match=r"width <= img_width \(7 vs. 4\) \(layer 'd', source"):
+    with pytest.raises(DataLayerError, match=r"width <= img_width \(7 vs. 4\) \(layer 'd', source"):
         mixed.next()
     assert feed(transform="crop_size: 3").next()[0].shape == (2, 3, 3, 3)
 
@@ -248,5 +248,5 @@ def test_a_broken_image_is_told_when_it_is_reached_and_again(feed):
     broken = feed()
     assert labels(broken, 1) == [[0, 1]]
     for _ in range(2):
-        with pytest.raises(DataError, match=r"^Could not load 3.png: .*\(layer 'd', source"):
+        with pytest.raises(DataLayerError, match=r"^Could not load 3.png: .*\(layer 'd', source"):
             broken.next()

@@ -12,7 +12,7 @@ import torch
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.data import DataError, DataFeed, memory, source
+from runner.data import DataFeed, DataLayerError, memory, source
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def test_a_saved_state_continues_bit_for_bit(mode, feed, taken):
     other = feed(path="b")
     labels(other, 3)
     if state["records"]:
-        with pytest.raises(DataError, match="had 7 records then and has 9 now"):
+        with pytest.raises(DataLayerError, match="had 7 records then and has 9 now"):
             other.load_state(state)
 
 
@@ -155,7 +155,7 @@ def test_the_links_go_with_the_database(monkeypatch, tmp_path, feed):
 )
 def test_what_cannot_be_used_is_one_line(make, words, feed):
     make()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataLayerError) as caught:
         feed()
     assert words in str(caught.value) and str(caught.value).endswith("(layer 'd', source 'a')")
     assert "\n" not in str(caught.value) and "leveldb-" not in str(caught.value)
@@ -164,5 +164,7 @@ def test_what_cannot_be_used_is_one_line(make, words, feed):
 def test_a_missing_plyvel_names_the_extra(monkeypatch, feed):
     put(3)
     monkeypatch.setitem(sys.modules, "plyvel", None)
-    with pytest.raises(DataError, match=r"needs the package plyvel: pip install 'caffe-split\[lev"):
+    with pytest.raises(
+        DataLayerError, match=r"needs the package plyvel: pip install 'caffe-split\[lev"
+    ):
         feed()

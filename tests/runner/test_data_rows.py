@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from netgen.schema import caffe_pb
-from runner.data import DataError, RowFeed
+from runner.data import DataLayerError, RowFeed
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +114,7 @@ def test_a_saved_state_continues_bit_for_bit(shuffle, taken):
     again.load_state(state)
     assert labels(again, 9) == wanted
     put(3, 3)
-    with pytest.raises(DataError, match=r"had 7 rows then and have 6 now \(layer 'd', source"):
+    with pytest.raises(DataLayerError, match=r"had 7 rows then and have 6 now \(layer 'd', source"):
         feed().load_state(state)
 
 
@@ -142,7 +142,9 @@ def test_a_file_that_changes_meanwhile_is_refused():
     rows = feed(3)
     rows.fetch()
     write("1.h5", data=np.zeros((5, 3)), label=np.zeros(5))
-    with pytest.raises(DataError, match=r"1.h5 has 5 rows now, and had 2 at first \(layer 'd'"):
+    with pytest.raises(
+        DataLayerError, match=r"1.h5 has 5 rows now, and had 2 at first \(layer 'd'"
+    ):
         rows.fetch()
 
 
@@ -175,18 +177,20 @@ def test_what_cannot_be_used_is_one_line_naming_the_layer(second, words):
     Path("list.txt").write_text("a.h5\nb.h5\n")
     if second:
         write("b.h5", **second)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataLayerError) as caught:
         feed()
     line = str(caught.value)
     assert words in line and line.endswith("(layer 'd', source 'list.txt')") and "\n" not in line
 
 
 def test_a_list_that_is_missing_or_empty():
-    with pytest.raises(DataError, match="Failed to open source file: list.txt: No such file"):
+    with pytest.raises(DataLayerError, match="Failed to open source file: list.txt: No such file"):
         feed()
     Path("list.txt").write_text("\n")
-    with pytest.raises(DataError, match="Must have at least 1 HDF5 filename listed in list.txt"):
+    with pytest.raises(
+        DataLayerError, match="Must have at least 1 HDF5 filename listed in list.txt"
+    ):
         feed()
     Path("list.txt").write_text("list.txt")
-    with pytest.raises(DataError, match="Failed opening HDF5 file: list.txt: "):
+    with pytest.raises(DataLayerError, match="Failed opening HDF5 file: list.txt: "):
         feed()

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from netgen import schema
 from netgen.schema.caffe_pb import TEST, TRAIN, TransformationParameter
-from runner.data.errors import DataError
-from runner.data.records import Records
+from runner.data.decoded import Decoded
+from runner.data.errors import DataLayerError
 from runner.data.transform import Draws, Transform
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ def transform(phase=TRAIN, log=lambda *line: None, **param):
 def records_of(images):
     """Records from arrays (C, H, W) of one dtype; image i has label i."""
     sizes = [image.size for image in images]
-    return Records(
+    return Decoded(
         torch.from_numpy(np.concatenate([image.ravel() for image in images])),
         np.cumsum([0, *sizes[:-1]]),
         np.array([image.shape for image in images], np.int64),
@@ -161,7 +161,9 @@ def test_the_mean_file_is_announced(tmp_path):
 
 
 def test_a_mean_value_and_a_mean_file_exclude_each_other():
-    with pytest.raises(DataError, match="Cannot specify mean_file and mean_value at the same time"):
+    with pytest.raises(
+        DataLayerError, match="Cannot specify mean_file and mean_value at the same time"
+    ):
         transform(mean_file="x", mean_value=[1])
 
 
@@ -170,7 +172,7 @@ def test_a_mean_file_with_too_few_values_is_named(tmp_path):
     blob = schema.array_to_blob(np.zeros((1, 1, 2, 2), np.float32))
     del blob.data[3:]
     schema.write_binary(blob, path)
-    with pytest.raises(DataError, match=f"mean_file '{path}': .*holds 3 values"):
+    with pytest.raises(DataLayerError, match=f"mean_file '{path}': .*holds 3 values"):
         transform(mean_file=str(path))
 
 
@@ -196,7 +198,7 @@ def test_shapes_that_do_not_fit(param, shapes, words, tmp_path):
     if "mean_file" in param:
         path = write_mean(tmp_path / "mean", np.zeros((3, 6, 6), np.float32))
         param = {"mean_file": path}
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataLayerError) as caught:
         transform(**param).draw(0, 0, np.array(shapes))
     assert str(caught.value) == words
 
@@ -208,7 +210,7 @@ def test_images_cut_one_by_one_are_those_of_an_index_a_value(mean):
     sizes = shapes.prod(1)
     starts = np.concatenate([[0], sizes.cumsum()[:-1]])
     values = torch.from_numpy(random.integers(0, 256, sizes.sum()).astype(np.uint8))
-    records = Records(values, starts, shapes, np.zeros(len(shapes), np.int64))
+    records = Decoded(values, starts, shapes, np.zeros(len(shapes), np.int64))
     both = transform(crop_size=4, mirror=True)
     if mean:
         both.mean_shape, both.mean = (2, 7, 9), torch.arange(126, dtype=torch.float32)

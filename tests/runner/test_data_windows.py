@@ -10,7 +10,7 @@ from PIL import Image
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.data import DataError, WindowFeed
+from runner.data import DataLayerError, WindowFeed
 from runner.data.image import resize
 from runner.data.windows import Windows
 
@@ -246,7 +246,7 @@ def test_what_cannot_be_used_is_one_line_naming_the_layer(feed, text, param, tra
     put(text or "")
     if text is None:
         Path("w.txt").unlink()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataLayerError) as caught:
         feed(param, transform)
     line = str(caught.value)
     assert words in line and line.endswith("(layer 'd', source 'w.txt')") and "\n" not in line
@@ -255,5 +255,5 @@ def test_what_cannot_be_used_is_one_line_naming_the_layer(feed, text, param, tra
 def test_a_mean_that_is_too_small():
     put()
     schema.write_binary(schema.array_to_blob(np.zeros((1, 3, 7, 7), np.float32)), "m")
-    with pytest.raises(DataError, match="mean_file 'm' is 3x7x7, which has no 3x8x8 at row"):
+    with pytest.raises(DataLayerError, match="mean_file 'm' is 3x7x7, which has no 3x8x8 at row"):
         warped((0, 0, 5, 5), transform='mean_file: "m"')

@@ -11,7 +11,7 @@ from PIL import Image
 
 from netgen.graph import NetError
 from netgen.schema import caffe_pb
-from runner.data import DataError
+from runner.data import DataLayerError
 
 MEMORY = (
     'layer { name: "d" type: "MemoryData" top: "data" top: "label" '
@@ -175,7 +175,9 @@ def test_what_the_parameters_show_to_be_wrong_is_refused_before_a_file_is_opened
 
 
 def test_a_source_that_is_not_there(build):
-    with pytest.raises(DataError, match=r"File is empty: No such file .*\(layer 'd', source 'l'\)"):
+    with pytest.raises(
+        DataLayerError, match=r"File is empty: No such file .*\(layer 'd', source 'l'\)"
+    ):
         build(
             'layer { name: "d" type: "ImageData" top: "x" top: "y" image_data_param { source: "l" } }'
         )

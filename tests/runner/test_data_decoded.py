@@ -10,8 +10,8 @@ import torch
 from netgen.schema.caffe_pb import Datum
 from runner.data import memory, source
 from runner.data.datum import Decoder
-from runner.data.errors import DataError
-from runner.data.records import collect, load
+from runner.data.decoded import collect, load
+from runner.data.errors import DataLayerError
 from runner.data.source import open_source
 from runner.data.stream import Stream
 
@@ -119,7 +119,7 @@ def test_a_record_that_cannot_be_decoded_is_named(tmp_path):
     with env.begin(write=True) as txn:
         txn.put(b"00001_\xff", b"\x08")
     env.close()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataLayerError) as caught:
         load(open_source(path), Decoder(), CPU, NO_LIMIT)
     assert str(caught.value) == "record '00001_\\xff': it is not a Datum"
 
@@ -144,7 +144,7 @@ def test_sources_that_are_not_there(tmp_path):
         "bad": "mdb_status == 0: .*MDB_INVALID: File is not an LMDB file",
         "empty": "it holds no records",
     }.items():
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(DataLayerError) as caught:
             open_source(str(tmp_path / name))
         assert caught.match("^" + words.replace("(", r"\(").replace(")", r"\)") + "$")
 
@@ -200,7 +200,7 @@ def test_a_bad_record_is_reported_when_its_batch_is_due(tmp_path):
     stream = Stream(open_source(path), Decoder(), CPU, 4)
     assert stream.take(0, 2).labels.tolist() == [0, 1]
     for _ in range(2):
-        with pytest.raises(DataError, match="record '00003': it is not a Datum"):
+        with pytest.raises(DataLayerError, match="record '00003': it is not a Datum"):
             stream.take(2, 2)
     stream.close()
 
@@ -213,5 +213,5 @@ def test_the_memory_budget(monkeypatch):
         assert memory.budget(CPU) == size
     for setting in ("-1", "much", "nan", "inf"):
         monkeypatch.setenv(memory.VARIABLE, setting)
-        with pytest.raises(DataError, match=f"must be a number of MiB, not '{setting}'"):
+        with pytest.raises(DataLayerError, match=f"must be a number of MiB, not '{setting}'"):
             memory.budget(CPU)

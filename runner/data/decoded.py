@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from netgen.errors import CaffeError
-from runner.data.errors import DataError
+from runner.data.errors import DataLayerError
 
 
 @dataclass(frozen=True, eq=False)
-class Records:
+class Decoded:
     """N records, whose shapes may differ.
 
     values: 1-D uint8 or float32 tensor, each record's pixels in C, H, W order.
@@ -50,13 +50,13 @@ class Records:
 
 
 def collect(records, count, decode, limit=float("inf")):
-    """Decode the next `count` records of an iterator of (key, value) into a Records on the host.
+    """Decode the next `count` records of an iterator of (key, value) into a Decoded on the host.
 
     key: bytes-like, or None if an error of decode's says itself which record it is of.
 
     Pixels are written straight to their place in one array; it is float32 as soon as one
     record is. Returns None, having read no further, if it would take more than `limit` bytes.
-    Raises DataError naming the record that cannot be decoded.
+    Raises DataLayerError naming the record that cannot be decoded.
     """
     values, end = np.empty(0, np.uint8), 0
     starts = np.empty(count, np.int64)
@@ -68,7 +68,7 @@ def collect(records, count, decode, limit=float("inf")):
         except CaffeError as error:
             if key is None:
                 raise  # it names itself
-            raise DataError(f"record '{_name(key)}': {error}") from None
+            raise DataLayerError(f"record '{_name(key)}': {error}") from None
         starts[i], end = end, end + pixels.size
         dtype = np.result_type(values, pixels)
         if end > values.size or dtype != values.dtype:
@@ -79,7 +79,7 @@ def collect(records, count, decode, limit=float("inf")):
             values, old = np.empty(room, dtype), values
             values[: starts[i]] = old[: starts[i]]
         values[starts[i] : end] = pixels
-    return Records(torch.from_numpy(values[:end]), starts, shapes, labels)
+    return Decoded(torch.from_numpy(values[:end]), starts, shapes, labels)
 
 
 _resident = weakref.WeakValueDictionary()
@@ -88,7 +88,7 @@ _resident = weakref.WeakValueDictionary()
 def load(source, decode, device, limit):
     """All records of a database decoded once, values on `device`; None if over `limit` bytes.
 
-    Layers of one process that read the same source get the same Records.
+    Layers of one process that read the same source get the same Decoded.
     """
     key = (source.identity, decode.force_color, decode.force_gray, device)
     records = _resident.get(key)
