@@ -11,7 +11,6 @@ from google.protobuf.message import DecodeError
 from netgen.graph.registry import DataShape
 from netgen.graph.shape import Shape
 from netgen.schema import caffe_pb, open_hdf5
-from netgen.schema.leveldb import LevelDBFolder
 
 _ORIENTATION = 0x0112  # EXIF's tag
 
@@ -54,6 +53,8 @@ def _lmdb_record(source: str) -> bytes:
 
 
 def _leveldb_record(source: str) -> bytes:
+    from netgen.schema.leveldb import LevelDBFolder
+
     folder = LevelDBFolder(source)
     return next(folder.records(), (b"", b""))[1]
 

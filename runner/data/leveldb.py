@@ -41,9 +41,13 @@ class LevelDB:
 
         The last record is not given out before `length` is set.
         """
+        rounds = self._rounds()
+        while start and self.length is None:  # one round at most
+            next(rounds)
+            start -= 1
         if self.length:
             start %= self.length
-        yield from itertools.islice(self._rounds(), start, None, stride)
+        yield from itertools.islice(rounds, start, None, stride)
 
     def _rounds(self):
         while True:

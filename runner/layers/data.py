@@ -1,12 +1,17 @@
 """Layers that bring data in, those that read batches, Input and DummyData, and HDF5Output."""
 
+from __future__ import annotations
+
 import contextlib
 import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from netgen import graph
+from netgen.graph.registry import DataShape
 from netgen.schema import caffe_pb, require_h5py
 from runner.data import DataFeed, ImageFeed, RowFeed, WindowFeed
 from runner.layers.base import Layer
@@ -18,7 +23,7 @@ class Reading(Layer):
 
     reads = True
 
-    def feed_with(self, kind, *arguments):
+    def feed_with(self, kind: Callable[..., Any], *arguments: Any) -> Any:
         """A feed of the layer's own: `kind` made for its place, its workers and its seed.
 
         arguments: what comes between the layer and the seed.
@@ -32,24 +37,26 @@ class Reading(Layer):
             *((0, 1) if alone else (self.context.rank, self.context.count)),
         )  # fmt: skip
 
-    def tell(self, message, where):
+    def tell(self, message: str, where: str) -> None:
         """A line of the feed's for the log."""
         glog.info(message, where)
 
-    def known(self, bottoms, data_shape=None):
+    def known(
+        self, bottoms: Sequence[graph.Shape], data_shape: DataShape | None = None
+    ) -> graph.LayerShapes:
         """The shape rule's answer when records have that shape."""
         return graph.layer_shapes(self.param, bottoms, self.phase, data_shape=data_shape)
 
-    def check(self, bottoms):
+    def check(self, bottoms: Sequence[graph.Shape]) -> None:
         """Refuse what the layer's own parameters show to be wrong, before a file is opened."""
         with contextlib.suppress(graph.UnknownShapeError):
             self.known(bottoms)
 
-    def fetch(self):
+    def fetch(self) -> list[torch.Tensor]:
         """Go on to the next batch; a list of tensors on the device."""
         return self.feed.fetch()
 
-    def finish(self, fetched):
+    def finish(self, fetched: list[torch.Tensor]) -> list[torch.Tensor]:
         """The tops of what `fetch` gave: work for the device alone."""
         return list(self.feed.finish(fetched))[: len(self.param.top)]
 
