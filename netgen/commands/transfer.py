@@ -10,7 +10,8 @@ from netgen.growth.errors import SplitError, TransferError
 from netgen.growth.history import grow_history
 from netgen.growth.plan import read_plan
 from netgen.growth.split import split_net
-from netgen.growth.transfer import INITS, NOISE, Init, transfer_weights
+from netgen.growth.start import INITS, NOISE, Init
+from netgen.growth.transfer import transfer_weights
 
 
 def main(argv: list[str]) -> int:

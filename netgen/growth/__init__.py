@@ -18,7 +18,7 @@ _LATER = {
     "table": "measurement",
     "Split": "split",
     "split_net": "split",
-    "Init": "transfer",
+    "Init": "start",
     "transfer_weights": "transfer",
     "grow_history": "history",
 }

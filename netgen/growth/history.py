@@ -11,7 +11,8 @@ import numpy as np
 from netgen import graph, schema
 from netgen.growth.errors import TransferError
 from netgen.growth.split import Split
-from netgen.growth.transfer import Blobs, arrays, carry, checked, rows
+from netgen.growth.start import Blobs, checked, rows
+from netgen.growth.transfer import arrays, carry
 from netgen.schema import caffe_pb
 
 

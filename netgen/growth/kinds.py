@@ -33,12 +33,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from netgen import graph
 from netgen.growth.errors import SplitError, TransferError
-from netgen.growth.parts import PartMaker
+from netgen.growth.parts import Halves, PartMaker
 from netgen.schema import caffe_pb
 
-if TYPE_CHECKING:
-    from netgen.growth.plan import LayerPlan
-    from netgen.growth.transfer import Start
+if TYPE_CHECKING:  # it imports NumPy
+    from netgen.growth.start import Start
 
 #: {role: (outputs, weights of each output)} of convolutions among the parts.
 Counts = dict[str, tuple[int, int]]
@@ -108,7 +107,7 @@ class Kind:
         raise NotImplementedError
 
     def parts(
-        self, layer: caffe_pb.LayerParameter, plan: LayerPlan
+        self, layer: caffe_pb.LayerParameter, plan: Halves
     ) -> dict[str, caffe_pb.LayerParameter]:
         """{role: LayerParameter} of the layers in place of `layer`, in the order of the net.
 
@@ -122,7 +121,7 @@ class Kind:
         new = (split1, split2, *beside, *maker.join(split1, beside[-1], plan.num_output))
         return {part.name.removeprefix(f"{layer.name}_"): part for part in new}
 
-    def weight_counts(self, plan: LayerPlan, per_output: int, channels: int) -> Counts:
+    def weight_counts(self, plan: Halves, per_output: int, channels: int) -> Counts:
         """The weights of each convolution among the parts; the numbers are those of `counts`."""
         fast, slow = len(plan.fast), len(plan.slow)
         return {

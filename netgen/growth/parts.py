@@ -9,9 +9,22 @@ from fresh weights with msra (width 1/8, 3,200 iterations, 3 of 3 runs).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from netgen.schema import caffe_pb
+
+
+class Halves(Protocol):
+    """What a LayerPlan says of its layer: the output channels of the fast and of the slow part."""
+
+    @property
+    def fast(self) -> tuple[int, ...]: ...
+
+    @property
+    def slow(self) -> tuple[int, ...]: ...
+
+    @property
+    def num_output(self) -> int: ...
 
 
 class PartMaker:

@@ -1,64 +1,18 @@
-"""A child's weights from its parent's.
-
-There are two starts. `study`, that of the case study, is near the parent's function but not at it.
-With `preserve` the child computes what the parent did, to float32 rounding. The parts of a split
-start as the table in kinds.py says. Biases are the parent's rows for split1 and split2, and 0 for
-all others. The centre of a kernel of even size k is its place k // 2. Noise is Gaussian and on
-every weight.
-"""
+"""A child's weights from its parent's; start.py and kinds.py tell what the new layers get."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 
-from netgen import graph, schema
-from netgen.checks import check_count, check_number
-from netgen.errors import CaffeError
+from netgen import schema
 from netgen.growth.errors import TransferError
 from netgen.growth.kinds import KINDS
 from netgen.growth.plan import LayerPlan
 from netgen.growth.split import Split, SplitLayer
+from netgen.growth.start import Blobs, Init, Start, checked
 from netgen.schema import caffe_pb
-
-#: {layer name or role: the arrays of its blobs}
-Blobs = dict[str, list[np.ndarray]]
-
-INITS = ("study", "preserve")
-# Ours: the study gives no value. In a quarter-width All-CNN-C trained to 38 % (n = 1), extensions
-# of conv1, conv2 and conv8 with this noise moved the scores by 6 % of the largest.
-NOISE = 0.01
-
-
-@dataclass(frozen=True)
-class Init:
-    """How new layers start.
-
-    kind: one of INITS. noise: standard deviation of the noise on new 1x1 weights; None is NOISE
-    for study, and preserve has none. seed: of the noise. Raises CaffeError.
-    """
-
-    kind: str = "study"
-    noise: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in INITS:
-            raise CaffeError(f"Unknown init: '{self.kind}' (known: {', '.join(INITS)})")
-        if self.noise is None:
-            object.__setattr__(self, "noise", 0.0 if self.preserve else NOISE)
-        check_number("noise", self.noise, least=0)
-        check_count("seed", self.seed, least=0)
-        if self.preserve and self.noise:
-            raise CaffeError(f"init preserve has no noise (noise {self.noise:g})")
-
-    @property
-    def preserve(self) -> bool:
-        """Whether the child is to compute what the parent did."""
-        return self.kind == "preserve"
 
 
 def transfer_weights(
@@ -119,16 +73,6 @@ def carry(
     return blobs
 
 
-def rows(plan: LayerPlan, blobs: list[np.ndarray]) -> Blobs:
-    """The parent's rows of any blobs indexed by output: {role: [array]} of the two splits."""
-    # In the parent's order, whatever the plan's: then groups stay together, and plans that name
-    # the same channels are the same plan.
-    return {
-        role: [blob[sorted(channels)] for blob in blobs]
-        for role, channels in (("split1", plan.fast), ("split2", plan.slow))
-    }
-
-
 def part_weights(
     layer: caffe_pb.LayerParameter, plan: LayerPlan, blobs: list[np.ndarray], init: Init
 ) -> Blobs:
@@ -140,91 +84,3 @@ def part_weights(
     KINDS[plan.kind].start(start)
     start.pointwise("reorder", np.eye(plan.num_output)[:, [*sorted(plan.fast), *sorted(plan.slow)]])
     return start.weights
-
-
-class Start:
-    """The weights that the parts of one split layer start from.
-
-    weights: {role: [weight, bias]}, at first those of split1 and split2. A Kind sets those of
-    what stands beside split2 with the methods below. channels: of the layer's bottom.
-    """
-
-    def __init__(
-        self,
-        layer: caffe_pb.LayerParameter,
-        plan: LayerPlan,
-        blobs: list[np.ndarray],
-        init: Init,
-    ):
-        self.layer = layer
-        self.plan = plan
-        self.preserve = init.preserve
-        self.weights = rows(plan, blobs)
-        self._slow = self.weights["split2"][0]
-        self.channels = self._slow.shape[1] * layer.convolution_param.group
-        self._init = init
-
-    def sharpened(self, role: str) -> None:
-        """-0.2 times the slow kernels, with 2 times them added at the centre; no bias."""
-        weight = np.float32(-0.2) * self._slow
-        weight[_centre(weight)] += np.float32(2) * self._slow[_centre(self._slow)]
-        self.weights[role] = [weight, *map(np.zeros_like, self.weights["split2"][1:])]
-
-    def identity(self, role: str, scale: float = 1) -> None:
-        """A 1x1 layer that passes the slow outputs on, times `scale`, with the start's noise."""
-        self.pointwise(role, np.eye(len(self._slow)) * scale)
-
-    def pointwise(self, role: str, matrix: np.ndarray, exact: bool = False) -> None:
-        """A 1x1 layer with this (outputs, inputs) matrix as its weights, and a bias of 0.
-
-        exact: without the start's noise.
-        """
-        if not exact and self._init.noise:
-            name = f"{self.layer.name}_{role}"
-            random = np.random.default_rng([self._init.seed, crc32(name.encode())])
-            matrix = matrix + random.normal(0, self._init.noise, matrix.shape)
-        weight = matrix.astype(np.float32).reshape(matrix.shape + (1,) * (self._slow.ndim - 2))
-        biases = len(self.weights["split2"]) - 1
-        self.weights[role] = [weight] + [np.zeros(len(matrix), np.float32)] * biases
-
-    def slow_channels(self, role: str) -> None:
-        """A 1x1 layer without bias that passes on the bottom's channels of the slow outputs."""
-        self.pointwise(role, np.eye(self.plan.num_output)[sorted(self.plan.slow)], exact=True)
-        del self.weights[role][1:]
-
-    def subtract_slow_channels(self) -> None:
-        """Subtract from split2 what slow_channels passes on."""
-        centre = self._slow[_centre(self._slow)]
-        for row, channel in enumerate(sorted(self.plan.slow)):
-            # An output reads the channels of its own group only.
-            centre[row, channel % self._slow.shape[1]] -= 1
-
-
-def _centre(weight: np.ndarray) -> tuple[slice | int, ...]:
-    """The index of the middle of the kernel, all outputs and inputs: it gives a view."""
-    return (slice(None), slice(None), *(size // 2 for size in weight.shape[2:]))
-
-
-def checked(layer: caffe_pb.LayerParameter, blobs: list[np.ndarray]) -> list[np.ndarray]:
-    """A Convolution's arrays, a bias of older files made flat. Raises TransferError."""
-    param, name = layer.convolution_param, layer.name
-    wanted = 1 + param.bias_term
-    if len(blobs) != wanted:
-        raise TransferError(
-            f"layer '{name}' has {wanted} blobs in the net and {len(blobs)} in the weights"
-        )
-    weight, *bias = blobs
-    outputs = param.num_output
-    if weight.ndim < 2 or weight.shape[0] != outputs or any(b.size != outputs for b in bias):
-        shapes = " and ".join(graph.shape_string(blob.shape) for blob in blobs)
-        raise TransferError(
-            f"layer '{name}' has {outputs} outputs in the net and blobs of shape "
-            f"{shapes} in the weights"
-        )
-    kernel = graph.conv_geometry(param, weight.ndim - 2).kernel
-    if kernel != weight.shape[2:]:
-        raise TransferError(
-            f"layer '{name}' has kernel {' '.join(map(str, kernel))} in the net "
-            f"and {' '.join(map(str, weight.shape[2:]))} in the weights"
-        )
-    return [weight, *(b.reshape(-1) for b in bias)]

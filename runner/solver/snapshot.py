@@ -9,7 +9,7 @@ interrupted: going on from there starts the test nets' data afresh, again as Caf
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.log import glog, lines
 from runner.net import hdf5, weights
-
-if TYPE_CHECKING:
-    from runner.solver.solver import Solver
 
 RESUME = ".resume"
 
@@ -67,7 +64,7 @@ def _history(solver):
     ]
 
 
-def write(solver: Solver) -> str:
+def write(solver: Any) -> str:
     """Write the snapshot of `solver` as it stands; returns the solver state's path."""
     param, binary = solver.param, caffe_pb.SolverParameter.BINARYPROTO
     base = f"{param.snapshot_prefix}_iter_{solver.iter}"
@@ -115,7 +112,7 @@ def _write_resume(solver, path):
         torch.save(content, file)
 
 
-def restore(solver: Solver, path: str) -> None:
+def restore(solver: Any, path: str) -> None:
     """Bring `solver` to the state in `path` (.solverstate or .solverstate.h5)."""
     if not os.path.exists(path):
         raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {path}")

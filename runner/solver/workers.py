@@ -9,14 +9,11 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
 from runner.process.signals import Action
-
-if TYPE_CHECKING:
-    from runner.solver.solver import Solver
 
 Request = Callable[[], Action]
 
@@ -45,11 +42,11 @@ class Workers(ABC):
         """A context for what may fail at one worker, and then has to fail at all."""
 
     @abstractmethod
-    def training(self, solver: Solver) -> AbstractContextManager:
+    def training(self, solver: Any) -> AbstractContextManager:
         """The context to train `solver` in."""
 
     @abstractmethod
-    def begin(self, solver: Solver) -> None:
+    def begin(self, solver: Any) -> None:
         """Take notice that an iteration of `solver` begins."""
 
     @abstractmethod
@@ -79,10 +76,10 @@ class Alone(Workers):
     def together(self) -> AbstractContextManager:
         return contextlib.nullcontext()
 
-    def training(self, solver: Solver) -> AbstractContextManager:
+    def training(self, solver: Any) -> AbstractContextManager:
         return contextlib.nullcontext()
 
-    def begin(self, solver: Solver) -> None:
+    def begin(self, solver: Any) -> None:
         pass
 
     def reduce(self, gradients: torch.Tensor, request: Request) -> None:

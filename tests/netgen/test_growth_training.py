@@ -17,7 +17,8 @@ from netgen.growth.history import grow_history
 from netgen.growth.kinds import KINDS
 from netgen.growth.plan import LayerPlan, Plan, to_json
 from netgen.growth.split import split_net
-from netgen.growth.transfer import Init, transfer_weights
+from netgen.growth.start import Init
+from netgen.growth.transfer import transfer_weights
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,8 @@ from netgen.errors import CaffeError
 from netgen.growth.errors import TransferError
 from netgen.growth.plan import LayerPlan, Plan, to_json
 from netgen.growth.split import split_net
-from netgen.growth.transfer import NOISE, Init, transfer_weights
+from netgen.growth.start import NOISE, Init
+from netgen.growth.transfer import transfer_weights
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,8 @@ from netgen import nets, schema
 from netgen.errors import CaffeError
 from netgen.growth.plan import LayerPlan, Plan
 from netgen.growth.split import split_net
-from netgen.growth.transfer import Init, transfer_weights
+from netgen.growth.start import Init
+from netgen.growth.transfer import transfer_weights
 from netgen.schema import caffe_pb
 
 IMAGES = 6
