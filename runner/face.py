@@ -297,7 +297,7 @@ class Solver:
         if not self.param.HasField("snapshot_prefix"):
             raise CaffeError("the solver has no snapshot_prefix to write a snapshot under")
         with self._logging():
-            return self.engine.snapshot()
+            return str(self.engine.snapshot())
 
     def restore(self, path: Path) -> None:
         """Go on from a solver state (.solverstate or .solverstate.h5). Raises CaffeError."""

@@ -62,7 +62,9 @@ class Replayed:
     ) -> None:
         self.function, self.name, self.record = function, name, record
         self.generator = generator
-        self.calls, self.inputs, self.recording = 0, None, None
+        self.calls = 0
+        self.inputs: Any = None  # what the recording reads
+        self.recording: Any = None
 
     def __call__(self, *inputs: list[torch.Tensor]) -> Any:
         if self.record is None:

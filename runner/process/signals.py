@@ -35,7 +35,7 @@ class SignalHandler:
 
     def __init__(self, sigint: Action, sighup: Action) -> None:
         self._effects = {"SIGHUP": sighup, "SIGINT": sigint}  # SIGHUP is looked at first
-        self._listeners = []
+        self._listeners: list[set[str]] = []
         self.request = self.listener()
         self._before = {
             name: signal.signal(getattr(signal, name), self._handle)
@@ -50,7 +50,7 @@ class SignalHandler:
 
     def listener(self) -> Callable[[], Action]:
         """A function giving the Action of a signal that came since its last call, or NONE."""
-        got = set()
+        got: set[str] = set()
         self._listeners.append(got)
 
         def request():
