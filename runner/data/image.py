@@ -87,21 +87,30 @@ def _decode(image, color):
     if image.mode.startswith(("I", "F")):
         image = _high_byte(image, color)
     if turn:
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
     if image.mode in ("1", "L") and not color:
         return np.asarray(image.convert("L"))[:, :, None]
     if color is None and _has_alpha(image):
         return np.asarray(image.convert("RGBA"))[:, :, [2, 1, 0, 3]]
     if image.mode == "CMYK" and image.format == "JPEG":
         pixels, gray = _without_ink(255 - np.asarray(image)), _GRAY_OF_BITMAP
-    else:
-        pixels = np.asarray(image.convert("RGB"))
+    else:  # Pillow warns of a palette that is translucent here and there, unless alpha is kept
+        palette = image.mode in ("P", "PA")
+        pixels = np.asarray(image.convert("RGBA" if palette else "RGB"))[:, :, :3]
     return _to_gray(pixels, *gray) if color is False else pixels[:, :, ::-1]
 
 
 def planes(pixels: np.ndarray) -> np.ndarray:
     """Pixels (height, width, channels) in Caffe's order: (channels, height, width), contiguous."""
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _upright(image):
+    """The image turned as its EXIF asks; broken EXIF asks for nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except _UNREADABLE:
+        return image
 
 
 def _high_byte(image, color):

@@ -122,6 +122,23 @@ def test_the_orientation_of_a_camera_is_obeyed_unless_the_file_is_read_as_it_is(
     assert decode(file, False).shape[:2] == turned.shape[:2]
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # what Pillow says of it
+@pytest.mark.parametrize("exif", [b"Exif\0\0nothing", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+def test_a_broken_orientation_asks_for_nothing(exif):
+    file = encoded(Image.fromarray(SMOOTH), "JPEG", exif=exif)
+    np.testing.assert_array_equal(decode(file, True), decode(file))
+
+
+@pytest.mark.parametrize("transparency", [3, bytes(range(0, 160, 10))])
+def test_alpha_of_a_palette_is_left_out_where_colour_is_asked_for(transparency):
+    palette = Image.fromarray(PIXELS).quantize(16)
+    file = encoded(palette, transparency=transparency)
+    bgr = np.asarray(palette.convert("RGB"))[:, :, ::-1]
+    np.testing.assert_array_equal(decode(file, True), bgr)
+    np.testing.assert_array_equal(decode(file)[:, :, :3], bgr)
+    assert decode(file).shape[2] == 4 and decode(file, False).shape[2] == 1
+
+
 def test_what_cannot_be_decoded(tmp_path):
     whole = encoded(Image.fromarray(PIXELS)).getvalue()
     for data in (b"", b"no image", whole[:200]):
