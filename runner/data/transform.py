@@ -157,14 +157,14 @@ class Transform:
         values, data = values.numpy(), np.empty(shape, np.float32)
         mean = None if self.mean is None else np.empty(shape, np.float32)
         channels, height, width = shape[1:]
-        for i, (origin, step, area, row, start, _) in enumerate(table.numpy().T.tolist()):
-            corner = origin - start - (width - 1 if step < 0 else 0)
+        for i, (origin, direction, area, row, start, _) in enumerate(table.numpy().T.tolist()):
+            corner = origin - start - (width - 1 if direction < 0 else 0)
             top, left = divmod(corner, row)
             place = np.s_[:, top : top + height, left : left + width]
             size = (channels, area // row, row)
-            data[i] = values[start : start + channels * area].reshape(size)[place][..., ::step]
+            data[i] = values[start : start + channels * area].reshape(size)[place][..., ::direction]
             if mean is not None:
-                mean[i] = self.mean.numpy().reshape(size)[place][..., ::step]
+                mean[i] = self.mean.numpy().reshape(size)[place][..., ::direction]
         return torch.from_numpy(data), None if mean is None else torch.from_numpy(mean)
 
     def _axes(self, *sizes_and_device):
