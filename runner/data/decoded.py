@@ -1,11 +1,7 @@
 """Decoded records: one flat array of pixels, and where each record lies in it."""
 
-from __future__ import annotations
-
 import weakref
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,15 +24,15 @@ class Decoded:
     shapes: np.ndarray
     labels: np.ndarray
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self.starts)
 
     @property
-    def length(self) -> int:
+    def length(self):
         """Their number, as a source says it."""
         return len(self.starts)
 
-    def __getitem__(self, which: np.ndarray | slice) -> Decoded:
+    def __getitem__(self, which):
         """Some of the records, over the same values. which: an index array or slice."""
         return replace(
             self,
@@ -45,20 +41,15 @@ class Decoded:
             labels=self.labels[which],
         )
 
-    def take(self, first: int, count: int, stride: int = 1) -> Decoded:
+    def take(self, first, count, stride=1):
         """`count` records, every stride-th from number `first` on, round and round."""
         return self[np.arange(first, first + count * stride, stride) % len(self)]
 
-    def close(self) -> None:
+    def close(self):
         """Nothing to stop (the streaming reader has)."""
 
 
-def collect(
-    records: Iterable[tuple[Any, Any]],
-    count: int,
-    decode: Callable[[Any], tuple[np.ndarray, tuple[int, int, int], int]],
-    limit: float = float("inf"),
-) -> Decoded | None:
+def collect(records, count, decode, limit=float("inf")):
     """Decode the next `count` records of an iterator of (key, value) into a Decoded on the host.
 
     key: bytes-like, or None if an error of decode's says itself which record it is of.
@@ -94,7 +85,7 @@ def collect(
 _resident = weakref.WeakValueDictionary()
 
 
-def load(source: Any, decode: Any, device: torch.device, limit: float) -> Decoded | None:
+def load(source, decode, device, limit):
     """All records of a database decoded once, values on `device`; None if over `limit` bytes.
 
     Layers of one process that read the same source get the same Decoded.
@@ -111,5 +102,5 @@ def load(source: Any, decode: Any, device: torch.device, limit: float) -> Decode
     return records
 
 
-def _name(key: Any) -> str:
+def _name(key):
     return bytes(key).decode("utf-8", "backslashreplace")

@@ -1,15 +1,12 @@
 """Records that do not fit in memory: batches read ahead by a thread."""
 
-from __future__ import annotations
-
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from runner.data.decoded import Decoded, collect
+from runner.data.decoded import collect
 
 
 class Stream:
@@ -19,7 +16,7 @@ class Stream:
     the reading anew from there.
     """
 
-    def __init__(self, source: Any, decode: Any, device: torch.device, ahead: int) -> None:
+    def __init__(self, source, decode, device, ahead):
         self._source = source
         self._decode = decode
         self._device = device
@@ -29,7 +26,7 @@ class Stream:
         self._thread = None
         self._records = None
 
-    def take(self, first: int, count: int, stride: int = 1) -> Decoded:
+    def take(self, first, count, stride=1):
         """`count` records, every stride-th from number `first` on, values on the device.
 
         Raises the DataLayerError of a record that cannot be decoded.
@@ -42,7 +39,7 @@ class Stream:
         self._batches.append(self._thread.submit(self._read, self._records, count))
         return replace(batch, values=batch.values.to(self._device, non_blocking=True))
 
-    def close(self) -> None:
+    def close(self):
         """Stop reading. A later take starts again."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)

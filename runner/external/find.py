@@ -67,15 +67,19 @@ def find() -> External:
 
 
 def _importable():
-    """The folders that a C++ pycaffe on Python's path may belong to: its source, its prefix."""
-    spec = importlib.machinery.PathFinder.find_spec("caffe", sys.path)
-    if spec is None or not spec.origin:
-        return []
-    package = Path(spec.origin).resolve().parent
-    if not any(package.glob("_caffe*.so")):  # not every module named caffe is Caffe's
-        return []
-    parents = package.parents  # ROOT/python/caffe; PREFIX/lib/python3.x/site-packages/caffe
-    return [parents[index] for index in (1, 3) if index < len(parents)]
+    """The folders that a C++ pycaffe on Python's path may belong to: its source, its prefix.
+
+    Our own `caffe`, and whatever else has that name, may come before it on the path.
+    """
+    for entry in sys.path:
+        spec = importlib.machinery.PathFinder.find_spec("caffe", [entry])
+        if spec is None or not spec.origin:
+            continue
+        package = Path(spec.origin).resolve().parent
+        if any(package.glob("_caffe*.so")):
+            parents = package.parents  # ROOT/python/caffe; PREFIX/lib/python3.x/site-packages/caffe
+            return [parents[index] for index in (1, 3) if index < len(parents)]
+    return []
 
 
 def _tool(root):

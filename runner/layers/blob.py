@@ -77,7 +77,7 @@ class SyncedMemory:
         """
         self.version += 1
         self._host_is_newest = False
-        self._noted, self._owned = value.detach(), owned
+        self._noted, self._owned = value.detach() if value.requires_grad else value, owned
         if self._fixed or (self._device.type == "cpu" and self.watched):
             self._settle()
 
@@ -86,7 +86,7 @@ class SyncedMemory:
         if self.due is not None:
             self.due()
         if self._noted is not None:
-            if self._noted.shape == torch.Size(shape):
+            if self._noted.shape == shape:
                 return self._noted
             if self._noted.numel() == math.prod(shape):
                 if not self._noted.is_contiguous():
@@ -329,7 +329,8 @@ class Blob:
 
     def tensor(self) -> torch.Tensor:
         """The data as a tensor, not to be written to."""
-        return self.data_memory.tensor(self._shape)
+        memory = self._data if self._parameter is None else self.data_memory
+        return memory.tensor(self._shape)
 
     def memory(self) -> torch.Tensor:
         """The data as a tensor of their own memory, to be written to."""
@@ -341,7 +342,8 @@ class Blob:
 
     def put(self, value: torch.Tensor, owned: bool = True) -> None:
         """Take the data, and with it the shape, of a tensor."""
-        self.set_shape(tuple(value.shape))
+        if value.shape != self._shape:
+            self.set_shape(tuple(value.shape))
         self.data_memory.put(value, owned)
 
     def put_diff(self, value: torch.Tensor, owned: bool = True) -> None:

@@ -79,7 +79,12 @@ class Python(Layer, type="Python"):
         self.reshape_blobs()
         tops = [blob.shape for blob in self.top_blobs]
         params = [blob.shape for blob in self.instance.blobs]
-        return graph.layer_shapes(self.param, bottoms, self.phase, data_shape=(tops, params))
+        self.shapes = graph.layer_shapes(self.param, bottoms, self.phase, data_shape=(tops, params))
+        return self.shapes
+
+    def shapes_for(self, bottoms: Any) -> graph.LayerShapes:
+        """What the user's layer last said: only running it tells more."""
+        return self.shapes
 
     def take_parameters(self, node: Any, gradients: list) -> None:
         values = [blob.tensor().clone() for blob in self.instance.blobs]
@@ -141,6 +146,7 @@ def _class_of(param: Any) -> type:
     _offer_caffe()
     if not {os.getcwd(), ""} & set(sys.path):
         sys.path.append(os.getcwd())
+    importlib.invalidate_caches()  # the script may have just written it
     return getattr(importlib.import_module(param.module), param.layer)
 
 

@@ -1,10 +1,6 @@
 """Caffe's HDF5 snapshots: /data/<layer>/<i>, and /history/<i> of a solver state."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +8,7 @@ from netgen import schema
 from netgen.errors import CaffeError
 
 
-def read_weights(path: str) -> dict[str, dict[int, np.ndarray]]:
+def read_weights(path):
     """{layer: {index: float32 array}} of a .caffemodel.h5. Raises CaffeError."""
     with schema.open_hdf5(path) as f:
         if "data" not in f:
@@ -23,7 +19,7 @@ def read_weights(path: str) -> dict[str, dict[int, np.ndarray]]:
         }
 
 
-def read_solverstate(path: str) -> tuple[int, str, int, list[np.ndarray]]:
+def read_solverstate(path):
     """(iter, learned_net, current_step, [history arrays]) of a .solverstate.h5."""
     with schema.open_hdf5(path) as f:
         missing = [key for key in ("iter", "current_step", "history") if key not in f]
@@ -36,7 +32,7 @@ def read_solverstate(path: str) -> tuple[int, str, int, list[np.ndarray]]:
         return int(np.ravel(f["iter"])[0]), learned, int(np.ravel(f["current_step"])[0]), arrays
 
 
-def write_weights(net: Any, path: str, with_diff: bool = False) -> None:
+def write_weights(net, path, with_diff=False):
     """A .caffemodel.h5 of the net; a shared blob is stored once, with its owner."""
 
     groups = [("data", False)] + ([("diff", True)] if with_diff else [])
@@ -53,13 +49,7 @@ def write_weights(net: Any, path: str, with_diff: bool = False) -> None:
                         layer[str(i)] = blob.detach().cpu().numpy()
 
 
-def write_solverstate(
-    path: str,
-    iteration: int,
-    learned_net: str,
-    current_step: int,
-    history: Sequence[np.ndarray],
-) -> None:
+def write_solverstate(path, iteration, learned_net, current_step, history):
     """A .solverstate.h5; history: list of arrays."""
 
     with schema.writing_hdf5(path) as f:

@@ -8,6 +8,7 @@ maxima, probabilities, normalised values) is kept here in the autograd graph of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -51,7 +52,7 @@ class Layerwise:
         self.goes_backward = False
         #: what is to be done before diffs are looked at
         self.due: Callable[[], None] | None = None
-        self.layers = [_kind_of(node)(self, node) for node in net.nodes]
+        self.layers = [_kind_of(node)(self, node, i) for i, node in enumerate(net.nodes)]
         self.has_python = any(node.param.type == "Python" for node in net.nodes)
         self.before_forward: list[Callable[[int], Any]] = []
         self.after_forward: list[Callable[[int], Any]] = []
@@ -92,14 +93,23 @@ class Layerwise:
     def forward_range(self, first: int, last: int, fetched: Iterable | None = None) -> None:
         """Run layers `first` to `last`. fetched: as for Net.forward."""
         batches = iter(fetched or ())
-        for index in range(first, last + 1):
-            for call in self.before_forward:
-                call(index)
-            if self.net.nodes[index].layer.reads:
-                self.layers[index].batch = next(batches, None)
-            self.run_layer(index)
-            for call in self.after_forward:
-                call(index)
+        before, after, index = self.before_forward, self.after_forward, first
+        with torch.no_grad():
+            while index <= last:
+                layer = self.layers[index]
+                fuses = layer.fuses_with_next and index < last and not (before or after)
+                if fuses and layer.forward_with(self.layers[index + 1]):
+                    index += 2
+                    continue
+                for call in before:
+                    call(index)
+                if layer.layer.reads:
+                    layer.batch = next(batches, None)
+                layer.reshape()
+                layer.forward()
+                for call in after:
+                    call(index)
+                index += 1
 
     def objective(self, first: int, last: int) -> float:
         """What the tops of layers `first` to `last` add to the objective."""
@@ -203,7 +213,7 @@ class Layerwise:
 class _OnBlobs:
     """One layer at work on its blobs; for most types autograd of their forward is Caffe's."""
 
-    def __init__(self, run: Layerwise, node: Any) -> None:
+    def __init__(self, run: Layerwise, node: Any, index: int) -> None:
         self.run, self.node, self.layer = run, node, node.layer
         self.bottoms: list[Blob] = [run.net.blobs[name] for name in node.bottoms]
         self.tops: list[Blob] = [run.net.blobs[name] for name in node.tops]
@@ -214,6 +224,12 @@ class _OnBlobs:
         self._seen: list[tuple[int, ...]] = node.bottom_shapes
         self._top_shapes: list[tuple[int, ...]] = node.shapes.tops
         self._rewritten = {node.learnable[index] for index in node.layer.rewrites}
+        #: is it a BatchNorm whose Scale, in place, can be done in the same operation?
+        self.fuses_with_next = index + 1 in run.net.scales_in_place
+        # The layer's own forward, where nothing is to be converted for it or by it.
+        self._compute = node.layer.forward
+        if run.net.context.precision != "fp32":
+            self._compute = functools.partial(run.net.run, node)
         self._graph: tuple | None = None  # (inputs, leaves, tops, versions of the bottoms)
 
     # --- shapes ---
@@ -227,7 +243,8 @@ class _OnBlobs:
             self._top_shapes = self._shapes_for(shapes)
             self._seen = shapes
         for blob, shape in zip(self.tops, self._top_shapes, strict=True):
-            blob.set_shape(shape)
+            if blob.shape != shape:
+                blob.set_shape(shape)
 
     def _shapes_for(self, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         _refuse_misfits(self.node, shapes)
@@ -256,26 +273,34 @@ class _OnBlobs:
 
     def forward(self) -> None:
         """From the bottoms' data to the tops'."""
-        wanted = self.node.needs_backward and (self.keeps or self.run.goes_backward)
-        if wanted:
+        if self.node.needs_backward and (self.keeps or self.run.goes_backward):
             self._graph = self._traced(self.keeps)
-            tops = self._graph[2]
+            inputs, _, tops, _ = self._graph
         else:
             self._graph = None
             inputs = [blob.tensor() for blob in self.bottoms]
             with torch.no_grad():
-                tops = self.run.net.run(self.node, inputs, self.node.blobs)
+                tops = self._compute(inputs, self.node.blobs)
         for blob, top in zip(self.tops, tops, strict=True):
-            self._put(blob, top)
+            self._put(blob, top, inputs)
 
-    def _put(self, blob: Blob, top: torch.Tensor) -> None:
-        top = top.detach()
-        if any(other.data_memory.shares_storage(top) for other in self.bottoms):
+    def forward_with(self, scale: _OnBlobs) -> bool:
+        """Do the Scale behind this BatchNorm, in place, as well; False where graphs are kept."""
+        if self.node.needs_backward or scale.node.needs_backward:
+            return False
+        self.reshape()
+        inputs = [self.bottoms[0].tensor()]
+        (top,) = self._compute(inputs, [*self.node.blobs, *scale.node.blobs])
+        self._put(self.tops[0], top, inputs)
+        return True
+
+    def _put(self, blob: Blob, top: torch.Tensor, inputs: list[torch.Tensor]) -> None:
+        """Have the top hold a result, in memory of its own even if the result is a bottom's."""
+        may_share = top._is_view() or any(top is x for x in inputs)
+        if may_share and any(other.data_memory.shares_storage(top) for other in self.bottoms):
             if blob in self.bottoms and top.data_ptr() == blob.tensor().data_ptr():
                 return  # in place, and nothing to do: Dropout in a test
             top = top.clone()
-        if top.dtype != torch.float32:
-            top = top.float()
         blob.put(top)
 
     def _traced(self, private: bool) -> tuple:
@@ -294,7 +319,7 @@ class _OnBlobs:
             if needs
         ]
         with torch.enable_grad():
-            tops = self.run.net.run(self.node, inputs, self.node.arguments())
+            tops = self._compute(inputs, self.node.arguments())
         versions = [blob.data_memory.version for blob in self.bottoms]
         return inputs, leaves, tops, versions
 
@@ -387,8 +412,8 @@ class _OnBlobs:
 class _Rereads(_OnBlobs):
     """A layer with a formula for its gradient, of what lies in bottom and top."""
 
-    def __init__(self, run: Layerwise, node: Any) -> None:
-        super().__init__(run, node)
+    def __init__(self, run: Layerwise, node: Any, index: int) -> None:
+        super().__init__(run, node, index)
         own = type(self.layer).value_and_gradient is not Rereading.value_and_gradient
         self._keeps_formula = own and self.in_place  # made of a bottom that is overwritten
         self._formula: Any = None
@@ -400,7 +425,7 @@ class _Rereads(_OnBlobs):
                 top, self._formula = self.layer.value_and_gradient(x)
             else:
                 top = self.layer.apply(x)
-        self._put(self.tops[0], top)
+        self._put(self.tops[0], top, [x])
 
     def backward(self) -> None:
         (bottom,), (top,) = self.bottoms, self.tops
@@ -447,8 +472,8 @@ class _Flattens(_SharesData):
 class _SharesBoth(_OnBlobs):
     """Data and diff of top and bottom are one memory each: there is nothing to compute."""
 
-    def __init__(self, run: Layerwise, node: Any) -> None:
-        super().__init__(run, node)
+    def __init__(self, run: Layerwise, node: Any, index: int) -> None:
+        super().__init__(run, node, index)
         self._share()
 
     def _share(self) -> None:
@@ -484,8 +509,8 @@ class _IsParameter(_SharesBoth):
 class _Recurs(_OnBlobs):
     """LSTM and RNN: the diff they read is their inner net's, lent to the top at each reshape."""
 
-    def __init__(self, run: Layerwise, node: Any) -> None:
-        super().__init__(run, node)
+    def __init__(self, run: Layerwise, node: Any, index: int) -> None:
+        super().__init__(run, node, index)
         self._inner = [(blob, blob.diff_memory) for blob in self.tops]
 
     def reshape(self) -> None:

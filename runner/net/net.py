@@ -104,7 +104,7 @@ class Net:
             glog.info(f"This network produces output {name}", "net.cpp:244")
         self.blob_shapes = shapes
         self._scales, self.fused = fused_scales(self.nodes, self.outputs), True
-        self._scales_in_place = {  # whose fused BatchNorm leaves nothing that one could look at
+        self.scales_in_place = {  # whose fused BatchNorm leaves nothing that one could look at
             index for index in self._scales if graph.in_place(self.nodes[index].param)
         }
         self._fill()
@@ -229,7 +229,7 @@ class Net:
         if not self.nodes:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
         blobs, shares, fetched = {} if kept is None else kept, [], iter(fetched)
-        scales = self._scales if kept is None else self._scales_in_place
+        scales = self._scales if kept is None else self.scales_in_place
         if not self.fused:
             scales = set()
         for index, node in enumerate(self.nodes):

@@ -7,12 +7,9 @@ long vectors, however many layers there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 
 from netgen.graph import Learnables
-from netgen.schema import caffe_pb
 
 
 class Parameters:
@@ -24,14 +21,7 @@ class Parameters:
         self.blobs = []
         self._parts = []  # each blob's slice of the flat buffers
 
-    def add(
-        self,
-        layer: str,
-        index: int,
-        shape: Sequence[int],
-        spec: caffe_pb.ParamSpec | None,
-        log: Callable[[str, str], None] | None = None,
-    ) -> int:
+    def add(self, layer, index, shape, spec, log=None):
         """Register blob `index` of `layer`, as Learnables.bring does; returns its position."""
         return self.learnable.bring(layer, index, shape, spec, log)
 

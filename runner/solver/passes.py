@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from runner.log import glog
 from runner.net.debug_info import debug_info
 from runner.net.net import Net
 from runner.process.recording import CudaGraph, Replayed
@@ -27,7 +28,15 @@ class NetPass(Replayed):
         record: type[CudaGraph] | Callable[..., Any] | None,
         generator: torch.Generator,
     ) -> None:
-        record = record if net.replayable() else None
+        if record is not None and not net.replayable():
+            record = None
+            python = [node.name for node in net.nodes if node.param.type == "Python"]
+            if python:
+                glog.info(
+                    f"net '{net.name}' is not recorded as a CUDA graph: its Python layers "
+                    f"({', '.join(python)}) run on the host",
+                    "net.cpp:200",
+                )
         super().__init__(function, f"net '{net.name}'", record, generator)
         self.net = net
 
