@@ -51,7 +51,7 @@ setup(
         "protobuf>=4.21.6",
         "lmdb>=1.4.0",
         "matplotlib>=3.8.0",
-        "pillow>=9.3.0",
+        "pillow>=10.4.0",
         "torch>=2.4",
         "tqdm>=4.60.0",
     ],
