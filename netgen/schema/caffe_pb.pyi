@@ -17,6 +17,13 @@ Phase: EnumTypeWrapper
 TRAIN: int
 TEST: int
 
+Type: EnumTypeWrapper
+DOUBLE: int
+FLOAT: int
+FLOAT16: int
+INT: int
+UINT: int
+
 class BlobShape(Message):
     @property
     def dim(self) -> RepeatedScalarFieldContainer[int]: ...
@@ -101,6 +108,13 @@ class NetParameter(Message):
     def input_shape(self) -> RepeatedCompositeFieldContainer[BlobShape]: ...
     @property
     def layer(self) -> RepeatedCompositeFieldContainer[LayerParameter]: ...
+    default_forward_type: int
+    default_backward_type: int
+    default_forward_math: int
+    default_backward_math: int
+    global_grad_scale: float
+    global_grad_scale_adaptive: bool
+    eltwise_mem_sharing: bool
     def __init__(
         self,
         *,
@@ -113,6 +127,13 @@ class NetParameter(Message):
         debug_info: bool | None = ...,
         input_shape: Iterable[BlobShape | Mapping[str, Any]] | None = ...,
         layer: Iterable[LayerParameter | Mapping[str, Any]] | None = ...,
+        default_forward_type: int | str | None = ...,
+        default_backward_type: int | str | None = ...,
+        default_forward_math: int | str | None = ...,
+        default_backward_math: int | str | None = ...,
+        global_grad_scale: float | None = ...,
+        global_grad_scale_adaptive: bool | None = ...,
+        eltwise_mem_sharing: bool | None = ...,
     ) -> None: ...
 
 class NetState(Message):
@@ -264,6 +285,65 @@ class LayerParameter(Message):
     def swish_param(self) -> SwishParameter: ...
     @property
     def clip_param(self) -> ClipParameter: ...
+    @property
+    def annotated_data_param(self) -> AnnotatedDataParameter: ...
+    @property
+    def multibox_loss_param(self) -> MultiBoxLossParameter: ...
+    @property
+    def permute_param(self) -> PermuteParameter: ...
+    @property
+    def prior_box_param(self) -> PriorBoxParameter: ...
+    @property
+    def detection_output_param(self) -> DetectionOutputParameter: ...
+    @property
+    def detection_evaluate_param(self) -> DetectionEvaluateParameter: ...
+    @property
+    def norm_param(self) -> NormalizeParameter: ...
+    @property
+    def roi_pooling_param(self) -> ROIPoolingParameter: ...
+    @property
+    def smooth_l1_loss_param(self) -> SmoothL1LossParameter: ...
+    @property
+    def bn_param(self) -> BNParameter: ...
+    @property
+    def upsample_param(self) -> UpsampleParameter: ...
+    @property
+    def continuation_indicator_param(self) -> ContinuationIndicatorParameter: ...
+    @property
+    def ctc_loss_param(self) -> CtcLossParameter: ...
+    @property
+    def labelsequence_accuracy_param(self) -> LabelsequenceAccuracyParameter: ...
+    @property
+    def interp_param(self) -> InterpParameter: ...
+    @property
+    def relu6_param(self) -> ReLUParameter: ...
+    @property
+    def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
+    @property
+    def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
+    @property
+    def reorg_param(self) -> ReorgParameter: ...
+    @property
+    def reverse_param(self) -> ReverseParameter: ...
+    @property
+    def lstm_param(self) -> LSTMParameter: ...
+    @property
+    def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
+    @property
+    def center_loss_param(self) -> CenterLossParameter: ...
+    @property
+    def region_loss_param(self) -> RegionLossParameter: ...
+    @property
+    def yolov3_param(self) -> Yolov3Parameter: ...
+    @property
+    def yolov3_detection_output_param(self) -> Yolov3DetectionOutputParameter: ...
+    @property
+    def proposal_param(self) -> ProposalParameter: ...
+    forward_type: int
+    backward_type: int
+    forward_math: int
+    backward_math: int
+    engine: str
     def __init__(
         self,
         *,
@@ -327,6 +407,38 @@ class LayerParameter(Message):
         recurrent_param: RecurrentParameter | Mapping[str, Any] | None = ...,
         swish_param: SwishParameter | Mapping[str, Any] | None = ...,
         clip_param: ClipParameter | Mapping[str, Any] | None = ...,
+        annotated_data_param: AnnotatedDataParameter | Mapping[str, Any] | None = ...,
+        multibox_loss_param: MultiBoxLossParameter | Mapping[str, Any] | None = ...,
+        permute_param: PermuteParameter | Mapping[str, Any] | None = ...,
+        prior_box_param: PriorBoxParameter | Mapping[str, Any] | None = ...,
+        detection_output_param: DetectionOutputParameter | Mapping[str, Any] | None = ...,
+        detection_evaluate_param: DetectionEvaluateParameter | Mapping[str, Any] | None = ...,
+        norm_param: NormalizeParameter | Mapping[str, Any] | None = ...,
+        roi_pooling_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
+        smooth_l1_loss_param: SmoothL1LossParameter | Mapping[str, Any] | None = ...,
+        bn_param: BNParameter | Mapping[str, Any] | None = ...,
+        upsample_param: UpsampleParameter | Mapping[str, Any] | None = ...,
+        continuation_indicator_param: ContinuationIndicatorParameter | Mapping[str, Any] | None = ...,
+        ctc_loss_param: CtcLossParameter | Mapping[str, Any] | None = ...,
+        labelsequence_accuracy_param: LabelsequenceAccuracyParameter | Mapping[str, Any] | None = ...,
+        interp_param: InterpParameter | Mapping[str, Any] | None = ...,
+        relu6_param: ReLUParameter | Mapping[str, Any] | None = ...,
+        psroi_pooling_param: PSROIPoolingParameter | Mapping[str, Any] | None = ...,
+        box_annotator_ohem_param: BoxAnnotatorOHEMParameter | Mapping[str, Any] | None = ...,
+        reorg_param: ReorgParameter | Mapping[str, Any] | None = ...,
+        reverse_param: ReverseParameter | Mapping[str, Any] | None = ...,
+        lstm_param: LSTMParameter | Mapping[str, Any] | None = ...,
+        shuffle_channel_param: ShuffleChannelParameter | Mapping[str, Any] | None = ...,
+        center_loss_param: CenterLossParameter | Mapping[str, Any] | None = ...,
+        region_loss_param: RegionLossParameter | Mapping[str, Any] | None = ...,
+        yolov3_param: Yolov3Parameter | Mapping[str, Any] | None = ...,
+        yolov3_detection_output_param: Yolov3DetectionOutputParameter | Mapping[str, Any] | None = ...,
+        proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
+        forward_type: int | str | None = ...,
+        backward_type: int | str | None = ...,
+        forward_math: int | str | None = ...,
+        backward_math: int | str | None = ...,
+        engine: str | None = ...,
     ) -> None: ...
 
 class ParamSpec(Message):
@@ -381,6 +493,18 @@ class TransformationParameter(Message):
     def mean_value(self) -> RepeatedScalarFieldContainer[float]: ...
     force_color: bool
     force_gray: bool
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    @property
+    def noise_param(self) -> NoiseParameter: ...
+    @property
+    def emit_constraint(self) -> EmitConstraint: ...
+    crop_h: int
+    crop_w: int
+    @property
+    def distort_param(self) -> DistortionParameter: ...
+    @property
+    def expand_param(self) -> ExpansionParameter: ...
     def __init__(
         self,
         *,
@@ -391,6 +515,13 @@ class TransformationParameter(Message):
         mean_value: Iterable[float] | None = ...,
         force_color: bool | None = ...,
         force_gray: bool | None = ...,
+        resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+        noise_param: NoiseParameter | Mapping[str, Any] | None = ...,
+        emit_constraint: EmitConstraint | Mapping[str, Any] | None = ...,
+        crop_h: int | None = ...,
+        crop_w: int | None = ...,
+        distort_param: DistortionParameter | Mapping[str, Any] | None = ...,
+        expand_param: ExpansionParameter | Mapping[str, Any] | None = ...,
     ) -> None: ...
 
 class LossParameter(Message):
@@ -399,15 +530,18 @@ class LossParameter(Message):
     VALID: ClassVar[int]
     BATCH_SIZE: ClassVar[int]
     NONE: ClassVar[int]
+    PRE_FIXED: ClassVar[int]
     ignore_label: int
     normalize: bool
     normalization: int
+    pre_fixed_normalizer: float
     def __init__(
         self,
         *,
         ignore_label: int | None = ...,
         normalize: bool | None = ...,
         normalization: int | str | None = ...,
+        pre_fixed_normalizer: float | None = ...,
     ) -> None: ...
 
 class AccuracyParameter(Message):
@@ -435,15 +569,23 @@ class ArgMaxParameter(Message):
     ) -> None: ...
 
 class BatchNormParameter(Message):
+    Engine: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    CAFFE: ClassVar[int]
+    CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     use_global_stats: bool
     moving_average_fraction: float
     eps: float
+    engine: int
     def __init__(
         self,
         *,
         use_global_stats: bool | None = ...,
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
+        engine: int | str | None = ...,
     ) -> None: ...
 
 class BiasParameter(Message):
@@ -494,6 +636,11 @@ class ConvolutionParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
+    CuDNNConvolutionAlgorithmSeeker: ClassVar[EnumTypeWrapper]
+    GET: ClassVar[int]
+    FINDEX: ClassVar[int]
     num_output: int
     bias_term: bool
     @property
@@ -518,6 +665,13 @@ class ConvolutionParameter(Message):
     force_nd_im2col: bool
     @property
     def dilation(self) -> RepeatedScalarFieldContainer[int]: ...
+    pad_l: int
+    pad_r: int
+    pad_t: int
+    pad_b: int
+    cudnn_convolution_algo_seeker: int
+    conv_algos_override: str
+    conv_algorithm: str
     def __init__(
         self,
         *,
@@ -539,6 +693,13 @@ class ConvolutionParameter(Message):
         axis: int | None = ...,
         force_nd_im2col: bool | None = ...,
         dilation: Iterable[int] | None = ...,
+        pad_l: int | None = ...,
+        pad_r: int | None = ...,
+        pad_t: int | None = ...,
+        pad_b: int | None = ...,
+        cudnn_convolution_algo_seeker: int | str | None = ...,
+        conv_algos_override: str | None = ...,
+        conv_algorithm: str | None = ...,
     ) -> None: ...
 
 class CropParameter(Message):
@@ -566,6 +727,11 @@ class DataParameter(Message):
     backend: int
     force_encoded_color: bool
     prefetch: int
+    shuffle: bool
+    threads: int
+    parser_threads: int
+    cache: bool
+    precache: bool
     def __init__(
         self,
         *,
@@ -579,14 +745,27 @@ class DataParameter(Message):
         backend: int | str | None = ...,
         force_encoded_color: bool | None = ...,
         prefetch: int | None = ...,
+        shuffle: bool | None = ...,
+        threads: int | None = ...,
+        parser_threads: int | None = ...,
+        cache: bool | None = ...,
+        precache: bool | None = ...,
     ) -> None: ...
 
 class DropoutParameter(Message):
+    Engine: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    CAFFE: ClassVar[int]
+    CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     dropout_ratio: float
+    engine: int
     def __init__(
         self,
         *,
         dropout_ratio: float | None = ...,
+        engine: int | str | None = ...,
     ) -> None: ...
 
 class DummyDataParameter(Message):
@@ -710,6 +889,10 @@ class HingeLossParameter(Message):
     ) -> None: ...
 
 class ImageDataParameter(Message):
+    LabelType: ClassVar[EnumTypeWrapper]
+    NONE: ClassVar[int]
+    PIXEL: ClassVar[int]
+    IMAGE: ClassVar[int]
     source: str
     scale: float
     mean_file: str
@@ -722,6 +905,11 @@ class ImageDataParameter(Message):
     new_width: int
     is_color: bool
     root_folder: str
+    label_type: int
+    ignore_label: int
+    threads: int
+    cache: bool
+    precache: bool
     def __init__(
         self,
         *,
@@ -737,6 +925,11 @@ class ImageDataParameter(Message):
         new_width: int | None = ...,
         is_color: bool | None = ...,
         root_folder: str | None = ...,
+        label_type: int | str | None = ...,
+        ignore_label: int | None = ...,
+        threads: int | None = ...,
+        cache: bool | None = ...,
+        precache: bool | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(Message):
@@ -750,6 +943,12 @@ class InfogainLossParameter(Message):
     ) -> None: ...
 
 class InnerProductParameter(Message):
+    Engine: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    CAFFE: ClassVar[int]
+    CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     num_output: int
     bias_term: bool
     @property
@@ -758,6 +957,7 @@ class InnerProductParameter(Message):
     def bias_filler(self) -> FillerParameter: ...
     axis: int
     transpose: bool
+    engine: int
     def __init__(
         self,
         *,
@@ -767,6 +967,7 @@ class InnerProductParameter(Message):
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
         axis: int | None = ...,
         transpose: bool | None = ...,
+        engine: int | str | None = ...,
     ) -> None: ...
 
 class InputParameter(Message):
@@ -798,6 +999,8 @@ class LRNParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     local_size: int
     alpha: float
     beta: float
@@ -855,10 +1058,13 @@ class PoolingParameter(Message):
     MAX: ClassVar[int]
     AVE: ClassVar[int]
     STOCHASTIC: ClassVar[int]
+    AVE_EXC_PAD: ClassVar[int]
     Engine: ClassVar[EnumTypeWrapper]
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     RoundMode: ClassVar[EnumTypeWrapper]
     CEIL: ClassVar[int]
     FLOOR: ClassVar[int]
@@ -875,6 +1081,7 @@ class PoolingParameter(Message):
     engine: int
     global_pooling: bool
     round_mode: int
+    ceil_mode: bool
     def __init__(
         self,
         *,
@@ -891,6 +1098,7 @@ class PoolingParameter(Message):
         engine: int | str | None = ...,
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
+        ceil_mode: bool | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):
@@ -970,13 +1178,17 @@ class ReLUParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     negative_slope: float
     engine: int
+    relu6: bool
     def __init__(
         self,
         *,
         negative_slope: float | None = ...,
         engine: int | str | None = ...,
+        relu6: bool | None = ...,
     ) -> None: ...
 
 class ReshapeParameter(Message):
@@ -1015,6 +1227,8 @@ class SigmoidParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     engine: int
     def __init__(
         self,
@@ -1040,6 +1254,8 @@ class SoftmaxParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     engine: int
     axis: int
     def __init__(
@@ -1058,6 +1274,8 @@ class SPPParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     pyramid_height: int
     pool: int
     engine: int
@@ -1082,6 +1300,8 @@ class TanHParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
     engine: int
     def __init__(
         self,
@@ -1204,6 +1424,10 @@ class SolverParameter(Message):
     layer_wise_reduce: bool
     @property
     def weights(self) -> RepeatedScalarFieldContainer[str]: ...
+    eval_type: str
+    ap_version: str
+    show_per_class_result: bool
+    solver_data_type: int
     def __init__(
         self,
         *,
@@ -1249,6 +1473,10 @@ class SolverParameter(Message):
         type: str | None = ...,
         layer_wise_reduce: bool | None = ...,
         weights: Iterable[str] | None = ...,
+        eval_type: str | None = ...,
+        ap_version: str | None = ...,
+        show_per_class_result: bool | None = ...,
+        solver_data_type: int | str | None = ...,
     ) -> None: ...
 
 class SolverState(Message):
@@ -1264,6 +1492,821 @@ class SolverState(Message):
         learned_net: str | None = ...,
         history: Iterable[BlobProto | Mapping[str, Any]] | None = ...,
         current_step: int | None = ...,
+    ) -> None: ...
+
+class LabelMapItem(Message):
+    name: str
+    label: int
+    display_name: str
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        label: int | None = ...,
+        display_name: str | None = ...,
+    ) -> None: ...
+
+class LabelMap(Message):
+    @property
+    def item(self) -> RepeatedCompositeFieldContainer[LabelMapItem]: ...
+    def __init__(
+        self,
+        *,
+        item: Iterable[LabelMapItem | Mapping[str, Any]] | None = ...,
+    ) -> None: ...
+
+class Sampler(Message):
+    min_scale: float
+    max_scale: float
+    min_aspect_ratio: float
+    max_aspect_ratio: float
+    def __init__(
+        self,
+        *,
+        min_scale: float | None = ...,
+        max_scale: float | None = ...,
+        min_aspect_ratio: float | None = ...,
+        max_aspect_ratio: float | None = ...,
+    ) -> None: ...
+
+class SampleConstraint(Message):
+    min_jaccard_overlap: float
+    max_jaccard_overlap: float
+    min_sample_coverage: float
+    max_sample_coverage: float
+    min_object_coverage: float
+    max_object_coverage: float
+    def __init__(
+        self,
+        *,
+        min_jaccard_overlap: float | None = ...,
+        max_jaccard_overlap: float | None = ...,
+        min_sample_coverage: float | None = ...,
+        max_sample_coverage: float | None = ...,
+        min_object_coverage: float | None = ...,
+        max_object_coverage: float | None = ...,
+    ) -> None: ...
+
+class BatchSampler(Message):
+    use_original_image: bool
+    @property
+    def sampler(self) -> Sampler: ...
+    @property
+    def sample_constraint(self) -> SampleConstraint: ...
+    max_sample: int
+    max_trials: int
+    def __init__(
+        self,
+        *,
+        use_original_image: bool | None = ...,
+        sampler: Sampler | Mapping[str, Any] | None = ...,
+        sample_constraint: SampleConstraint | Mapping[str, Any] | None = ...,
+        max_sample: int | None = ...,
+        max_trials: int | None = ...,
+    ) -> None: ...
+
+class EmitConstraint(Message):
+    EmitType: ClassVar[EnumTypeWrapper]
+    CENTER: ClassVar[int]
+    MIN_OVERLAP: ClassVar[int]
+    emit_type: int
+    emit_overlap: float
+    def __init__(
+        self,
+        *,
+        emit_type: int | str | None = ...,
+        emit_overlap: float | None = ...,
+    ) -> None: ...
+
+class NormalizedBBox(Message):
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    label: int
+    difficult: bool
+    score: float
+    size: float
+    def __init__(
+        self,
+        *,
+        xmin: float | None = ...,
+        ymin: float | None = ...,
+        xmax: float | None = ...,
+        ymax: float | None = ...,
+        label: int | None = ...,
+        difficult: bool | None = ...,
+        score: float | None = ...,
+        size: float | None = ...,
+    ) -> None: ...
+
+class Annotation(Message):
+    instance_id: int
+    @property
+    def bbox(self) -> NormalizedBBox: ...
+    def __init__(
+        self,
+        *,
+        instance_id: int | None = ...,
+        bbox: NormalizedBBox | Mapping[str, Any] | None = ...,
+    ) -> None: ...
+
+class AnnotationGroup(Message):
+    group_label: int
+    @property
+    def annotation(self) -> RepeatedCompositeFieldContainer[Annotation]: ...
+    def __init__(
+        self,
+        *,
+        group_label: int | None = ...,
+        annotation: Iterable[Annotation | Mapping[str, Any]] | None = ...,
+    ) -> None: ...
+
+class AnnotatedDatum(Message):
+    AnnotationType: ClassVar[EnumTypeWrapper]
+    BBOX: ClassVar[int]
+    @property
+    def datum(self) -> Datum: ...
+    type: int
+    @property
+    def annotation_group(self) -> RepeatedCompositeFieldContainer[AnnotationGroup]: ...
+    def __init__(
+        self,
+        *,
+        datum: Datum | Mapping[str, Any] | None = ...,
+        type: int | str | None = ...,
+        annotation_group: Iterable[AnnotationGroup | Mapping[str, Any]] | None = ...,
+    ) -> None: ...
+
+class ResizeParameter(Message):
+    Resize_mode: ClassVar[EnumTypeWrapper]
+    WARP: ClassVar[int]
+    FIT_SMALL_SIZE: ClassVar[int]
+    FIT_LARGE_SIZE_AND_PAD: ClassVar[int]
+    Pad_mode: ClassVar[EnumTypeWrapper]
+    CONSTANT: ClassVar[int]
+    MIRRORED: ClassVar[int]
+    REPEAT_NEAREST: ClassVar[int]
+    Interp_mode: ClassVar[EnumTypeWrapper]
+    LINEAR: ClassVar[int]
+    AREA: ClassVar[int]
+    NEAREST: ClassVar[int]
+    CUBIC: ClassVar[int]
+    LANCZOS4: ClassVar[int]
+    prob: float
+    resize_mode: int
+    height: int
+    width: int
+    pad_mode: int
+    @property
+    def pad_value(self) -> RepeatedScalarFieldContainer[float]: ...
+    @property
+    def interp_mode(self) -> RepeatedScalarFieldContainer[int]: ...
+    height_scale: int
+    width_scale: int
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        resize_mode: int | str | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+        pad_mode: int | str | None = ...,
+        pad_value: Iterable[float] | None = ...,
+        interp_mode: Iterable[int | str] | None = ...,
+        height_scale: int | None = ...,
+        width_scale: int | None = ...,
+    ) -> None: ...
+
+class SaltPepperParameter(Message):
+    fraction: float
+    @property
+    def value(self) -> RepeatedScalarFieldContainer[float]: ...
+    def __init__(
+        self,
+        *,
+        fraction: float | None = ...,
+        value: Iterable[float] | None = ...,
+    ) -> None: ...
+
+class NoiseParameter(Message):
+    prob: float
+    hist_eq: bool
+    inverse: bool
+    decolorize: bool
+    gauss_blur: bool
+    jpeg: float
+    posterize: bool
+    erode: bool
+    saltpepper: bool
+    @property
+    def saltpepper_param(self) -> SaltPepperParameter: ...
+    clahe: bool
+    convert_to_hsv: bool
+    convert_to_lab: bool
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        hist_eq: bool | None = ...,
+        inverse: bool | None = ...,
+        decolorize: bool | None = ...,
+        gauss_blur: bool | None = ...,
+        jpeg: float | None = ...,
+        posterize: bool | None = ...,
+        erode: bool | None = ...,
+        saltpepper: bool | None = ...,
+        saltpepper_param: SaltPepperParameter | Mapping[str, Any] | None = ...,
+        clahe: bool | None = ...,
+        convert_to_hsv: bool | None = ...,
+        convert_to_lab: bool | None = ...,
+    ) -> None: ...
+
+class DistortionParameter(Message):
+    brightness_prob: float
+    brightness_delta: float
+    contrast_prob: float
+    contrast_lower: float
+    contrast_upper: float
+    hue_prob: float
+    hue_delta: float
+    saturation_prob: float
+    saturation_lower: float
+    saturation_upper: float
+    random_order_prob: float
+    def __init__(
+        self,
+        *,
+        brightness_prob: float | None = ...,
+        brightness_delta: float | None = ...,
+        contrast_prob: float | None = ...,
+        contrast_lower: float | None = ...,
+        contrast_upper: float | None = ...,
+        hue_prob: float | None = ...,
+        hue_delta: float | None = ...,
+        saturation_prob: float | None = ...,
+        saturation_lower: float | None = ...,
+        saturation_upper: float | None = ...,
+        random_order_prob: float | None = ...,
+    ) -> None: ...
+
+class ExpansionParameter(Message):
+    prob: float
+    max_expand_ratio: float
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        max_expand_ratio: float | None = ...,
+    ) -> None: ...
+
+class AnnotatedDataParameter(Message):
+    @property
+    def batch_sampler(self) -> RepeatedCompositeFieldContainer[BatchSampler]: ...
+    label_map_file: str
+    anno_type: int
+    def __init__(
+        self,
+        *,
+        batch_sampler: Iterable[BatchSampler | Mapping[str, Any]] | None = ...,
+        label_map_file: str | None = ...,
+        anno_type: int | str | None = ...,
+    ) -> None: ...
+
+class BNParameter(Message):
+    BNMode: ClassVar[EnumTypeWrapper]
+    LEARN: ClassVar[int]
+    INFERENCE: ClassVar[int]
+    Engine: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    CAFFE: ClassVar[int]
+    CUDNN: ClassVar[int]
+    MKL2017: ClassVar[int]
+    MKLDNN: ClassVar[int]
+    @property
+    def scale_filler(self) -> FillerParameter: ...
+    @property
+    def shift_filler(self) -> FillerParameter: ...
+    bn_mode: int
+    @property
+    def slope_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    momentum: float
+    eps: float
+    frozen: bool
+    engine: int
+    def __init__(
+        self,
+        *,
+        scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        shift_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bn_mode: int | str | None = ...,
+        slope_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        momentum: float | None = ...,
+        eps: float | None = ...,
+        frozen: bool | None = ...,
+        engine: int | str | None = ...,
+    ) -> None: ...
+
+class BoxAnnotatorOHEMParameter(Message):
+    roi_per_img: int
+    ignore_label: int
+    def __init__(
+        self,
+        *,
+        roi_per_img: int | None = ...,
+        ignore_label: int | None = ...,
+    ) -> None: ...
+
+class CenterLossParameter(Message):
+    num_output: int
+    @property
+    def center_filler(self) -> FillerParameter: ...
+    axis: int
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        center_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class ContinuationIndicatorParameter(Message):
+    time_step: int
+    batch_size: int
+    def __init__(
+        self,
+        *,
+        time_step: int | None = ...,
+        batch_size: int | None = ...,
+    ) -> None: ...
+
+class CtcLossParameter(Message):
+    alphabet_size: int
+    time_step: int
+    blank_label: int
+    def __init__(
+        self,
+        *,
+        alphabet_size: int | None = ...,
+        time_step: int | None = ...,
+        blank_label: int | None = ...,
+    ) -> None: ...
+
+class DetectionEvaluateParameter(Message):
+    num_classes: int
+    background_label_id: int
+    overlap_threshold: float
+    evaluate_difficult_gt: bool
+    name_size_file: str
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        background_label_id: int | None = ...,
+        overlap_threshold: float | None = ...,
+        evaluate_difficult_gt: bool | None = ...,
+        name_size_file: str | None = ...,
+        resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+    ) -> None: ...
+
+class NonMaximumSuppressionParameter(Message):
+    nms_threshold: float
+    top_k: int
+    eta: float
+    def __init__(
+        self,
+        *,
+        nms_threshold: float | None = ...,
+        top_k: int | None = ...,
+        eta: float | None = ...,
+    ) -> None: ...
+
+class SaveOutputParameter(Message):
+    output_directory: str
+    output_name_prefix: str
+    output_format: str
+    label_map_file: str
+    name_size_file: str
+    num_test_image: int
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    def __init__(
+        self,
+        *,
+        output_directory: str | None = ...,
+        output_name_prefix: str | None = ...,
+        output_format: str | None = ...,
+        label_map_file: str | None = ...,
+        name_size_file: str | None = ...,
+        num_test_image: int | None = ...,
+        resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+    ) -> None: ...
+
+class DetectionOutputParameter(Message):
+    num_classes: int
+    share_location: bool
+    background_label_id: int
+    @property
+    def nms_param(self) -> NonMaximumSuppressionParameter: ...
+    @property
+    def save_output_param(self) -> SaveOutputParameter: ...
+    code_type: int
+    keep_top_k: int
+    variance_encoded_in_target: bool
+    confidence_threshold: float
+    visualize: bool
+    visualize_threshold: float
+    save_file: str
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        share_location: bool | None = ...,
+        background_label_id: int | None = ...,
+        nms_param: NonMaximumSuppressionParameter | Mapping[str, Any] | None = ...,
+        save_output_param: SaveOutputParameter | Mapping[str, Any] | None = ...,
+        code_type: int | str | None = ...,
+        keep_top_k: int | None = ...,
+        variance_encoded_in_target: bool | None = ...,
+        confidence_threshold: float | None = ...,
+        visualize: bool | None = ...,
+        visualize_threshold: float | None = ...,
+        save_file: str | None = ...,
+    ) -> None: ...
+
+class InterpParameter(Message):
+    height: int
+    width: int
+    zoom_factor: int
+    shrink_factor: int
+    pad_beg: int
+    pad_end: int
+    def __init__(
+        self,
+        *,
+        height: int | None = ...,
+        width: int | None = ...,
+        zoom_factor: int | None = ...,
+        shrink_factor: int | None = ...,
+        pad_beg: int | None = ...,
+        pad_end: int | None = ...,
+    ) -> None: ...
+
+class LabelsequenceAccuracyParameter(Message):
+    blank_label: int
+    def __init__(
+        self,
+        *,
+        blank_label: int | None = ...,
+    ) -> None: ...
+
+class LSTMParameter(Message):
+    num_output: int
+    clipping_threshold: float
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    batch_size: int
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        clipping_threshold: float | None = ...,
+        weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        batch_size: int | None = ...,
+    ) -> None: ...
+
+class MultiBoxLossParameter(Message):
+    LocLossType: ClassVar[EnumTypeWrapper]
+    L2: ClassVar[int]
+    SMOOTH_L1: ClassVar[int]
+    ConfLossType: ClassVar[EnumTypeWrapper]
+    SOFTMAX: ClassVar[int]
+    LOGISTIC: ClassVar[int]
+    MatchType: ClassVar[EnumTypeWrapper]
+    BIPARTITE: ClassVar[int]
+    PER_PREDICTION: ClassVar[int]
+    MiningType: ClassVar[EnumTypeWrapper]
+    NONE: ClassVar[int]
+    MAX_NEGATIVE: ClassVar[int]
+    HARD_EXAMPLE: ClassVar[int]
+    loc_loss_type: int
+    conf_loss_type: int
+    loc_weight: float
+    num_classes: int
+    share_location: bool
+    match_type: int
+    overlap_threshold: float
+    use_prior_for_matching: bool
+    background_label_id: int
+    use_difficult_gt: bool
+    do_neg_mining: bool
+    neg_pos_ratio: float
+    neg_overlap: float
+    code_type: int
+    encode_variance_in_target: bool
+    map_object_to_agnostic: bool
+    ignore_cross_boundary_bbox: bool
+    bp_inside: bool
+    mining_type: int
+    @property
+    def nms_param(self) -> NonMaximumSuppressionParameter: ...
+    sample_size: int
+    use_prior_for_nms: bool
+    def __init__(
+        self,
+        *,
+        loc_loss_type: int | str | None = ...,
+        conf_loss_type: int | str | None = ...,
+        loc_weight: float | None = ...,
+        num_classes: int | None = ...,
+        share_location: bool | None = ...,
+        match_type: int | str | None = ...,
+        overlap_threshold: float | None = ...,
+        use_prior_for_matching: bool | None = ...,
+        background_label_id: int | None = ...,
+        use_difficult_gt: bool | None = ...,
+        do_neg_mining: bool | None = ...,
+        neg_pos_ratio: float | None = ...,
+        neg_overlap: float | None = ...,
+        code_type: int | str | None = ...,
+        encode_variance_in_target: bool | None = ...,
+        map_object_to_agnostic: bool | None = ...,
+        ignore_cross_boundary_bbox: bool | None = ...,
+        bp_inside: bool | None = ...,
+        mining_type: int | str | None = ...,
+        nms_param: NonMaximumSuppressionParameter | Mapping[str, Any] | None = ...,
+        sample_size: int | None = ...,
+        use_prior_for_nms: bool | None = ...,
+    ) -> None: ...
+
+class NormalizeParameter(Message):
+    across_spatial: bool
+    @property
+    def scale_filler(self) -> FillerParameter: ...
+    channel_shared: bool
+    eps: float
+    def __init__(
+        self,
+        *,
+        across_spatial: bool | None = ...,
+        scale_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        channel_shared: bool | None = ...,
+        eps: float | None = ...,
+    ) -> None: ...
+
+class PermuteParameter(Message):
+    @property
+    def order(self) -> RepeatedScalarFieldContainer[int]: ...
+    def __init__(
+        self,
+        *,
+        order: Iterable[int] | None = ...,
+    ) -> None: ...
+
+class PriorBoxParameter(Message):
+    CodeType: ClassVar[EnumTypeWrapper]
+    CORNER: ClassVar[int]
+    CENTER_SIZE: ClassVar[int]
+    CORNER_SIZE: ClassVar[int]
+    @property
+    def min_size(self) -> RepeatedScalarFieldContainer[float]: ...
+    @property
+    def max_size(self) -> RepeatedScalarFieldContainer[float]: ...
+    @property
+    def aspect_ratio(self) -> RepeatedScalarFieldContainer[float]: ...
+    flip: bool
+    clip: bool
+    @property
+    def variance(self) -> RepeatedScalarFieldContainer[float]: ...
+    img_size: int
+    img_h: int
+    img_w: int
+    step: float
+    step_h: float
+    step_w: float
+    offset: float
+    def __init__(
+        self,
+        *,
+        min_size: Iterable[float] | None = ...,
+        max_size: Iterable[float] | None = ...,
+        aspect_ratio: Iterable[float] | None = ...,
+        flip: bool | None = ...,
+        clip: bool | None = ...,
+        variance: Iterable[float] | None = ...,
+        img_size: int | None = ...,
+        img_h: int | None = ...,
+        img_w: int | None = ...,
+        step: float | None = ...,
+        step_h: float | None = ...,
+        step_w: float | None = ...,
+        offset: float | None = ...,
+    ) -> None: ...
+
+class ProposalParameter(Message):
+    feat_stride: int
+    base_size: int
+    min_size: int
+    @property
+    def ratio(self) -> RepeatedScalarFieldContainer[float]: ...
+    @property
+    def scale(self) -> RepeatedScalarFieldContainer[float]: ...
+    pre_nms_topn: int
+    post_nms_topn: int
+    nms_thresh: float
+    def __init__(
+        self,
+        *,
+        feat_stride: int | None = ...,
+        base_size: int | None = ...,
+        min_size: int | None = ...,
+        ratio: Iterable[float] | None = ...,
+        scale: Iterable[float] | None = ...,
+        pre_nms_topn: int | None = ...,
+        post_nms_topn: int | None = ...,
+        nms_thresh: float | None = ...,
+    ) -> None: ...
+
+class PSROIPoolingParameter(Message):
+    spatial_scale: float
+    output_dim: int
+    group_size: int
+    def __init__(
+        self,
+        *,
+        spatial_scale: float | None = ...,
+        output_dim: int | None = ...,
+        group_size: int | None = ...,
+    ) -> None: ...
+
+class RegionLossParameter(Message):
+    side: int
+    num_class: int
+    bias_match: int
+    coords: int
+    num: int
+    softmax: int
+    jitter: float
+    rescore: int
+    object_scale: float
+    class_scale: float
+    noobject_scale: float
+    coord_scale: float
+    absolute: int
+    thresh: float
+    random: int
+    @property
+    def biases(self) -> RepeatedScalarFieldContainer[float]: ...
+    softmax_tree: str
+    class_map: str
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_class: int | None = ...,
+        bias_match: int | None = ...,
+        coords: int | None = ...,
+        num: int | None = ...,
+        softmax: int | None = ...,
+        jitter: float | None = ...,
+        rescore: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        noobject_scale: float | None = ...,
+        coord_scale: float | None = ...,
+        absolute: int | None = ...,
+        thresh: float | None = ...,
+        random: int | None = ...,
+        biases: Iterable[float] | None = ...,
+        softmax_tree: str | None = ...,
+        class_map: str | None = ...,
+    ) -> None: ...
+
+class ReorgParameter(Message):
+    stride: int
+    reverse: bool
+    def __init__(
+        self,
+        *,
+        stride: int | None = ...,
+        reverse: bool | None = ...,
+    ) -> None: ...
+
+class ReverseParameter(Message):
+    axis: int
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class ROIPoolingParameter(Message):
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+    ) -> None: ...
+
+class ShuffleChannelParameter(Message):
+    group: int
+    def __init__(
+        self,
+        *,
+        group: int | None = ...,
+    ) -> None: ...
+
+class SmoothL1LossParameter(Message):
+    sigma: float
+    def __init__(
+        self,
+        *,
+        sigma: float | None = ...,
+    ) -> None: ...
+
+class UpsampleParameter(Message):
+    scale: int
+    scale_h: int
+    scale_w: int
+    pad_out_h: bool
+    pad_out_w: bool
+    upsample_h: int
+    upsample_w: int
+    def __init__(
+        self,
+        *,
+        scale: int | None = ...,
+        scale_h: int | None = ...,
+        scale_w: int | None = ...,
+        pad_out_h: bool | None = ...,
+        pad_out_w: bool | None = ...,
+        upsample_h: int | None = ...,
+        upsample_w: int | None = ...,
+    ) -> None: ...
+
+class Yolov3DetectionOutputParameter(Message):
+    num_classes: int
+    confidence_threshold: float
+    nms_threshold: float
+    @property
+    def biases(self) -> RepeatedScalarFieldContainer[float]: ...
+    @property
+    def anchors_scale(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def mask(self) -> RepeatedScalarFieldContainer[int]: ...
+    mask_group_num: int
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        confidence_threshold: float | None = ...,
+        nms_threshold: float | None = ...,
+        biases: Iterable[float] | None = ...,
+        anchors_scale: Iterable[int] | None = ...,
+        mask: Iterable[int] | None = ...,
+        mask_group_num: int | None = ...,
+    ) -> None: ...
+
+class Yolov3Parameter(Message):
+    side: int
+    num_class: int
+    num: int
+    object_scale: float
+    class_scale: float
+    noobject_scale: float
+    coord_scale: float
+    thresh: float
+    anchors_scale: int
+    @property
+    def biases(self) -> RepeatedScalarFieldContainer[float]: ...
+    @property
+    def mask(self) -> RepeatedScalarFieldContainer[int]: ...
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_class: int | None = ...,
+        num: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        noobject_scale: float | None = ...,
+        coord_scale: float | None = ...,
+        thresh: float | None = ...,
+        anchors_scale: int | None = ...,
+        biases: Iterable[float] | None = ...,
+        mask: Iterable[int] | None = ...,
     ) -> None: ...
 
 class V1LayerParameter(Message):
@@ -1308,6 +2351,7 @@ class V1LayerParameter(Message):
     CONTRASTIVE_LOSS: ClassVar[int]
     EXP: ClassVar[int]
     DECONVOLUTION: ClassVar[int]
+    INTERP: ClassVar[int]
     DimCheckMode: ClassVar[EnumTypeWrapper]
     STRICT: ClassVar[int]
     PERMISSIVE: ClassVar[int]
@@ -1395,6 +2439,8 @@ class V1LayerParameter(Message):
     def param(self) -> RepeatedScalarFieldContainer[str]: ...
     @property
     def blob_share_mode(self) -> RepeatedScalarFieldContainer[int]: ...
+    @property
+    def interp_param(self) -> InterpParameter: ...
     def __init__(
         self,
         *,
@@ -1441,6 +2487,7 @@ class V1LayerParameter(Message):
         loss_param: LossParameter | Mapping[str, Any] | None = ...,
         param: Iterable[str] | None = ...,
         blob_share_mode: Iterable[int | str] | None = ...,
+        interp_param: InterpParameter | Mapping[str, Any] | None = ...,
     ) -> None: ...
 
 class V0LayerParameter(Message):

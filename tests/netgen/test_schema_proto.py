@@ -80,6 +80,16 @@ FIELD_COUNTS = {
     "V1LayerParameter": 43,
     "WindowDataParameter": 13,
 }
+# Enums that forks add to Caffe's own messages.
+FORK_ENUMS = {
+    ("BatchNormParameter", "Engine"),
+    ("ConvolutionParameter", "CuDNNConvolutionAlgorithmSeeker"),
+    ("DropoutParameter", "Engine"),
+    ("ImageDataParameter", "LabelType"),
+    ("InnerProductParameter", "Engine"),
+}
+# Values that forks add to Caffe's own enums.
+FORK_VALUES = {"AVE_EXC_PAD", "INTERP", "MKL2017", "MKLDNN", "PRE_FIXED"}
 # SHA-256 over one line for each field and enum value, taken from the same caffe.proto.
 FACTS = "fb74d9f949393d916b56c1408bc6f5d09aba032ab7a6845fe8192a73faf8518a"
 
@@ -135,25 +145,50 @@ def _file():
     return descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTOR_SET.read_bytes()).file[0]
 
 
+def _stock():
+    """Caffe's own messages, each with its own fields: those with the smallest numbers."""
+    for message in _file().message_type:
+        if message.name in FIELD_COUNTS:
+            yield message, message.field[: FIELD_COUNTS[message.name]]
+
+
 def test_every_message_has_its_fields():
-    assert {m.name: len(m.field) for m in _file().message_type} == FIELD_COUNTS
+    assert {message.name for message, _ in _stock()} == set(FIELD_COUNTS)
+    assert len(_file().message_type) == len(FIELD_COUNTS) + 43
+    for message in _file().message_type:
+        numbers = [field.number for field in message.field]
+        if message.name != "V1LayerParameter":  # Caffe's own are not sorted
+            assert numbers == sorted(numbers), message.name
 
 
 def test_names_numbers_types_and_defaults_are_caffes():
     lines = []
-    for message in _file().message_type:
-        for f in message.field:
+    for message, fields in _stock():
+        for f in fields:
             default = f.default_value if f.HasField("default_value") else "-"
             lines.append(
                 f"{message.name}.{f.name} {f.number} {f.label} {f.type} {f.type_name} "
                 f"{default} {f.options.packed}"
             )
         for enum in message.enum_type:
-            lines += [f"{message.name}.{enum.name}.{v.name} {v.number}" for v in enum.value]
-    for enum in _file().enum_type:
-        lines += [f"{enum.name}.{v.name} {v.number}" for v in enum.value]
+            if (message.name, enum.name) not in FORK_ENUMS:
+                lines += _values(f"{message.name}.{enum.name}", enum)
+    lines += _values("Phase", _file().enum_type[0])
     assert len(lines) == 534
     assert hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest() == FACTS
+
+
+def _values(name, enum):
+    return [f"{name}.{v.name} {v.number}" for v in enum.value if v.name not in FORK_VALUES]
+
+
+def test_a_fork_field_has_ssds_number_or_a_private_one():
+    ssd = {("LayerParameter", n) for n in range(200, 207)}
+    ssd |= {("TransformationParameter", n) for n in range(8, 15)}
+    for message, fields in _stock():
+        for field in message.field[len(fields) :]:
+            known = (message.name, field.number) in ssd
+            assert known or field.number > 1000, (message.name, field.name)
 
 
 @pytest.mark.parametrize(("message", "field", "number", "default"), SAMPLES)

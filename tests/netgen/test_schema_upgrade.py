@@ -191,6 +191,7 @@ def test_v1_types():
         "ImageData",
         "InfogainLoss",
         "InnerProduct",
+        "Interp",
         "LRN",
         "MemoryData",
         "MultinomialLogisticLoss",
@@ -219,7 +220,7 @@ def test_every_v1_parameter_message_is_carried_over():
         getattr(old, field.name).SetInParent()
     net = caffe_pb.NetParameter(layers=[old])
     schema.upgrade_net(net)
-    assert len(fields) == 30
+    assert len(fields) == 31
     assert all(net.layer[0].HasField(field.name) for field in fields)
 
 
