@@ -308,14 +308,23 @@ class Blob:
         if count <= self._capacity:
             return
         if self._parameter is not None:
-            node, index = self._parameter
-            raise FatalError(
-                f"layer '{node.name}', blob {index}: a parameter of {self._capacity} values "
-                f"cannot be reshaped to hold {count}"
-            )
+            self._outgrow(count)
+            return
         self._capacity = count
         self._data = SyncedMemory(count, self._device)
         self._diff = SyncedMemory(count, self._device, due=self._due)
+
+    def _outgrow(self, count: int) -> None:
+        """Leave the net's buffers: the layer computes with the start of new, zero memory."""
+        assert self._parameter is not None
+        node, index = self._parameter
+        old = node.leaves[index]
+        flat = torch.zeros(count, device=old.device)
+        leaf = flat[: old.numel()].view(old.shape).requires_grad_()
+        leaf.caffe_memory = SyncedMemory(count, flat=flat)
+        node.leaves[index] = leaf
+        node.blobs[index] = leaf.detach().view(node.blobs[index].shape)
+        self._capacity, self._diff = count, SyncedMemory(count, old.device)
 
     def watch_diff(self, due: Callable[[], None]) -> None:
         """Have `due` called before anybody reads or writes the diff."""
