@@ -98,7 +98,8 @@ def deconv_out(sizes: Shape, geometry: Geometry) -> Shape:
 def pool_geometry(pooling_param: caffe_pb.PoolingParameter, bottom_shape: Shape) -> PoolGeometry:
     """The PoolGeometry of a PoolingParameter on a 4-D bottom (N, C, H, W).
 
-    The output is rounded up unless round_mode is FLOOR; with padding the last window must
+    The output is rounded up unless round_mode is FLOOR, or as the forks' ceil_mode says, which
+    counts more; with padding the last window must
     start inside the image or its leading pad. Raises NetError in Caffe's words.
     """
     p = pooling_param
@@ -143,7 +144,10 @@ def pool_geometry(pooling_param: caffe_pb.PoolingParameter, bottom_shape: Shape)
     )
     sizes = tuple(bottom_shape[2:])
     windows = zip(sizes, kernel, stride, pad, strict=True)
-    out = [_pooled(p.round_mode, any(pad), *window) for window in windows]
+    floor = p.round_mode == caffe_pb.PoolingParameter.FLOOR
+    if p.HasField("ceil_mode"):
+        floor = not p.ceil_mode
+    out = [_pooled(floor, any(pad), *window) for window in windows]
     return PoolGeometry(kernel, stride, pad, _nonempty(out, sizes, (kernel, stride, pad)))
 
 
@@ -155,9 +159,8 @@ def _pair(param: caffe_pb.PoolingParameter, field: str, words: str) -> tuple[int
     return (getattr(param, field),) * 2
 
 
-def _pooled(round_mode: int, padded: bool, size: int, kernel: int, stride: int, pad: int) -> int:
+def _pooled(floor: bool, padded: bool, size: int, kernel: int, stride: int, pad: int) -> int:
     room = size + 2 * pad - kernel
-    floor = round_mode == caffe_pb.PoolingParameter.FLOOR
     out = (room // stride if floor else -(-room // stride)) + 1
     if padded and (out - 1) * stride >= size + pad:
         out -= 1

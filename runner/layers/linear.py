@@ -34,7 +34,7 @@ def _channels_last(x: torch.Tensor) -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-class Convolution(Layer, type="Convolution"):
+class Convolution(Layer, type=("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution")):
     """Weight (out, in / group, *kernel), bias (out); axes before `axis` are batch axes.
 
     Every bottom gives one top, with the same weights.
@@ -53,7 +53,7 @@ class Convolution(Layer, type="Convolution"):
                 f"layer '{self.name}': {self.spatial} spatial axes; "
                 f"at most 3 are supported by {self.param.type}"
             )
-        self.options, self.overhang = {"groups": self.param.convolution_param.group}, []
+        self.options, self.overhang = {"groups": self._groups(bottoms[0])}, []
         if self.spatial:
             self.options["stride"] = window.stride
             self.options["padding"] = window.pad
@@ -61,6 +61,11 @@ class Convolution(Layer, type="Convolution"):
             if self.functions is _CONV:
                 self.overhang = _overhang(bottoms[0][self.axis + 1 :], window)
         return shapes
+
+    def _groups(self, bottom: graph.Shape) -> int:
+        if self.param.type == "ConvolutionDepthwise":
+            return bottom[self.axis]
+        return self.param.convolution_param.group
 
     def fillers(self) -> list[caffe_pb.FillerParameter]:
         p = self.param.convolution_param

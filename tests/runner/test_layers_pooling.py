@@ -208,3 +208,23 @@ def test_spp_refused(one_layer, param, words):
 def test_only_four_axes(one_layer):
     with pytest.raises(NetError, match="Input must have 4 axes"):
         one_layer('type: "Pooling" pooling_param { kernel_size: 2 }', np.zeros((1, 4, 4)))
+
+
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+@pytest.mark.parametrize(
+    "more, size",
+    [
+        ("ceil_mode: false", 3),
+        ("ceil_mode: true", 4),
+        ("ceil_mode: true round_mode: FLOOR", 4),  # a fork's field counts more than Caffe's
+        ("ceil_mode: false round_mode: CEIL", 3),
+    ],
+)
+def test_ceil_mode_rounds_the_output_size(one_layer, method, more, size):
+    x = RANDOM.normal(size=(1, 2, 8, 8))
+    pool = max_pool if method == "MAX" else ave_pool
+    expected = pool(x, (3, 3), (2, 2), (0, 0), (size, size))
+    layer = one_layer(pooling(method, (3, 3), (2, 2), (0, 0), more), x)
+    np.testing.assert_allclose(
+        layer.forward()[0], expected[0] if method == "MAX" else expected, rtol=1e-5, atol=1e-6
+    )

@@ -1,4 +1,8 @@
-"""Convolution, Deconvolution, Im2col (base_conv_layer.cpp, im2col_layer.cpp)."""
+"""Convolution, Deconvolution, Im2col (base_conv_layer.cpp, im2col_layer.cpp).
+
+Two names of forks are Convolution's. DepthwiseConvolution means one with as many groups as
+channels, and leaves it to `group` to say so; ConvolutionDepthwise has them whatever `group` says.
+"""
 
 from math import prod
 
@@ -8,7 +12,15 @@ from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import axis_of, shape_string
 
 
-@rule("Convolution", "Deconvolution", bottoms=(1, None), tops=(1, None), one_top_per_bottom=True)
+@rule(
+    "Convolution",
+    "ConvolutionDepthwise",
+    "Deconvolution",
+    "DepthwiseConvolution",
+    bottoms=(1, None),
+    tops=(1, None),
+    one_top_per_bottom=True,
+)
 def convolution(setup: Setup) -> LayerShapes:
     """Weight (out, in / group, *kernel), Deconvolution's (in, out / group, *kernel); bias (out)."""
     param = setup.layer.convolution_param
@@ -17,6 +29,8 @@ def convolution(setup: Setup) -> LayerShapes:
     sizes = first[axis + 1 :]
     geometry = conv_geometry(param, len(sizes))
     channels, outputs, group = first[axis], param.num_output, param.group
+    if setup.layer.type == "ConvolutionDepthwise":
+        group = channels
     require(outputs > 0, "num_output must be positive")
     require(group > 0, "group must be positive")
     require(channels % group == 0, f"{channels} channels are not a multiple of group {group}")
