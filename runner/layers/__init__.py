@@ -3,6 +3,7 @@
 from runner.layers import (  # noqa: F401  (each import registers its types)
     combine,
     data,
+    forks,
     linear,
     loss,
     neuron,

@@ -186,8 +186,9 @@ def test_shapes(kind, rest, bottoms, tops, blobs, macs):
 
 def test_all_of_caffes_types_have_a_rule():
     untold = {"Python", "HDF5Data"}  # their shapes are not in the net: tested below
-    assert {case[0] for case in CASES} | untold == set(graph.LAYER_TYPES)
-    assert len(graph.LAYER_TYPES) == 61
+    caffes = {case[0] for case in CASES} | untold
+    assert len(caffes) == 61
+    assert caffes <= set(graph.LAYER_TYPES)
     assert list(graph.LAYER_TYPES) == sorted(graph.LAYER_TYPES)
 
 

@@ -1,9 +1,13 @@
-"""The shape rules of Caffe 1.0's 61 layer types, a family to a file; importing registers them."""
+"""The shape rules of the layer types, a family to a file; importing registers them.
+
+Here are Caffe 1.0's 61 types; those of forks are in `forks`.
+"""
 
 from netgen.graph.rules import (  # noqa: F401
     convolution,
     data,
     dense,
+    forks,
     joining,
     losses,
     neuron,

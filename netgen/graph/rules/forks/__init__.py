@@ -1,0 +1,8 @@
+"""The shape rules of layer types that only forks of Caffe have, a family to a file."""
+
+from netgen.graph.rules.forks import (  # noqa: F401
+    arranging,
+    normalizing,
+    resizing,
+    scaling,
+)
