@@ -11,6 +11,7 @@ from runner.layers import (  # noqa: F401  (each import registers its types)
     pooling,
     python,
     recurrent,
+    ssd,
 )
 from runner.layers.base import Context, Layer
 

@@ -17,4 +17,5 @@ from netgen.graph.rules import (  # noqa: F401
     reducing,
     reshaping,
     selecting,
+    ssd,
 )
