@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from typing import Any
 
@@ -29,6 +30,7 @@ def set_mode_gpu() -> None:
 
 def set_device(number: int) -> None:
     """Choose the GPU of set_mode_gpu by its number. Raises RuntimeError where it is missing."""
+    number = operator.index(number)
     with fatal():
         visible_gpu(number, f"set_device({number})")
     state.device_id = number
@@ -36,7 +38,7 @@ def set_device(number: int) -> None:
 
 def set_random_seed(seed: int) -> None:
     """Have fillers, masks and random data of what is made from now on follow from `seed`."""
-    state.seed(int(seed))
+    state.seed(operator.index(seed))
 
 
 def layer_type_list() -> StringVec:

@@ -228,3 +228,6 @@ class WindowFeed(_DrawnFeed):
         self._log(
             "output data size: " + ",".join(map(str, self.data_shape)), "window_data_layer.cpp:180"
         )
+        # Caffe reads it a second time, and says so.
+        if mean_file := layer.transform_param.mean_file:
+            self._log(f"Loading mean file from: {mean_file}", "window_data_layer.cpp:196")

@@ -58,6 +58,8 @@ class Windows:
                 f"context_pad {self._context} on both sides leaves nothing of "
                 f"crop_size {self._crop}"
             )
+        if transform.HasField("mean_file"):
+            log(f"Loading mean file from: {transform.mean_file}", "data_transformer.cpp:25")
         log(_summary(param), "window_data_layer.cpp:53")
         self._read(param, log)
         log(f"Amount of context padding: {param.context_pad}", "window_data_layer.cpp:165")
@@ -66,7 +68,7 @@ class Windows:
             if not len(windows):
                 raise DataLayerError(f"{name}_windows_.size() > 0 (0 vs. 0)")
         self.length = len(self._foreground) + len(self._background)
-        self._mean = self._mean_of(transform, log)
+        self._mean = self._mean_of(transform)
         self._cached = [_bytes(path) if param.cache_images else None for path in self._images]
 
     def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[None, int]]:
@@ -115,7 +117,7 @@ class Windows:
 
     # --- the mean ---
 
-    def _mean_of(self, transform, log):
+    def _mean_of(self, transform):
         """What is taken off a whole window: (3, crop, crop), (3 or 1, 1, 1), or 0."""
         if not transform.HasField("mean_file"):
             values = list(transform.mean_value)
@@ -126,8 +128,6 @@ class Windows:
                 )
             return np.array(values or [0], np.float32).reshape(-1, 1, 1)
         path = transform.mean_file
-        for where in ("data_transformer.cpp:25", "window_data_layer.cpp:196"):
-            log(f"Loading mean file from: {path}", where)
         mean = read_mean(path)
         mean = mean.reshape((1, 1, 1, *mean.shape)[-3:])
         channels, height, width = mean.shape

@@ -181,7 +181,7 @@ def _tensor(values):
 
 def _check_array(name, values, record):
     """Refuse what pycaffe's set_input_arrays refuses, in its words."""
-    if not values.flags.c_contiguous:
+    if not (isinstance(values, np.ndarray) and values.flags.c_contiguous):
         raise graph.NetError(f"{name} must be C contiguous")
     if values.ndim != 4:
         raise graph.NetError(f"{name} must be 4-d")
