@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from harness.outcome import gather, last_words
-from harness.records import draw, shape_of, write_blob, write_lmdb
+from harness.records import (
+    draw,
+    shape_of,
+    write_blob,
+    write_hdf5,
+    write_image,
+    write_leveldb,
+    write_lmdb,
+)
 from harness.start import write_start
 from netgen import schema
 from netgen.schema import caffe_pb
@@ -20,9 +28,11 @@ WEIGHTS = ["-weights", "init.caffemodel"]
 class Case:
     """family: the file it stands in; option: how the results page calls it.
 
-    texts: {file name: prototxt}. records: {source: (count, shape, kind, labels)}. blobs: {file
-    name: (kind, shape, form)}. start: the prototxt whose train net gets the first weights.
-    values: {layer: [arrays]} of these. calls: the words of each `caffe`.
+    texts: {file name: prototxt or list of sources}. records: {source: (count, shape, kind,
+    labels)}, those named in leveldbs in a LevelDB, the others in an LMDB. blobs: {file name:
+    (kind, shape, form)}. rows: {HDF5 file: [(dataset, shape, kind, dtype)]}. images: {file name:
+    (shape, kind)}. start: the prototxt whose train net gets the first weights. values: {layer:
+    [arrays]} of these. calls: the words of each `caffe`.
     """
 
     name: str
@@ -30,7 +40,10 @@ class Case:
     option: str = ""
     texts: dict = field(default_factory=dict)
     records: dict = field(default_factory=dict)
+    leveldbs: set = field(default_factory=set)
     blobs: dict = field(default_factory=dict)
+    rows: dict = field(default_factory=dict)
+    images: dict = field(default_factory=dict)
     start: str = "net.prototxt"
     values: object = None  # a function of the random numbers, or None
     reads: object = None  # a function of the snapshot's blobs: those that count; None for all
@@ -48,12 +61,25 @@ class Case:
         """Write every file the case needs into `folder`."""
         folder, random = Path(folder), self.random()
         for name, text in self.texts.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
         for source, (count, shape, kind, labels) in self.records.items():
             images = draw(kind, (count, *shape_of(shape)), random)
-            write_lmdb(folder / f"{source}_lmdb", images, draw(labels, count, random))
+            labels = draw(labels, count, random)
+            if source in self.leveldbs:
+                write_leveldb(folder / f"{source}_leveldb", images, labels)
+            else:
+                write_lmdb(folder / f"{source}_lmdb", images, labels)
         for name, (kind, shape, form) in self.blobs.items():
             write_blob(folder / name, draw(kind, shape_of(shape), random), form)
+        for name, datasets in self.rows.items():
+            arrays = [
+                (dataset, draw(kind, shape_of(shape), random).astype(dtype))
+                for dataset, shape, kind, dtype in datasets
+            ]
+            write_hdf5(folder / name, arrays)
+        for name, (shape, kind) in self.images.items():
+            write_image(folder / name, draw(kind, shape_of(shape), random))
         if self.start:
             solver = schema.parse_text(self.texts["solver.prototxt"], caffe_pb.SolverParameter)
             write_start(

@@ -7,7 +7,11 @@ conv Convolution data > conv | {n: 4}    a layer; =text and @data as in notation
 solver clip_gradients: 0                 a field of the solver; "solver momentum" drops it
 first max_iter: 10                       the same of a solver that runs before this one,
                                          which then resumes from iteration 10
-records data 12 3x9x9 floats ints:5      LMDB: name, count, shape, kind, kind of the labels
+records data 12 3x9x9 floats ints:5      LMDB: name, count, shape, kind, kind of the labels; a
+                                         LevelDB with `leveldb` behind
+rows a.h5 data 5x3x9x9 floats            HDF5 file: one of its datasets; maybe its dtype
+image a.png 9x7x3 bytes                  image file: height, width, channels
+line list.txt a.png 1                    one more line of a text file
 blob mean.binaryproto 1x3x9x9 unit       BlobProto: shape, kind, maybe legacy or double
 start statistics                         BatchNorm starts with statistics
 start nothing                            no weights to start from: the fillers'
@@ -102,8 +106,20 @@ class _Reader:
         elif word in ("solver", "first"):
             getattr(self, word).append(rest)
         elif word == "records":
-            name, count, shape, kind, labels = rest.split()
+            name, count, shape, kind, labels, *backend = rest.split()
             self.case.records[name] = (int(count), shape, kind, labels)
+            if backend == ["leveldb"]:
+                self.case.leveldbs.add(name)
+        elif word == "rows":
+            name, dataset, shape, kind, *dtype = rest.split()
+            rows = (dataset, shape, kind, "".join(dtype) or "f4")
+            self.case.rows.setdefault(name, []).append(rows)
+        elif word == "image":
+            name, shape, kind = rest.split()
+            self.case.images[name] = (shape, kind)
+        elif word == "line":
+            name, _, text = rest.partition(" ")
+            self.case.texts[name] = f"{self.case.texts.get(name, '')}{text}\n"
         elif word == "blob":
             name, shape, kind, *form = rest.split()
             self.case.blobs[name] = (kind, shape, "".join(form))

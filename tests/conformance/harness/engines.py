@@ -5,8 +5,10 @@ import io
 import os
 import subprocess
 import traceback
+from pathlib import Path
 
 import runner
+from harness import MODULES
 from netgen.errors import CaffeError
 
 #: the status of an engine that came to an end by a traceback rather than by a refusal
@@ -25,8 +27,9 @@ class Embedded:
         try:
             with contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
                 status = runner.main(list(words))
-        except Exception:  # a crash is a finding, not the end of the run
-            return CRASHED, log.getvalue() + traceback.format_exc()
+        except Exception as error:  # a crash is a finding, not the end of the run
+            status = 1 if _users_own(error) else CRASHED
+            return status, log.getvalue() + traceback.format_exc()
         finally:
             os.chdir(before)
             if kept is None:
@@ -36,6 +39,12 @@ class Embedded:
         return status, log.getvalue()
 
 
+def _users_own(error):
+    """Does the error come out of a user's Python layer? Both engines then end with a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename).match("runner/layers/python.py") for frame in frames)
+
+
 class Command:
     """A C++ Caffe's own command. older: is it the fork from before 1.0 that we can build?"""
 
@@ -43,8 +52,11 @@ class Command:
 
     def __init__(self, path, environment=None, older=False):
         self.path, self.older = path, older
+        environment = environment or os.environ
+        paths = [path for path in (environment.get("PYTHONPATH"), MODULES) if path]
         self.environment = {
-            **(environment or os.environ),
+            **environment,
+            "PYTHONPATH": os.pathsep.join(paths),
             "GLOG_logtostderr": "1",
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",

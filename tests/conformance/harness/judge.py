@@ -58,6 +58,8 @@ def relative(got, want):
 def _tolerance(key):
     if key.startswith("forward/"):
         return "forward", FORWARD
+    if key.startswith("output/"):
+        return "output", FORWARD
     if key.startswith("history/"):
         return "history", HISTORY
     return ("backward", BACKWARD) if key.endswith(".diff") else ("weights", WEIGHTS)

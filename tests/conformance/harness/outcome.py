@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from netgen import schema
@@ -25,7 +26,8 @@ SKIPPED = re.compile(
 @dataclass
 class Outcome:
     """status: the exit status. blobs: {"layer/index": array}, gradients as "layer/index.diff",
-    the solver's history as "history/index". log: its lines without times."""
+    the solver's history as "history/index", datasets that HDF5Output wrote as
+    "output/file/dataset". log: its lines without times."""
 
     status: int = 0
     blobs: dict = field(default_factory=dict)
@@ -71,10 +73,22 @@ def read_blobs(stem, tail):
     return blobs
 
 
+def read_outputs(folder):
+    """{"output/file/dataset": array} of the files out*.h5 in `folder`, which HDF5Output wrote."""
+    found = {}
+    for path in sorted(Path(folder).glob("out*.h5")):
+        with h5py.File(path, "r") as file:
+            found |= {f"output/{path.name}/{name}": file[name][()] for name in file}
+    return found
+
+
 def gather(folder, status, log):
     """The Outcome of a run in `folder`."""
-    snapshot = last_snapshot(folder) if status == 0 else None
-    return Outcome(status, read_blobs(*snapshot) if snapshot else {}, log_lines(log))
+    if status:
+        return Outcome(status, {}, log_lines(log))
+    snapshot = last_snapshot(folder)
+    blobs = read_blobs(*snapshot) if snapshot else {}
+    return Outcome(status, blobs | read_outputs(folder), log_lines(log))
 
 
 def last_words(log):

@@ -1,7 +1,9 @@
-"""The files a case reads: LMDBs of random records, and BlobProtos, from a fixed seed."""
+"""The files a case reads: databases, HDF5 files, images and BlobProtos, from a fixed seed."""
 
+import h5py
 import lmdb
 import numpy as np
+from PIL import Image
 
 from netgen import schema
 from netgen.schema import caffe_pb
@@ -15,12 +17,14 @@ def shape_of(text):
 def draw(kind, shape, random):
     """An array of one of the kinds a case file names.
 
-    floats: normal, on a grid of 1/128. bytes: uint8. unit: uniform in [0, 1), unit:N in [0, N).
+    floats: normal, on a grid of 1/128. bytes: uint8. wide: uint16. unit: uniform in [0, 1), unit:N in [0, N).
     positive: in [0.5, 1.5). ints:N: 0..N-1. ints:A..B: A..B. map:N: 0..N-1, one in five a 9.
     values:A,B,...: just these. distinct: all far apart, so that no maximum is tied. eye: the
     unit matrix and some noise.
     """
     name, _, detail = kind.partition(":")
+    if name == "wide":
+        return random.randint(0, 1 << 16, shape).astype(np.uint16)
     if name == "floats":
         array = np.round(random.standard_normal(shape) * 128) / 128
     elif name == "bytes":
@@ -47,19 +51,47 @@ def draw(kind, shape, random):
     return array.astype(np.float32)
 
 
+def _datums(images, labels):
+    """Yield (key, serialized Datum): `float_data`, or `data` where images (N, C, H, W) are uint8."""
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        channels, height, width = image.shape
+        datum = caffe_pb.Datum(channels=channels, height=height, width=width, label=int(label))
+        if image.dtype == np.uint8:
+            datum.data = image.tobytes()
+        else:
+            datum.float_data.extend(image.ravel().tolist())
+        yield b"%08d" % i, datum.SerializeToString()
+
+
 def write_lmdb(path, images, labels):
-    """Datums with `float_data`, or `data` where images (N, C, H, W) are uint8."""
+    """An LMDB of Datums."""
     env = lmdb.open(str(path), map_size=1 << 24, sync=False)
     with env.begin(write=True) as transaction:
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            channels, height, width = image.shape
-            datum = caffe_pb.Datum(channels=channels, height=height, width=width, label=int(label))
-            if image.dtype == np.uint8:
-                datum.data = image.tobytes()
-            else:
-                datum.float_data.extend(image.ravel().tolist())
-            transaction.put(b"%08d" % i, datum.SerializeToString())
+        for key, value in _datums(images, labels):
+            transaction.put(key, value)
     env.close()
+
+
+def write_leveldb(path, images, labels):
+    """A LevelDB of Datums."""
+    import plyvel
+
+    with plyvel.DB(str(path), create_if_missing=True) as database:
+        for key, value in _datums(images, labels):
+            database.put(key, value)
+
+
+def write_hdf5(path, datasets):
+    """An HDF5 file. datasets: [(name, array)]."""
+    with h5py.File(path, "w") as file:
+        for name, array in datasets:
+            file[name] = array
+
+
+def write_image(path, pixels):
+    """An image file of uint8 `pixels` (height, width) or (height, width, 3); 16 bits if uint16."""
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
 
 
 def write_blob(path, array, form=""):
