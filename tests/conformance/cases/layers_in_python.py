@@ -2,8 +2,9 @@
 
 import json
 
-import caffe
 import numpy as np
+
+import caffe
 
 
 class Records(caffe.Layer):

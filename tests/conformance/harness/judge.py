@@ -23,8 +23,8 @@ NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)(?![\w.]
 class Verdict:
     """complaints: sentences, empty when all agrees. errors: {what: its largest error}.
 
-    arrays: {array: its error}. quirk: why the other engine, an older one, is expected to differ, and does. share: how much
-    of the tolerances is allowed.
+    arrays: {array: its error}. quirk: why the other engine, an older one, is expected to differ,
+    and does. share: how much of the tolerances is allowed.
     """
 
     complaints: list = field(default_factory=list)

@@ -17,7 +17,8 @@ def shape_of(text):
 def draw(kind, shape, random):
     """An array of one of the kinds a case file names.
 
-    floats: normal, on a grid of 1/128. bytes: uint8. wide: uint16. unit: uniform in [0, 1), unit:N in [0, N).
+    floats: normal, on a grid of 1/128. bytes: uint8. wide: uint16. unit: uniform in [0, 1),
+    unit:N in [0, N).
     positive: in [0.5, 1.5). ints:N: 0..N-1. ints:A..B: A..B. map:N: 0..N-1, one in five a 9.
     values:A,B,...: just these. distinct: all far apart, so that no maximum is tied. eye: the
     unit matrix and some noise.
@@ -52,7 +53,7 @@ def draw(kind, shape, random):
 
 
 def _datums(images, labels):
-    """Yield (key, serialized Datum): `float_data`, or `data` where images (N, C, H, W) are uint8."""
+    """Yield (key, serialized Datum): `data` where images (N, C, H, W) are uint8."""
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         channels, height, width = image.shape
         datum = caffe_pb.Datum(channels=channels, height=height, width=width, label=int(label))
