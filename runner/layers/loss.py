@@ -57,16 +57,23 @@ def normalization_mode(loss_param: LossParameter, default: int) -> int:
     return loss_param.normalization if loss_param.HasField("normalization") else default
 
 
-def normalizer(mode: int, full: int, batch: int, valid: torch.Tensor) -> int | torch.Tensor:
+def normalizer(
+    mode: int, full: int, batch: int, valid: torch.Tensor, fixed: float = 1
+) -> float | torch.Tensor:
     """What a summed loss is divided by, at least 1.
 
     mode: a LossParameter.NormalizationMode. full, batch, valid: the number of predictions, of
     records and of predictions that are not ignored; the last is a tensor, as reading it would
-    mean waiting for the device.
+    mean waiting for the device. fixed: the pre_fixed_normalizer of forks.
     """
     if mode == LossParameter.VALID:
         return valid.clamp(min=1)
-    return max(1, {LossParameter.FULL: full, LossParameter.BATCH_SIZE: batch}.get(mode, 1))
+    numbers = {
+        LossParameter.FULL: full,
+        LossParameter.BATCH_SIZE: batch,
+        LossParameter.PRE_FIXED: fixed,
+    }
+    return max(1, numbers.get(mode, 1))
 
 
 class LabelledScores:
@@ -103,10 +110,10 @@ class LabelledScores:
                     f"'{layer.param.bottom[0]}'"
                 )
 
-    def normalizer(self, mode: int) -> int | torch.Tensor:
+    def normalizer(self, mode: int, fixed: float = 1) -> float | torch.Tensor:
         """What the sum of the losses of all labels is divided by."""
         outer, _, inner = self.labels.shape
-        return normalizer(mode, outer * inner, outer, self.valid.sum())
+        return normalizer(mode, outer * inner, outer, self.valid.sum(), fixed)
 
 
 class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
@@ -126,7 +133,7 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
         mode = normalization_mode(p, LossParameter.VALID)
         with torch.no_grad():
             probabilities = torch.softmax(at.scores, 1)
-            count = at.normalizer(mode)
+            count = at.normalizer(mode, p.pre_fixed_normalizer)
             of_label = probabilities.gather(1, at.labels).clamp(min=FLT_MIN)
             value = -(of_label.log() * at.valid).sum() / count
         top = value

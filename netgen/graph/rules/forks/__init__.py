@@ -2,7 +2,10 @@
 
 from netgen.graph.rules.forks import (  # noqa: F401
     arranging,
+    losses,
     normalizing,
+    regions,
     resizing,
     scaling,
+    sequences,
 )

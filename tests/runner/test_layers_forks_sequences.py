@@ -1,0 +1,126 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from netgen.graph import NetError
+
+RANDOM = np.random.default_rng(0)
+
+
+def said_by(path, blank):
+    return [c for i, c in enumerate(path) if c != blank and (i == 0 or c != path[i - 1])]
+
+
+def ctc(scores, labels, blank):
+    """-log of the probability of all paths that say the labels; scores (T, C)."""
+    probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    steps, letters = scores.shape
+    total = 0.0
+    for path in itertools.product(range(letters), repeat=steps):
+        if said_by(path, blank) == list(labels):
+            total += np.prod([probabilities[t, c] for t, c in enumerate(path)])
+    return -np.log(total) if total else 0.0
+
+
+def test_continuation_indicator(one_layer):
+    layer = one_layer(
+        'type: "ContinuationIndicator" continuation_indicator_param { time_step: 3 batch_size: 2 }'
+    )
+    np.testing.assert_array_equal(layer.forward()[0], [[0, 0], [1, 1], [1, 1]])
+
+
+def ctc_layer(one_layer, scores, labels, blank, steps=None):
+    param = (
+        f"alphabet_size: {scores.shape[2]} blank_label: {blank} time_step: {steps or len(scores)}"
+    )
+    return one_layer(f'type: "CtcLoss" ctc_loss_param {{ {param} }}', scores, labels)
+
+
+# labels that are repeated, of several lengths, none at all, and more than fit
+LABELS = {0: [[1, 2, 0], [2, 2, 0], [0, 1, 0], [0, 0, 0]], 2: [[1, 0, 2], [0, 2, 0], [1, 1, 1], [2, 2, 2]]}  # fmt: skip
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+@pytest.mark.parametrize("steps", [4, 3])
+def test_ctc_loss(one_layer, blank, steps):
+    scores, labels = RANDOM.normal(size=(4, 4, 3)), np.array(LABELS[blank])
+    layer = ctc_layer(one_layer, scores, labels, blank, steps)
+
+    def losses(scores):
+        return [
+            ctc(scores[:steps, n], [c for c in row if c != blank], blank)
+            for n, row in enumerate(labels)
+        ]
+
+    np.testing.assert_allclose(layer.forward()[0], np.mean(losses(scores)), rtol=1e-5)
+    numeric = np.zeros(scores.shape)  # the gradient is that of the sum, not of the mean
+    for place in np.ndindex(*scores.shape):
+        sides = [scores.copy(), scores.copy()]
+        for side, shift in zip(sides, (1e-6, -1e-6), strict=True):
+            side[place] += shift
+        numeric[place] = (np.sum(losses(sides[0])) - np.sum(losses(sides[1]))) / 2e-6
+    np.testing.assert_allclose(layer.gradients()[0], numeric, atol=1e-7)
+
+
+def test_ctc_loss_learns_in_a_net(build):
+    net = build(
+        'force_backward: true layer { name: "s" type: "DummyData" top: "s" top: "l" '
+        "dummy_data_param { shape { dim: 5 dim: 2 dim: 4 } shape { dim: 2 dim: 2 } "
+        'data_filler { type: "constant" value: 1 } data_filler { type: "constant" value: 3 } } } '
+        'layer { name: "loss" type: "CtcLoss" bottom: "s" bottom: "l" top: "loss" '
+        "ctc_loss_param { alphabet_size: 4 time_step: 5 } }"
+    )
+    loss, _ = net.forward()
+    np.testing.assert_allclose(loss.item(), ctc(np.ones((5, 4)), [3, 3], 0), rtol=1e-5)
+
+
+def test_labelsequence_accuracy(one_layer):
+    # best paths: 1 1 0 1 -> 1 1; 0 2 2 0 -> 2; 3 0 0 3 -> 3 3; 1 2 1 1 -> 1 2 1
+    paths = np.array([[1, 1, 0, 1], [0, 2, 2, 0], [3, 0, 0, 3], [1, 2, 1, 1]])
+    labels = np.array([[1, 0, 1], [2, 2, 0], [0, 3, 3], [1, 2, 1]])
+    right = [said_by(p, 0) == [c for c in row if c] for p, row in zip(paths, labels, strict=True)]
+    assert right == [True, False, True, True]
+    scores = np.eye(4)[paths] + RANDOM.uniform(0, 0.5, (4, 4, 4))
+    layer = one_layer('type: "LabelsequenceAccuracy"', scores, labels)
+    np.testing.assert_allclose(layer.forward()[0], 0.75)
+    shifted = one_layer(
+        'type: "LabelsequenceAccuracy" labelsequence_accuracy_param { blank_label: 3 }',
+        np.roll(scores, -1, 2),
+        (labels - 1) % 4,
+    )
+    np.testing.assert_allclose(shifted.forward()[0], 0.75)
+
+
+CTC = "alphabet_size: 3 time_step: 4"
+
+
+@pytest.mark.parametrize(
+    "text, shapes, words",
+    [
+        ('type: "ContinuationIndicator"', [], "The batch size should be greater than 0"),
+        ('type: "CtcLoss"', [(4, 2, 3), (2, 2)], "The size of the alphabet should be greater"),
+        (f'type: "CtcLoss" ctc_loss_param {{ {CTC} }}', [(4, 2, 5), (2, 2)], "bottom.0. must have"),
+        (f'type: "CtcLoss" ctc_loss_param {{ {CTC} }}', [(3, 2, 3), (2, 2)], "time_step is more"),
+        (f'type: "CtcLoss" ctc_loss_param {{ {CTC} }}', [(4, 2, 3), (3, 2)], "The input blobs"),
+        (
+            f'type: "CtcLoss" ctc_loss_param {{ {CTC} blank_label: 3 }}',
+            [(4, 2, 3), (2, 2)],
+            "blank",
+        ),
+        ('type: "LabelsequenceAccuracy"', [(4, 2, 3), (2, 2)], "The batch size should be equal"),
+        ('type: "LabelsequenceAccuracy"', [(4, 2), (4, 2)], r"bottom\[0\] must be \(N, T, C\)"),
+    ],
+)
+def test_refused(one_layer, text, shapes, words):
+    with pytest.raises(NetError, match=f"layer 'l': {words}"):
+        one_layer(text, *map(np.zeros, shapes))
+
+
+@pytest.mark.parametrize(
+    "label, words", [(3, "label 3 is outside the alphabet of 3"), (0, "total length should be")]
+)
+def test_labels_refused(one_layer, label, words):
+    layer = ctc_layer(one_layer, np.zeros((4, 2, 3)), np.full((2, 2), label), 0)
+    with pytest.raises(NetError, match=f"layer 'l': {words}"):
+        layer.forward()
