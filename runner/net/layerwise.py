@@ -31,6 +31,7 @@ KEEPERS = frozenset(
         "HingeLoss",
         "InfogainLoss",
         "LSTM",
+        "MultiBoxLoss",
         "Pooling",
         "RNN",
         "SPP",

@@ -22,6 +22,7 @@ from runner.solver import snapshot
 from runner.solver.losses import SmoothedLoss
 from runner.solver.lr_policy import learning_rate
 from runner.solver.passes import NetPass
+from runner.solver.tallies import check_evaluation, tally_of
 from runner.solver.updates import Updater, check_solver
 from runner.solver.workers import Alone, Request, Workers
 
@@ -66,6 +67,7 @@ class Solver:
         if param.iter_size < 1:
             raise CaffeError(f"iter_size should be at least 1, not {param.iter_size}")
         check_solver(param)
+        check_evaluation(param)
         if self.workers.root:
             snapshot.check_writable(param)
         self.seed = param.random_seed if param.random_seed >= 0 else self.workers.seed()
@@ -308,12 +310,15 @@ class Solver:
 
     @torch.no_grad()
     def test(self, number: int) -> None:
-        """Mean outputs of test net `number` over its test_iter batches, logged."""
+        """What test net `number` comes to over its test_iter batches, logged.
+
+        The mean of each output, or with eval_type "detection" the mean average precision.
+        """
         glog.info(lines.testing(self.iter, number), "solver.cpp:347")
         net, run = self.test_nets[number], self.test_passes[number]
         batches = self.param.test_iter[number]
         net.share_weights_from(self.net)
-        scores, loss = {}, 0
+        tally, loss = tally_of(self.param, net, self._print_outputs), 0
         for _ in range(batches):
             while (request := self.request()) is not Action.NONE:
                 if request is Action.SNAPSHOT:
@@ -325,12 +330,10 @@ class Solver:
                 return
             batch_loss, outputs = run.debug() if self.param.debug_info else run(*net.fetch())
             loss = loss + batch_loss
-            for name, value in outputs.items():
-                scores[name] = scores[name] + value if name in scores else value.clone()
+            tally.add(outputs)
         if self.param.test_compute_loss and batches:
             glog.info(f"Test loss: {glog.number(loss / batches)}", "solver.cpp:401")
-        means = {name: value / batches for name, value in scores.items()}
-        self._print_outputs("Test", net, means, "solver.cpp:414")
+        tally.tell(batches)
 
     # --- snapshots ---
 
