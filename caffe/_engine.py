@@ -200,7 +200,12 @@ def raising_interrupts(solver: ShownSolver) -> Iterator[None]:
 def save_net(net: Net, path: str) -> None:
     """Write a .caffemodel."""
     with _written(path):
-        schema.write_binary(net_to_proto(net), path)
+        param = net_to_proto(net)
+        for node, layer in zip(net.nodes, param.layer, strict=True):
+            for blob, message in zip(net.parameter_blobs(node), layer.blobs, strict=True):
+                if tuple(message.shape.dim) != blob.shape:  # reshaped by the script
+                    message.shape.dim[:] = blob.shape
+        schema.write_binary(param, path)
 
 
 def save_hdf5(net: Net, path: str) -> None:

@@ -54,7 +54,12 @@ def shape_of(text: str) -> tuple[int, ...]:
 
 def print_error(program: str, message: object) -> None:
     """Print `program: message` on stderr, as one line whatever the message holds."""
-    print(f"{program}: {' '.join(str(message).splitlines())}", file=sys.stderr)
+    line = " ".join(str(message).splitlines())
+    if not line.isascii():  # names in any encoding
+        from netgen.schema import shown
+
+        line = shown(line)
+    print(f"{program}: {line}", file=sys.stderr)
 
 
 def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -> int:

@@ -26,9 +26,9 @@ def main(argv: list[str]) -> int:
     words = ["python", "-m", "netgen", "split", args.net, "--plan", args.plan, *named]
     text = f"# {' '.join(shlex.join(words).splitlines())}\n{schema.to_text(child)}"
     if args.output is None:
-        sys.stdout.write(text)
+        sys.stdout.buffer.write(schema.encode(text))
     else:
-        schema.write_bytes(text.encode(), args.output)
+        schema.write_bytes(schema.encode(text), args.output)
     return 0
 
 

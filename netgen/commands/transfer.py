@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
         except (TransferError, schema.SchemaError) as error:
             raise CaffeError(f"{args.history}: {error}") from None
     if args.output is None:
-        sys.stdout.buffer.write(child.SerializeToString())
+        sys.stdout.buffer.write(schema.to_wire(child))
         return 0
     schema.write_binary(child, args.output)
     if args.history:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
+from netgen.schema import encoding
 from netgen.schema.files import SchemaError, StrPath, read_bytes, write_bytes
 
 M = TypeVar("M", bound=Message)
@@ -23,13 +24,14 @@ def read_binary(path: StrPath, message_class: type[M]) -> M:
         raise SchemaError(
             f"{path}: not a whole {name} (truncated, or another kind of file)"
         ) from None
+    encoding.take_strings(message)
     return message
 
 
 def write_binary(message: Message, path: StrPath) -> None:
     """Write a message as a binary file, whole or not at all. Raises SchemaError."""
     try:
-        data = message.SerializeToString()
+        data = encoding.to_wire(message)
     except (EncodeError, ValueError) as error:
         raise SchemaError(f"{os.fspath(path)}: cannot be written: {error}") from None
     write_bytes(data, path)

@@ -12,10 +12,13 @@ from google.protobuf import text_encoding, text_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from netgen.schema import encoding
 from netgen.schema.files import SchemaError, StrPath, read_bytes, write_bytes
 
 M = TypeVar("M", bound=Message)
 
+#: bytes that no text has, whatever its encoding
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _POSITION = re.compile(r"^\d+:\d+ : ")
 _QUOTED_LINE = re.compile(r"^'.*?': (?=[A-Z])", re.DOTALL)
 _FIELD_BEFORE = re.compile(r"(\w+)\s*:\s*$")
@@ -57,11 +60,11 @@ def read_text(path: StrPath, message_class: type[M]) -> M:
     """Read a prototxt file into a new message. Raises SchemaError."""
     path = os.fspath(path)
     data = read_bytes(path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SchemaError(f"{path}:{line}: not UTF-8 text (a binary file?)") from None
+    binary = _NOT_TEXT.search(data)
+    if binary:
+        line = data.count(b"\n", 0, binary.start()) + 1
+        raise SchemaError(f"{path}:{line}: not text (a binary file?)")
+    text = encoding.decode(data)
     if not text.strip():
         raise SchemaError(f"{path}: the file is empty")
     return parse_text(text, message_class, path)
@@ -79,7 +82,7 @@ def to_text(message: Message) -> str:
 
 def write_text(message: Message, path: StrPath) -> None:
     """Write a message as a prototxt file, whole or not at all. Raises SchemaError."""
-    write_bytes(to_text(message).encode(), path)
+    write_bytes(encoding.encode(to_text(message)), path)
 
 
 def _lines(message: Message, indent: str) -> Iterator[str]:

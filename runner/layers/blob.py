@@ -57,6 +57,7 @@ class SyncedMemory:
         self.version = 0
         self.due = due
         self._device = flat.device if flat is not None else device or torch.device("cpu")
+        self._mirrored = self._device.type != "cpu"  # views are of a copy on the host
         self._flat = flat
         self._fixed = flat is not None
         self._noted: torch.Tensor | None = None  # newer than _flat
@@ -78,7 +79,7 @@ class SyncedMemory:
         self.version += 1
         self._host_is_newest = False
         self._noted, self._owned = value.detach() if value.requires_grad else value, owned
-        if self._fixed or (self._device.type == "cpu" and self.watched):
+        if self._fixed or (self.watched and not self._mirrored):
             self._settle()
 
     def tensor(self, shape: Sequence[int]) -> torch.Tensor:
@@ -120,7 +121,7 @@ class SyncedMemory:
             self.due()
         self.version += 1
         flat = self._settled()
-        if self._device.type != "cpu":
+        if self._mirrored:
             if self._host is None:
                 self._host = torch.empty(self.size)
             if not self._host_is_newest:
@@ -281,6 +282,21 @@ class Blob:
         self._shape = tuple(node.blobs[index].shape)
         self._capacity = gradient.numel()
 
+    def serve(self, node: Any, index: int) -> None:
+        """Be what blob `index` of another layer as wired computes with."""
+        if self._parameter is None:
+            raise FatalError(
+                f"layer '{node.name}': blob {index} can only be replaced by another parameter"
+            )
+        shape = tuple(node.blobs[index].shape)
+        if math.prod(shape) != self.count:
+            raise FatalError(
+                f"layer '{node.name}': blob {index} is {shape}, and was given {self._shape}"
+            )
+        owner, position = self._parameter
+        node.leaves[index] = owner.leaves[position]
+        node.blobs[index] = node.leaves[index].detach().view(shape)
+
     def set_shape(self, shape: tuple[int, ...]) -> None:
         """Take a shape, growing if need be."""
         if shape == self._shape and self._capacity >= 0:
@@ -374,7 +390,18 @@ class Vector(list):
 
 
 class BlobVec(Vector):
-    """The blobs of a layer."""
+    """The blobs of a layer. node: the layer as wired, once the blobs are its parameters."""
+
+    node: Any = None
+
+    def __setitem__(self, index: Any, blob: Any) -> None:
+        """Have the layer use another layer's parameter from now on."""
+        try:
+            super().__setitem__(index, blob)
+        except IndexError:
+            raise IndexError("Index out of range") from None
+        if self.node is not None and isinstance(index, int):
+            blob.serve(self.node, index)
 
     def add_blob(self, *shape: int, **keywords: object) -> None:
         """Append a blob of zeros."""

@@ -9,6 +9,7 @@ maxima, probabilities, normalised values) is kept here in the autograd graph of 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,25 +21,26 @@ from runner.layers.blob import Blob
 from runner.layers.in_place import Rereading
 from runner.layers.linear import Convolution
 
-#: types whose backward reads what their own forward has kept, not the blobs
-KEEPERS = frozenset(
-    (
-        "BatchNorm",
-        "ContrastiveLoss",
-        "Dropout",
-        "EuclideanLoss",
-        "Filter",
-        "HingeLoss",
-        "InfogainLoss",
-        "LSTM",
-        "MultiBoxLoss",
-        "Pooling",
-        "RNN",
-        "SPP",
-        "SigmoidCrossEntropyLoss",
-        "SoftmaxWithLoss",
-    )
-)
+#: Types whose backward reads what their own forward has kept: how many of their bottoms it has
+#: made that of. The others, labels, are read anew.
+KEPT_BOTTOMS = {
+    "BatchNorm": 1,
+    "ContrastiveLoss": 2,
+    "Dropout": 1,
+    "EuclideanLoss": 2,
+    "Filter": sys.maxsize,
+    "HingeLoss": 1,
+    "InfogainLoss": 1,
+    "LSTM": sys.maxsize,
+    "MultiBoxLoss": sys.maxsize,
+    "Pooling": 1,
+    "RNN": sys.maxsize,
+    "SPP": 1,
+    "SigmoidCrossEntropyLoss": 1,
+    "SoftmaxWithLoss": 1,
+}
+#: and those where it is so in place, since the bottom itself is overwritten
+KEPT_BOTTOMS_IN_PLACE = {"Eltwise": sys.maxsize, "PReLU": 1, "Scale": 1}
 
 
 class Layerwise:
@@ -220,9 +222,9 @@ class _OnBlobs:
         self.bottoms: list[Blob] = [run.net.blobs[name] for name in node.bottoms]
         self.tops: list[Blob] = [run.net.blobs[name] for name in node.tops]
         self.in_place = bool(node.tops) and graph.in_place(node.param)
-        self.keeps = node.param.type in KEEPERS or (
-            self.in_place and node.param.type in ("Eltwise", "PReLU", "Scale")
-        )
+        self.keeps = KEPT_BOTTOMS.get(node.param.type, 0)
+        if self.in_place:
+            self.keeps = self.keeps or KEPT_BOTTOMS_IN_PLACE.get(node.param.type, 0)
         self._seen: list[tuple[int, ...]] = node.bottom_shapes
         self._top_shapes: list[tuple[int, ...]] = node.shapes.tops
         self._rewritten = {node.learnable[index] for index in node.layer.rewrites}
@@ -276,7 +278,7 @@ class _OnBlobs:
     def forward(self) -> None:
         """From the bottoms' data to the tops'."""
         if self.node.needs_backward and (self.keeps or self.run.goes_backward):
-            self._graph = self._traced(self.keeps)
+            self._graph = self._traced()
             inputs, _, tops, _ = self._graph
         else:
             self._graph = None
@@ -305,16 +307,19 @@ class _OnBlobs:
             top = top.clone()
         blob.put(top)
 
-    def _traced(self, private: bool) -> tuple:
+    def _traced(self, kept: list[torch.Tensor] | None = None) -> tuple:
         """The layer's forward in an autograd graph.
 
-        private: what is read stays as it is, whoever writes to the blobs later.
+        kept: what an earlier one has read of the bottoms that the layer keeps.
         """
-        inputs = []
-        for blob, needs in zip(self.bottoms, self.node.bottom_needs, strict=True):
-            # .data has a version counter of its own: autograd is not to mind later writes.
+        inputs = list(kept or [])
+        for i, blob in enumerate(self.bottoms[len(inputs) :], len(inputs)):
+            # What is kept stays as it is, whoever writes to the blob later. And .data has a
+            # version counter of its own: autograd is not to mind later writes.
+            private = i < self.keeps
             value = blob.data_memory.kept(blob.shape) if private else blob.tensor()
-            inputs.append(value.data.requires_grad_(needs and value.is_floating_point()))
+            needs = self.node.bottom_needs[i] and value.is_floating_point()
+            inputs.append(value.data.requires_grad_(needs))
         leaves = [
             leaf
             for leaf, needs in zip(self.node.leaves, self.node.blob_needs, strict=True)
@@ -335,22 +340,19 @@ class _OnBlobs:
 
     # --- backward ---
 
-    def _is_current(self) -> bool:
-        """Is what the graph was made of still what lies in the bottoms?"""
+    def _current(self) -> tuple:
+        """A graph of what backward is to read: what the layer has kept, else what is there now."""
         if self._graph is None:
-            return False
-        if self.keeps:
-            return True
-        return all(
-            blob.data_memory.version == version and not blob.data_memory.watched
-            for blob, version in zip(self.bottoms, self._graph[3], strict=True)
-        )
+            return self._traced()
+        inputs, _, _, versions = self._graph
+        for blob, version in list(zip(self.bottoms, versions, strict=True))[self.keeps :]:
+            if blob.data_memory.version != version or blob.data_memory.watched:
+                return self._traced(inputs[: self.keeps])
+        return self._graph
 
     def backward(self) -> None:
         """From the tops' diffs to the bottoms', which are overwritten, and the parameters'."""
-        if not self._is_current():
-            self._graph = self._again()
-        assert self._graph is not None
+        self._graph = self._current()
         inputs, leaves, tops, _ = self._graph
         pairs = [
             (top, blob.diff_tensor().reshape(top.shape))
@@ -366,7 +368,7 @@ class _OnBlobs:
                 wanted,
                 [diff for _, diff in pairs],
                 allow_unused=True,
-                retain_graph=self.keeps,
+                retain_graph=self.keeps > 0,
             )
             found = dict(zip(map(id, wanted), gradients, strict=True))
         if not self.keeps:
@@ -384,10 +386,6 @@ class _OnBlobs:
                 if position in self._rewritten:
                     total.zero_()
                 total.add_(gradient.view(total.shape))
-
-    def _again(self) -> tuple:
-        """The graph of a forward on what lies in the bottoms now, which leaves no traces."""
-        return self._traced(private=False)
 
     def _before_backward(self) -> None:
         """Let what the layer looks up while it goes backward be what lies in its top."""
@@ -417,16 +415,16 @@ class _Rereads(_OnBlobs):
     def __init__(self, run: Layerwise, node: Any, index: int) -> None:
         super().__init__(run, node, index)
         own = type(self.layer).value_and_gradient is not Rereading.value_and_gradient
-        self._keeps_formula = own and self.in_place  # made of a bottom that is overwritten
-        self._formula: Any = None
+        self._keeps_bottom = own and node.needs_backward  # the formula is made of it
+        self._kept: torch.Tensor | None = None
 
     def forward(self) -> None:
-        x = self.bottoms[0].tensor()
+        (bottom,) = self.bottoms
+        if self._keeps_bottom:
+            self._kept = bottom.data_memory.kept(bottom.shape)
+        x = bottom.tensor()
         with torch.no_grad():
-            if self._keeps_formula and self.node.needs_backward:
-                top, self._formula = self.layer.value_and_gradient(x)
-            else:
-                top = self.layer.apply(x)
+            top = self.layer.apply(x)
         self._put(self.tops[0], top, [x])
 
     def backward(self) -> None:
@@ -435,7 +433,8 @@ class _Rereads(_OnBlobs):
             return
         x, y = bottom.tensor(), top.tensor()
         with torch.no_grad():
-            formula = self._formula or self.layer.value_and_gradient(x)[1]
+            kept = x if self._kept is None or self._kept.shape != x.shape else self._kept
+            formula = self.layer.value_and_gradient(kept)[1]
             gradient = formula(x, y, top.diff_tensor().reshape(y.shape))
         self._put_diffs([gradient.reshape(x.shape)], anything=True)
 
@@ -548,6 +547,10 @@ class _OwnWork(_OnBlobs):
 
     def take(self, kept: dict[str, torch.Tensor]) -> None:
         """It has left it in its tops by itself."""
+
+    def start_from(self, kept: dict[str, torch.Tensor]) -> None:
+        self.layer.forward_blobs()  # so that it draws as many random numbers
+        super().start_from(kept)
 
     def reshape(self) -> None:
         self.layer.reshape_blobs()

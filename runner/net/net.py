@@ -184,6 +184,7 @@ class Net:
                 blob = Blob()
                 blob.become_parameter(node, i, self.parameters.blobs[position].grad)
                 node.parameter_blobs.append(blob)
+            node.parameter_blobs.node = node
         return node.parameter_blobs
 
     # --- running ---

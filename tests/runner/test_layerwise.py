@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from netgen.schema import caffe_pb
 from runner.net.layerwise import Layerwise
+from runner.solver.shown import ShownSolver
 
 IP = """layer { name: "%s" type: "InnerProduct" bottom: "%s" top: "%s" %s
   inner_product_param { num_output: 3 %s weight_filler { type: "xavier" } } }"""
@@ -91,3 +93,93 @@ def test_a_layer_runs_on_the_data_and_gradients_that_are_there(build):
         run.forward_layer(index)
         run.backward_layer(index)
     np.testing.assert_allclose(net.parameters.blobs[-1].grad, [8, 8, 8])
+
+
+MANY = """
+name: "many"
+layer { name: "in" type: "DummyData" top: "x" top: "label" dummy_data_param {
+  shape { dim: 4 dim: 4 dim: 8 dim: 8 } shape { dim: 4 }
+  data_filler { type: "gaussian" } data_filler { value: 2 } } }
+layer { name: "conv1" type: "Convolution" bottom: "x" top: "c" convolution_param {
+  num_output: 6 kernel_size: 3 group: 2 weight_filler { type: "xavier" } } }
+layer { name: "norm" type: "BatchNorm" bottom: "c" top: "c" }
+layer { name: "scale" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }
+layer { name: "elu" type: "ELU" bottom: "c" top: "c" }
+layer { name: "lrn" type: "LRN" bottom: "c" top: "l" lrn_param { local_size: 3 alpha: 1 } }
+layer { name: "cut" type: "Slice" bottom: "l" top: "s1" top: "s2" slice_param { axis: 1 } }
+layer { name: "prelu" type: "PReLU" bottom: "s1" top: "s1" }
+layer { name: "within" type: "LRN" bottom: "s2" top: "w" lrn_param {
+  local_size: 3 alpha: 1 norm_region: WITHIN_CHANNEL } }
+layer { name: "join" type: "Concat" bottom: "s1" bottom: "w" top: "j" }
+layer { name: "mvn" type: "MVN" bottom: "j" top: "m" }
+layer { name: "prod" type: "Eltwise" bottom: "j" bottom: "m" top: "p" eltwise_param {
+  operation: PROD } }
+layer { name: "max" type: "Eltwise" bottom: "p" bottom: "m" top: "e" eltwise_param {
+  operation: MAX } }
+layer { name: "pool" type: "Pooling" bottom: "e" top: "q" pooling_param {
+  pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "up" type: "Deconvolution" bottom: "q" top: "u" convolution_param {
+  num_output: 2 kernel_size: 2 stride: 2 weight_filler { type: "xavier" } } }
+layer { name: "abs" type: "AbsVal" bottom: "u" top: "uu" }
+layer { name: "spp" type: "SPP" bottom: "uu" top: "v" spp_param { pyramid_height: 2 } }
+layer { name: "drop" type: "Dropout" bottom: "v" top: "v" }
+layer { name: "ip1" type: "InnerProduct" bottom: "v" top: "a" param { name: "w" }
+  inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+layer { name: "tanh" type: "TanH" bottom: "a" top: "a" }
+layer { name: "drop2" type: "Dropout" bottom: "a" top: "a" dropout_param { dropout_ratio: 0.2 } }
+layer { name: "ip2" type: "InnerProduct" bottom: "a" top: "b" param { name: "w" }
+  inner_product_param { num_output: 10 } }
+layer { name: "power" type: "Power" bottom: "b" top: "d" power_param { power: 2 scale: 0.5 } }
+layer { name: "exp" type: "Exp" bottom: "b" top: "f" exp_param { scale: -0.1 } }
+layer { name: "sum" type: "Eltwise" bottom: "d" bottom: "f" top: "g" eltwise_param {
+  coeff: 1 coeff: -0.5 } }
+layer { name: "flat" type: "Flatten" bottom: "g" top: "h" }
+layer { name: "shape" type: "Reshape" bottom: "h" top: "i" reshape_param {
+  shape { dim: 4 dim: 5 dim: 2 } } }
+layer { name: "again" type: "Flatten" bottom: "i" top: "z" }
+layer { name: "ends" type: "Reduction" bottom: "z" top: "ends" loss_weight: 0.5 }
+layer { name: "sigmoid" type: "Sigmoid" bottom: "h" top: "k" }
+layer { name: "bnll" type: "BNLL" bottom: "k" top: "k" }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "h" bottom: "label" top: "loss"
+  loss_weight: 2 }
+layer { name: "hinge" type: "HingeLoss" bottom: "h" bottom: "label" top: "hinge"
+  loss_weight: 0.1 }
+layer { name: "near" type: "EuclideanLoss" bottom: "k" bottom: "h" top: "near" }
+layer { name: "size" type: "Reduction" bottom: "k" top: "size" loss_weight: 0.01
+  reduction_param { operation: SUMSQ } }
+"""
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_training_layer_by_layer_is_training(tmp_path, monkeypatch, watched):
+    """Also where somebody looks at every blob all the time, so that all results are copied."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.prototxt").write_text(MANY)
+    ends = []
+    for by_layer in False, True:
+        param = caffe_pb.SolverParameter(
+            net="net.prototxt",
+            base_lr=0.01,
+            momentum=0.9,
+            weight_decay=0.01,
+            lr_policy="fixed",
+            iter_size=2,
+            random_seed=3,
+        )
+        solver = ShownSolver(param)
+        views = []
+        solver.step(1)  # from then on memory that layers share is shared
+        if by_layer:
+            solver.runs[0].after_backward.append(lambda index: None)
+            if watched:
+                views = [(blob.data, blob.diff) for blob in solver.net.blobs.values()]
+        solver.step(5)
+        if views:  # memory that is looked at stays where it is
+            for (data, _), blob in zip(views, solver.net.blobs.values(), strict=True):
+                np.testing.assert_array_equal(data, blob.data)
+        ends.append(
+            [solver.net.parameters.data.detach().clone(), solver.net.parameters.grad.clone()]
+            + [blob.diff.copy() for blob in solver.net.blobs.values()]
+        )
+    for whole, single in zip(*ends, strict=True):
+        np.testing.assert_allclose(single, whole, rtol=2e-3, atol=2e-5)
