@@ -11,7 +11,8 @@ From Python:
 `import runner` loads neither torch nor anything else; each name below is loaded when it is used.
 Files are read and written by netgen.schema. For nets: Net, load_weights, WeightsReport. For
 training: Solver. For both: device, quiet, LAYER_TYPES, SOLVER_TYPES. The command: main. An
-external C++ Caffe: External, find_external, external_folder. For measuring the engine:
+external C++ Caffe: External, find_external, external_folder. For layers
+of your own (docs/own_layers.md): Layer, LayerShapes, rule, declare. For measuring the engine:
 Together, WARM_UP, DATA_MEMORY, prepare_host, set_precision.
 """
 
@@ -21,6 +22,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what __getattr__ gives, for type checkers and editors
+    from netgen.graph import LayerShapes as LayerShapes
+    from netgen.graph import rule as rule
+    from netgen.schema import declare as declare
     from runner.commands.cli import main as main
     from runner.commands.together import Together as Together
     from runner.data.memory import VARIABLE as DATA_MEMORY  # noqa: F401
@@ -32,6 +36,8 @@ if TYPE_CHECKING:  # what __getattr__ gives, for type checkers and editors
     from runner.face import device as device
     from runner.face import load_weights as load_weights
     from runner.layers import LAYER_TYPES as LAYER_TYPES
+    from runner.layers import Context as Context
+    from runner.layers import Layer as Layer
     from runner.log.glog import quiet as quiet
     from runner.net.weights import WeightsReport as WeightsReport
     from runner.process.host import prepare as prepare_host  # noqa: F401
@@ -42,14 +48,18 @@ if TYPE_CHECKING:  # what __getattr__ gives, for type checkers and editors
 #: name -> (the module that has it, its name there)
 _HOMES = {
     "DATA_MEMORY": ("runner.data.memory", "VARIABLE"),
+    "Context": ("runner.layers", "Context"),
     "External": ("runner.external.find", "External"),
     "LAYER_TYPES": ("runner.layers", "LAYER_TYPES"),
+    "Layer": ("runner.layers", "Layer"),
+    "LayerShapes": ("netgen.graph", "LayerShapes"),
     "Net": ("runner.face", "Net"),
     "SOLVER_TYPES": ("runner.solver", "SOLVER_TYPES"),
     "Solver": ("runner.face", "Solver"),
     "Together": ("runner.commands.together", "Together"),
     "WARM_UP": ("runner.process.recording", "WARM_UP"),
     "WeightsReport": ("runner.net.weights", "WeightsReport"),
+    "declare": ("netgen.schema", "declare"),
     "device": ("runner.face", "device"),
     "external_folder": ("runner.external.find", "build_folder"),
     "find_external": ("runner.external.find", "find"),
@@ -57,6 +67,7 @@ _HOMES = {
     "main": ("runner.commands.cli", "main"),
     "prepare_host": ("runner.process.host", "prepare"),
     "quiet": ("runner.log.glog", "quiet"),
+    "rule": ("netgen.graph", "rule"),
     "set_precision": ("runner.process.precision", "set_precision"),
 }
 

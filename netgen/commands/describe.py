@@ -8,6 +8,7 @@ from netgen import graph, schema
 from netgen.commandline import Parser, shape_of
 from netgen.describe import DEFINITIONS, describe, table
 from netgen.errors import CaffeError
+from netgen.own_layers import add_layers_option
 from netgen.schema import caffe_pb
 
 _HINT = "give it with --input-shape C,H,W or --blob-shape BLOB=N,C,H,W"
@@ -68,6 +69,7 @@ def _parser() -> Parser:
         "shape); repeatable",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_layers_option(parser)
     return parser
 
 

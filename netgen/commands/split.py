@@ -10,6 +10,7 @@ from netgen.errors import CaffeError
 from netgen.growth.errors import SplitError
 from netgen.growth.plan import read_plan
 from netgen.growth.split import split_net
+from netgen.own_layers import add_layers_option
 
 
 def main(argv: list[str]) -> int:
@@ -47,4 +48,5 @@ def _parser() -> Parser:
     add("--plan", required=True, metavar="PLAN.json", help="as `python -m netgen plan` writes it")
     add("--name", metavar="NAME", help="the child net's name (the parent's)")
     add("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")
+    add_layers_option(parser)
     return parser

@@ -8,6 +8,7 @@ from netgen.commandline import Parser
 from netgen.errors import CaffeError
 from netgen.growth.measurement import table
 from netgen.growth.tpm import measure
+from netgen.own_layers import add_layers_option
 
 
 def main(argv: list[str]) -> int:
@@ -61,4 +62,5 @@ def _parser() -> Parser:
         help="says where the rate drops; without it the solver states beside the snapshots do",
     )
     add("--json", metavar="FILE", help="write everything that was measured, for plan and plot")
+    add_layers_option(parser)
     return parser

@@ -12,6 +12,7 @@ from netgen.growth.plan import read_plan
 from netgen.growth.split import split_net
 from netgen.growth.start import INITS, NOISE, Init
 from netgen.growth.transfer import transfer_weights
+from netgen.own_layers import add_layers_option
 
 
 def main(argv: list[str]) -> int:
@@ -87,4 +88,5 @@ def _parser() -> Parser:
         "the child's, so that its training goes on with the parent's momentum",
     )
     add("--history-out", metavar="FILE", help="where to write that")
+    add_layers_option(parser)
     return parser

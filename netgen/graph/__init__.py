@@ -12,7 +12,14 @@ from netgen.graph.errors import NetError, UnknownShapeError
 from netgen.graph.filter import filter_net, in_phase, merged_state
 from netgen.graph.geometry import Geometry, PoolGeometry, conv_geometry, pool_geometry
 from netgen.graph.infer import LayerInfo, infer
-from netgen.graph.registry import LayerShapes, layer_shapes, layer_types, unknown_type
+from netgen.graph.registry import (
+    LayerShapes,
+    Setup,
+    layer_shapes,
+    layer_types,
+    rule,
+    unknown_type,
+)
 from netgen.graph.shape import Shape, canonical_axis, shape_string
 from netgen.graph.sharing import Learnable, Learnables, param_owners
 from netgen.graph.source import record_shape
@@ -30,6 +37,7 @@ __all__ = [
     "Learnables",
     "NetError",
     "PoolGeometry",
+    "Setup",
     "Shape",
     "UnknownShapeError",
     "canonical_axis",
@@ -46,6 +54,7 @@ __all__ = [
     "param_owners",
     "pool_geometry",
     "record_shape",
+    "rule",
     "shape_string",
     "unknown_type",
     "wholly_in_place",

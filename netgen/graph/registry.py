@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from netgen import own_layers
 from netgen.graph.connections import in_place
 from netgen.graph.errors import NetError, require, require_equal
 from netgen.graph.geometry import Geometry, PoolGeometry
 from netgen.graph.shape import Shape, check_blob
-from netgen.schema import caffe_pb
+from netgen.schema import caffe_pb, own
 
 #: The shape of one record, (C, H, W) after cropping; for HDF5Data one such shape a top.
 DataShape = Sequence[Any]
@@ -62,6 +63,11 @@ class Setup:
     phase: int
     data_shape: DataShape | None
 
+    @property
+    def own(self) -> own.OwnParameters:
+        """The fields that no caffe.proto has, by name, of a layer of people's own."""
+        return own.own_parameters(self.layer)
+
     def refuse_in_place(self) -> None:
         """Raise NetError if the layer is used in place."""
         if in_place(self.layer):
@@ -97,6 +103,8 @@ def rule(
 
     def register(shapes: Callable[[Setup], LayerShapes]) -> Callable[[Setup], LayerShapes]:
         for name in types:
+            if own_layers.are_loading():
+                own.TYPES.add(name)
             _RULES[name] = _Rule(shapes, bottoms, tops, one_top_per_bottom, automatic_top)
         return shapes
 
@@ -136,6 +144,10 @@ def layer_shapes(
         shapes = _shapes(layer, [tuple(map(int, b)) for b in bottoms], phase, data_shape)
     except NetError as error:
         raise type(error)(f"layer '{layer.name}': {error}") from None
+    except ValueError as error:  # how the rule of somebody's own layer refuses
+        if layer.type not in own.TYPES:
+            raise
+        raise NetError(f"layer '{layer.name}': {error}") from None
     require(
         len(layer.param) <= len(shapes.params),
         f"Too many params specified for layer {layer.name} "
@@ -157,6 +169,8 @@ def _shapes(
             "propagate_down param must be specified either 0 or bottom_size times",
         )
     found = _RULES.get(layer.type)
+    if found is None and own_layers.load_installed():
+        found = _RULES.get(layer.type)
     if found is None:
         raise NetError(unknown_type(layer.type, layer_types()))
     num_tops = len(layer.top)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         read_solver,
         read_solverstate,
     )
+    from netgen.schema.own import declare, own_parameters
     from netgen.schema.solver_types import SOLVER_TYPES, SolverType, find_solver_type
     from netgen.schema.text import parse_text, read_text, to_text, write_text
     from netgen.schema.upgrade import upgrade_net, upgrade_solver
@@ -41,6 +42,7 @@ _HOMES = {
     "jsonfile": ("json_text", "read_json", "write_json"),
     "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
     "solver_types": ("SOLVER_TYPES", "SolverType", "find_solver_type"),
+    "own": ("declare", "own_parameters"),
     "text": ("parse_text", "read_text", "to_text", "write_text"),
     "upgrade": ("upgrade_net", "upgrade_solver"),
 }
@@ -55,6 +57,7 @@ __all__ = [
     "blob_shape",
     "blob_to_array",
     "caffe_pb",
+    "declare",
     "encode",
     "encode_datums",
     "file_digest",
@@ -62,6 +65,7 @@ __all__ = [
     "is_hdf5",
     "json_text",
     "open_hdf5",
+    "own_parameters",
     "parse_text",
     "read_binary",
     "read_blob",

@@ -344,6 +344,8 @@ class LayerParameter(Message):
     forward_math: int
     backward_math: int
     engine: str
+    @property
+    def own_fields(self) -> RepeatedScalarFieldContainer[str]: ...
     def __init__(
         self,
         *,
@@ -439,6 +441,7 @@ class LayerParameter(Message):
         forward_math: int | str | None = ...,
         backward_math: int | str | None = ...,
         engine: str | None = ...,
+        own_fields: Iterable[str] | None = ...,
     ) -> None: ...
 
 class ParamSpec(Message):

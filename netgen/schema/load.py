@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from netgen import own_layers
 from netgen.schema import caffe_pb
 from netgen.schema.binary import read_binary
 from netgen.schema.files import SchemaError, StrPath
@@ -22,6 +23,7 @@ def read_net(path: StrPath, notes: list[str] | None = None) -> caffe_pb.NetParam
 
     notes: a list that gets the lines upgrade_net returns, here and in the next two.
     """
+    own_layers.load_environment()
     return _upgraded(read_text(path, caffe_pb.NetParameter), upgrade_net, path, notes)
 
 
@@ -32,6 +34,7 @@ def read_caffemodel(path: StrPath, notes: list[str] | None = None) -> caffe_pb.N
 
 def read_solver(path: StrPath, notes: list[str] | None = None) -> caffe_pb.SolverParameter:
     """A solver's prototxt, upgraded to the current format. Raises SchemaError."""
+    own_layers.load_environment()
     return _upgraded(read_text(path, caffe_pb.SolverParameter), upgrade_solver, path, notes)
 
 

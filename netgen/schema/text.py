@@ -12,11 +12,14 @@ from google.protobuf import text_encoding, text_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from netgen import own_layers
 from netgen.schema import encoding
 from netgen.schema.files import SchemaError, StrPath, read_bytes, write_bytes
 
 M = TypeVar("M", bound=Message)
 
+_OWN_PACKAGE = re.compile(r"\bcaffe\.own\d+\.")
+_OWN = 1900  # the number of LayerParameter.own_fields
 #: bytes that no text has, whatever its encoding
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _POSITION = re.compile(r"^\d+:\d+ : ")
@@ -32,21 +35,55 @@ def parse_text(text: str, message_class: type[M], filename: str = "<string>") ->
     """
     message = message_class()
     try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        raise SchemaError(f"{filename}:{_explain(error, text)}") from None
+        try:
+            text_format.Parse(text, message)
+        except text_format.ParseError as error:
+            message = _with_own_fields(text, message_class, filename, error)
     except RecursionError:
         raise SchemaError(f"{filename}: messages are nested too deep") from None
     missing = message.FindInitializationErrors()  # type: ignore[attr-defined]
     if missing:
-        name = message_class.DESCRIPTOR.full_name
+        name = _OWN_PACKAGE.sub("caffe.", message_class.DESCRIPTOR.full_name)
         raise SchemaError(f"{filename}: {name} lacks the required {', '.join(missing)}")
     return message
+
+
+def _with_own_fields(
+    text: str, message_class: type[M], filename: str, error: text_format.ParseError
+) -> M:
+    """The message of a text that has fields of people's own layers.
+
+    error: what is wrong where it has none. Raises SchemaError.
+    """
+    from netgen.schema import own
+
+    fields = []
+    try:
+        items = own.items(text, message_class.DESCRIPTOR)
+        if any(item.unknown for item in own.walk(items)):
+            own_layers.load_installed()
+            text, fields = own.take_own_fields(text, items)
+    except SchemaError as refusal:
+        raise SchemaError(f"{filename}{refusal}") from None
+    except ValueError:  # protobuf says better what is wrong
+        pass
+    message = message_class()
+    if fields:
+        try:
+            text_format.Parse(text, message)
+        except text_format.ParseError as another:
+            error = another
+        else:
+            for field in fields:
+                field.keep(message)
+            return message
+    raise SchemaError(f"{filename}:{_explain(error, text)}") from None
 
 
 def _explain(error: text_format.ParseError, text: str) -> str:
     """ "LINE:COLUMN: message", with the field where a value is wrong and protobuf names none."""
     what = _QUOTED_LINE.sub("", _POSITION.sub("", str(error))).rstrip(".")
+    what = _OWN_PACKAGE.sub("caffe.", what)
     line, column = error.GetLine(), error.GetColumn()
     if line is None or column is None:
         return f" {what}"
@@ -88,7 +125,10 @@ def write_text(message: Message, path: StrPath) -> None:
 def _lines(message: Message, indent: str) -> Iterator[str]:
     for field, value in message.ListFields():
         values = value if _is_repeated(field) else (value,)
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
+        if field.name == "own_fields" and field.number == _OWN:
+            for item in values:
+                yield from (f"{indent}{line}\n" for line in item.splitlines())
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
             for item in values:
                 yield f"{indent}{field.name} {{\n"
                 yield from _lines(item, indent + "  ")

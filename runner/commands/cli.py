@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from netgen import __version__
+from netgen import __version__, own_layers
 from netgen.commandline import exit_status, print_error
 from netgen.errors import CaffeError
 from runner import external
@@ -39,6 +39,8 @@ def _main(words: Sequence[str]) -> int:
         print_error("ERROR", error)  # as gflags does
         return error.status
     if external_caffe:  # it reads the words itself
+        if own.get("layers"):
+            raise CaffeError("-layers needs our own engine: leave out -engine pycaffe")
         refuse_workers("-engine pycaffe")
         return external.run(others, own)
     if "version" in flags.values:
@@ -70,6 +72,7 @@ def _prepared(command: str, flags: gflags.Flags) -> Callable[[gflags.Flags], int
         subject = os.path.basename(subjects[0] or flags.model or command)
         glog.log.open_file(directory, os.path.splitext(subject)[0])
     host.prepare()
+    own_layers.load(flags.layers)  # they may load torch
     if place().count > 1:  # we report in one line of our own what becomes of other workers
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # torch is loaded only when there is work to do

@@ -38,6 +38,8 @@ CAFFE_FLAGS = {
 OWN_FLAGS = {
     "engine": ("torch", "Optional; what runs the nets: torch, the embedded engine, or pycaffe, "
                         "an external C++ Caffe (CAFFE_ROOT, or built by `build_pycaffe`)."),
+    "layers": ("", "Optional; Python files that register layer types of your own, separated by "
+                   "','; CAFFE_LAYERS names more."),
     "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
                           "tf32 (CUDA) or bf16. Weights and updates are float32 in each."),
 }  # fmt: skip

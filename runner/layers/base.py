@@ -4,6 +4,7 @@ The shape rule is the graph's (netgen.graph), and backward is autograd's. `setup
 the shapes of its bottoms; after that it computes on tensors of any batch size.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from netgen import graph
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from netgen.schema.own import OwnParameters, own_parameters
 from runner.layers.blob import Blob
 from runner.layers.fillers import fill
 
@@ -86,6 +88,11 @@ class Layer:
         Such a layer has `reshape_blobs`, `forward_blobs` and `backward_blobs(needs)`, which
         nets that are run layer by layer call instead of `forward`.
         """
+
+    @functools.cached_property
+    def own(self) -> OwnParameters:
+        """The fields that no caffe.proto has, by name, of a layer of people's own."""
+        return own_parameters(self.param)
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         """Check the shapes of the bottoms, and return what the shape rule says of them.

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from netgen import graph, schema
+from netgen import graph, own_layers, schema
 from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner.layers import LAYER_TYPES, Context
@@ -111,6 +111,12 @@ class Net:
 
     def _create(self, param):
         if param.type not in LAYER_TYPES:
+            own_layers.load_installed()
+        if param.type not in LAYER_TYPES:
+            if param.type in graph.layer_types():
+                raise graph.NetError(
+                    f"layer '{param.name}': {param.type} has a shape rule, but no class computes it"
+                )
             raise graph.NetError(
                 f"layer '{param.name}': {graph.unknown_type(param.type, LAYER_TYPES)}"
             )

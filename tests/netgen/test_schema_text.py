@@ -26,7 +26,8 @@ VALUES = {
 def messages(draw, message_class, depth=3):
     """Any message of a class, with a few of its fields set."""
     message = message_class()
-    fields = list(message_class.DESCRIPTOR.fields)
+    # own_fields has text of its own, which is printed as it is.
+    fields = [f for f in message_class.DESCRIPTOR.fields if f.name != "own_fields"]
     for field in draw(st.lists(st.sampled_from(fields), max_size=4, unique_by=lambda f: f.number)):
         target = getattr(message, field.name)
         repeated = hasattr(target, "extend")
