@@ -91,8 +91,9 @@ class Layerwise:
 
     def run_layer(self, index: int) -> None:
         """Run layer `index` on the blobs as they are."""
-        self.layers[index].reshape()
-        self.layers[index].forward()
+        with torch.no_grad():
+            self.layers[index].reshape()
+            self.layers[index].forward()
 
     def forward_range(self, first: int, last: int, fetched: Iterable | None = None) -> None:
         """Run layers `first` to `last`. fetched: as for Net.forward."""
@@ -158,15 +159,38 @@ class Layerwise:
         for layer in self.layers:
             layer.take(kept)
 
+    def take_diffs(self, diffs: dict[str, torch.Tensor]) -> None:
+        """Have the blobs' diffs hold the gradients of a pass of the whole net."""
+        for name, diff in diffs.items():
+            if name not in self._weights:
+                self.net.blobs[name].put_diff(diff, owned=False)
+
+    def diffs_are_gradients(self) -> bool:
+        """Is what Caffe leaves in the diffs what autograd computes of a pass of the whole net?
+
+        Not where diffs share memory, nor for blobs that nothing below computes.
+        """
+        fixed: set[str] = set()
+        for node in self.net.nodes:
+            if node.param.type in _KINDS and node.param.type != "Split":
+                return False
+            if any(
+                needs and name in fixed
+                for name, needs in zip(node.bottoms, node.bottom_needs, strict=True)
+            ):
+                return False
+            if not node.needs_backward or not node.bottoms:
+                fixed.update(node.tops)
+        return True
+
     def repeat(self, kept: dict[str, torch.Tensor]) -> None:
         """Make the diffs of the pass that left `kept`; what lies in the blobs' data stays."""
         places = [(blob, blob.begin_elsewhere()) for blob in self.net.blobs.values()]
         private = [dict(vars(layer)) for layer in self.layers]
         try:
-            for layer in self.layers:
+            for index, layer in enumerate(self.layers):
                 if layer.bottoms:
-                    layer.reshape()
-                    layer.forward()
+                    self.run_layer(index)
                 else:
                     layer.start_from(kept)
             self.backward()
@@ -283,8 +307,7 @@ class _OnBlobs:
         else:
             self._graph = None
             inputs = [blob.tensor() for blob in self.bottoms]
-            with torch.no_grad():
-                tops = self._compute(inputs, self.node.blobs)
+            tops = self._compute(inputs, self.node.blobs)
         for blob, top in zip(self.tops, tops, strict=True):
             self._put(blob, top, inputs)
 
@@ -423,8 +446,7 @@ class _Rereads(_OnBlobs):
         if self._keeps_bottom:
             self._kept = bottom.data_memory.kept(bottom.shape)
         x = bottom.tensor()
-        with torch.no_grad():
-            top = self.layer.apply(x)
+        top = self.layer.apply(x)
         self._put(self.tops[0], top, [x])
 
     def backward(self) -> None:
@@ -532,8 +554,7 @@ class _Reads(_OnBlobs):
         pass
 
     def forward(self) -> None:
-        with torch.no_grad():
-            tops = self.run.net.run(self.node, [], self.node.blobs, self.batch)
+        tops = self.run.net.run(self.node, [], self.node.blobs, self.batch)
         self.batch = None
         for blob, top in zip(self.tops, tops, strict=True):
             blob.put(top, owned=False)

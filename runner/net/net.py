@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -223,12 +224,16 @@ class Net:
         return [node.layer.fetch() for node in self.nodes if node.layer.reads]
 
     def forward(
-        self, *fetched: list[torch.Tensor], kept: dict[str, torch.Tensor] | None = None
+        self,
+        *fetched: list[torch.Tensor],
+        kept: dict[str, torch.Tensor] | None = None,
+        diffs: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Run every layer; returns (objective, {output name: tensor}).
 
         fetched: what `fetch` gave; without it layers fetch as they run. kept: a dict that takes
-        every blob of the net by name as it is at the end. The objective is a
+        every blob of the net by name as it is at the end. diffs: a dict that takes, when
+        gradients are computed, those of the blobs as they are made. The objective is a
         scalar tensor on the net's device, part of an autograd graph where something learns and
         gradients are on. Nothing is read back to the host. Raises NetError for a net without
         layers.
@@ -252,6 +257,10 @@ class Net:
                     arguments += self.nodes[index + 1].arguments()
                 tops = self.run(node, bottoms, arguments, batch)
             blobs.update(zip(node.tops, tops, strict=True))
+            if diffs is not None:
+                for name, top in zip(node.tops, tops, strict=True):
+                    if top.requires_grad and name not in node.bottoms:
+                        top.register_hook(functools.partial(diffs.__setitem__, name))
             shares += self.objective.shares(index, tops)
         self._memory.keep(blobs)
         loss = sum(shares) if shares else torch.zeros((), device=self.context.device)
@@ -293,10 +302,13 @@ class Net:
         ]
 
     def forward_backward(
-        self, *fetched: list[torch.Tensor], kept: dict[str, torch.Tensor] | None = None
+        self,
+        *fetched: list[torch.Tensor],
+        kept: dict[str, torch.Tensor] | None = None,
+        diffs: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Forward, then add the gradients to the flat buffer; returns forward's result."""
-        loss, outputs = self.forward(*fetched, kept=kept)
+        loss, outputs = self.forward(*fetched, kept=kept, diffs=diffs)
         if loss.requires_grad:
             for leaf in self._fresh_each_time:
                 leaf.grad.zero_()

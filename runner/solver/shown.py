@@ -4,8 +4,8 @@ It trains with the engine's own passes, which leave no blobs behind, and yet wha
 after a step is what Caffe has there. Of the last pass the blobs' values are kept, which costs
 next to nothing. Their diffs are computed when somebody asks: that pass is then run once more,
 layer by layer, from the weights, random numbers and batches it had. As long as diffs are asked
-for after each step, the last pass of each is run layer by layer at once. So are all passes of a
-net with Python layers or callbacks, and any whose loss weights somebody has changed.
+for after each step, the gradients of each last pass are kept as well. All passes of a net with
+Python layers or callbacks are run layer by layer, and any whose loss weights somebody has changed.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class ShownPass:
         self._once = bool(sources & changed) or not all(
             node.layer.replayable for node in self.net.nodes
         )
+        #: are the gradients that autograd makes what Caffe has in the diffs?
+        self._tells_diffs = not self.net.objective.remembers and run.diffs_are_gradients()
         if trains:
             run.watch_diffs(self._ask)
 
@@ -54,13 +56,14 @@ class ShownPass:
             self.run.due = None
             result = self._layers(fetched)
         elif looked_at:
-            result = self._kept(*fetched)
+            result = self._kept(*fetched, diffs=self._diffs_wanted())
         else:
             self.run.due = None
             result = (
                 self.net.forward_backward(*fetched) if self.trains else self.net.forward(*fetched)
             )
-        self._asked = False
+        if looked_at:
+            self._asked = False
         return result
 
     def debug(self) -> Any:
@@ -80,7 +83,12 @@ class ShownPass:
             return False
         if self.run.weights_changed():
             return True
-        return looked_at and (self._once or self._asked or self.run.diffs_watched())
+        if not looked_at:
+            return False
+        return self._once or (self._diffs_wanted() and not self._tells_diffs)
+
+    def _diffs_wanted(self) -> bool:
+        return self.trains and (self._asked or self.run.diffs_watched())
 
     def _layers(self, fetched: tuple) -> Any:
         last = len(self.net.nodes) - 1
@@ -91,16 +99,21 @@ class ShownPass:
         loss = torch.as_tensor(loss, dtype=torch.float32, device=self.net.context.device)
         return loss, {name: self.net.blobs[name].tensor() for name in self.net.outputs}
 
-    def _kept(self, *fetched: list[torch.Tensor], trains: bool | None = None) -> Any:
+    def _kept(
+        self, *fetched: list[torch.Tensor], trains: bool | None = None, diffs: bool = False
+    ) -> Any:
         trains = self.trains if trains is None else trains
         if trains:
             self._random = self.net.context.random.get_state()
             self._weights.copy_(self.net.parameters.data)
         kept: dict[str, torch.Tensor] = {}
+        gradients: dict[str, torch.Tensor] | None = {} if diffs else None
         function = self.net.forward_backward if trains else self.net.forward
-        result = function(*fetched, kept=kept)
+        result = function(*fetched, kept=kept, diffs=gradients)
         self.run.take(kept)
-        self.run.due = self._repeat if trains else None
+        self.run.due = self._repeat if trains and gradients is None else None
+        if gradients is not None:
+            self.run.take_diffs(gradients)
         self._kept_blobs = kept
         return result
 

@@ -183,3 +183,33 @@ def test_training_layer_by_layer_is_training(tmp_path, monkeypatch, watched):
         )
     for whole, single in zip(*ends, strict=True):
         np.testing.assert_allclose(single, whole, rtol=2e-3, atol=2e-5)
+
+
+def test_gradients_of_the_whole_net_are_the_diffs_layer_by_layer(tmp_path, monkeypatch):
+    """Where no diffs share memory they are kept from the whole net's pass, once somebody looks."""
+    monkeypatch.chdir(tmp_path)
+    start, end = MANY.index('layer { name: "flat"'), MANY.index('layer { name: "sigmoid"')
+    (tmp_path / "net.prototxt").write_text(
+        (MANY[:start] + MANY[end:]).replace('bottom: "h"', 'bottom: "g"')
+    )
+    ends = []
+    for by_layer in False, True:
+        solver = ShownSolver(
+            caffe_pb.SolverParameter(
+                net="net.prototxt", base_lr=0.01, lr_policy="fixed", random_seed=3
+            )
+        )
+        assert solver.runs[0].diffs_are_gradients()
+        if by_layer:
+            solver.runs[0].after_backward.append(lambda index: None)
+        solver.step(1)
+        for blob in solver.net.blobs.values():
+            blob.diff  # noqa: B018
+        repeats = []
+        monkeypatch.setattr(solver.train_pass, "_repeat", lambda repeats=repeats: repeats.append(1))
+        solver.step(2)
+        ends.append([(blob.data.copy(), blob.diff.copy()) for blob in solver.net.blobs.values()])
+        assert not repeats and abs(ends[-1][4][1]).sum() > 0
+    for whole, single in zip(*ends, strict=True):
+        for one, other in zip(whole, single, strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-5)
