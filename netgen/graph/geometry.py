@@ -76,6 +76,35 @@ def _per_axis(
     return values * ndim if len(values) == 1 else values
 
 
+_ONE_SIDED = ("pad_l", "pad_r", "pad_t", "pad_b")
+
+
+def conv_margins(param: caffe_pb.ConvolutionParameter, ndim_spatial: int) -> Shape:
+    """The zeros that forks' pad_l, pad_r, pad_t and pad_b add on each side, or () if none.
+
+    Raises NetError if they are given beside pad, or for other than two axes.
+    """
+    margins = tuple(getattr(param, name) for name in _ONE_SIDED)
+    if not any(margins):
+        return ()
+    require_equal(
+        2, ndim_spatial, "pad_l, pad_r, pad_t & pad_b can only be used for 2D convolution."
+    )
+    require(
+        not (any(param.pad) or param.pad_h or param.pad_w),
+        "Either pad or pad_l/r/t/b should be specified; not both.",
+    )
+    return margins
+
+
+def with_margins(sizes: Shape, margins: Shape) -> Shape:
+    """The height and width of an image with conv_margins' zeros around it."""
+    if not margins:
+        return sizes
+    left, right, top, bottom = margins
+    return sizes[0] + top + bottom, sizes[1] + left + right
+
+
 def conv_out(sizes: Shape, geometry: Geometry) -> Shape:
     """The spatial output of a convolution: trunc((in + 2 pad - extent) / stride) + 1 per axis."""
     out = []
@@ -130,7 +159,7 @@ def pool_geometry(pooling_param: caffe_pb.PoolingParameter, bottom_shape: Shape)
         )
     if any(pad):
         require(
-            p.pool in (caffe_pb.PoolingParameter.AVE, caffe_pb.PoolingParameter.MAX),
+            p.pool != caffe_pb.PoolingParameter.STOCHASTIC,
             "Padding implemented only for average and max pooling.",
         )
         require(

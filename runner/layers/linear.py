@@ -16,11 +16,15 @@ _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _DECONV = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-def _overhang(sizes: graph.Shape, geometry: graph.Geometry) -> list[int]:
-    """The zeros (F.pad's sides) to add behind each axis that is smaller than the window.
+def _overhang(sizes: graph.Shape, geometry: graph.Geometry, margins: graph.Shape = ()) -> list[int]:
+    """The zeros (F.pad's sides) to add: the margins, and behind an axis smaller than the window.
 
     Caffe rounds towards zero there, so that a window fits if less than a stride is missing.
     """
+    if margins:
+        left, right, top, bottom = margins
+        inside = _overhang((sizes[0] + top + bottom, sizes[1] + left + right), geometry)
+        return [m + more for m, more in zip(margins, inside or (0,) * 4, strict=True)]
     windows = zip(sizes, geometry.kernel, geometry.pad, geometry.dilation, strict=True)
     missing = [max(0, d * (k - 1) + 1 - n - 2 * p) for n, k, p, d in windows]
     return [side for zeros in reversed(missing) for side in (0, zeros)] if any(missing) else []
@@ -59,7 +63,7 @@ class Convolution(Layer, type=("Convolution", "ConvolutionDepthwise", "Depthwise
             self.options["padding"] = window.pad
             self.options["dilation"] = window.dilation
             if self.functions is _CONV:
-                self.overhang = _overhang(bottoms[0][self.axis + 1 :], window)
+                self.overhang = _overhang(bottoms[0][self.axis + 1 :], window, shapes.margins)
         return shapes
 
     def _groups(self, bottom: graph.Shape) -> int:

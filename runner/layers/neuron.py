@@ -12,8 +12,15 @@ from runner.layers.base import Elementwise
 from runner.layers.in_place import Gradient, Rereading
 
 
+def rectified(x: torch.Tensor, slope: float, at_most_6: bool) -> torch.Tensor:
+    """max(x, 0) + slope * min(x, 0), or 6 where that is more; there and at 6 no gradient flows."""
+    if at_most_6:
+        return F.hardtanh(F.leaky_relu(x, slope), -math.inf, 6.0) if slope else F.relu6(x)
+    return F.leaky_relu(x, slope) if slope else torch.relu(x)
+
+
 class ReLU(Rereading, type="ReLU"):
-    """max(x, 0) + negative_slope * min(x, 0)."""
+    """max(x, 0) + negative_slope * min(x, 0); with the forks' relu6 at most 6."""
 
     takes_bfloat16 = True
 
@@ -21,17 +28,19 @@ class ReLU(Rereading, type="ReLU"):
         return self.param.relu_param.negative_slope < 0
 
     def overwritten_by(self, types: set[str], left: Callable[[], torch.Tensor]) -> bool:
-        if types == {"Dropout"} and not self.surprising():
+        if types == {"Dropout"} and not (self.surprising() or self.param.relu_param.relu6):
             # Dropout leaves the sign, which is all that is read, but where it lets none through.
             return False
         return super().overwritten_by(types, left)
 
     def gradient(self, x: torch.Tensor, y: torch.Tensor, upstream: torch.Tensor) -> torch.Tensor:
-        return torch.where(x > 0, upstream, upstream * self.param.relu_param.negative_slope)
+        p = self.param.relu_param
+        gradient = torch.where(x > 0, upstream, upstream * p.negative_slope)
+        return gradient * (x < 6) if p.relu6 else gradient
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
-        slope = self.param.relu_param.negative_slope
-        return F.leaky_relu(x, slope) if slope else torch.relu(x)
+        p = self.param.relu_param
+        return rectified(x, p.negative_slope, p.relu6)
 
 
 class Sigmoid(Rereading, type="Sigmoid"):

@@ -75,24 +75,42 @@ def max_pool(
 
 
 def _window_sizes(
-    size: int, kernel: int, stride: int, pad: int, out: int, device: torch.device
+    size: int,
+    kernel: int,
+    stride: int,
+    pad: int,
+    out: int,
+    device: torch.device,
+    count_pad: bool = True,
 ) -> torch.Tensor:
-    """How many cells each window covers on one axis, with padding but not what lies beyond."""
+    """How many cells each window covers on one axis, perhaps with padding, not what lies beyond."""
     start = torch.arange(out, device=device) * stride - pad
-    return (start + kernel).clamp(max=size + pad) - start
+    if count_pad:
+        return (start + kernel).clamp(max=size + pad) - start
+    return ((start + kernel).clamp(max=size) - start.clamp(min=0)).clamp(min=1)
 
 
-def ave_pool(x: torch.Tensor, kernel: Shape, stride: Shape, pad: Shape, out: Shape) -> torch.Tensor:
-    """Caffe's AVE pooling, whose divisor counts padding but not what hangs over it."""
+def ave_pool(
+    x: torch.Tensor,
+    kernel: Shape,
+    stride: Shape,
+    pad: Shape,
+    out: Shape,
+    count_pad: bool = True,
+) -> torch.Tensor:
+    """Caffe's AVE pooling, whose divisor counts padding but not what hangs over it.
+
+    Without count_pad it is the forks' AVE_EXC_PAD, whose divisor counts neither.
+    """
     if tuple(kernel) == tuple(x.shape[2:]) and not any(pad):
         return x.mean((2, 3), keepdim=True)
     ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
     if ceil_mode is not None:
-        return F.avg_pool2d(x, kernel, stride, pad, ceil_mode=ceil_mode, count_include_pad=True)
+        return F.avg_pool2d(x, kernel, stride, pad, ceil_mode, count_include_pad=count_pad)
     wide = _padded(x, kernel, stride, pad, out, 0.0)
     total = F.avg_pool2d(wide, kernel, stride, divisor_override=1)
     rows, columns = (
-        _window_sizes(x.shape[2 + a], kernel[a], stride[a], pad[a], out[a], x.device)
+        _window_sizes(x.shape[2 + a], kernel[a], stride[a], pad[a], out[a], x.device, count_pad)
         for a in (0, 1)
     )
     return total / (rows[:, None] * columns)
@@ -108,7 +126,10 @@ def _refuse_stochastic(
 
 
 class Pooling(Layer, type="Pooling"):
-    """MAX, whose second top is the mask, and AVE over the last two of four axes."""
+    """MAX, whose second top is the mask, and AVE over the last two of four axes.
+
+    The forks' AVE_EXC_PAD is AVE without the padding.
+    """
 
     takes_bfloat16 = True
 
@@ -122,7 +143,7 @@ class Pooling(Layer, type="Pooling"):
         (window,) = self.shapes_of(x).pools
         if p.pool == caffe_pb.PoolingParameter.MAX:
             return max_pool(x, *window, with_mask=len(self.param.top) > 1)
-        return [ave_pool(x, *window)]
+        return [ave_pool(x, *window, p.pool == caffe_pb.PoolingParameter.AVE)]
 
 
 class SPP(Layer, type="SPP"):

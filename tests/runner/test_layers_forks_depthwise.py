@@ -50,3 +50,37 @@ def test_outputs_must_be_a_multiple_of_the_channels(one_layer):
     text = 'type: "ConvolutionDepthwise" convolution_param { num_output: 6 kernel_size: 1 }'
     with pytest.raises(NetError, match="layer 'l': Number of output should be multiples of group"):
         one_layer(text, X)
+
+
+@pytest.mark.parametrize("kernel, stride", [(3, 2), (9, 3)])
+def test_one_sided_padding(one_layer, kernel, stride):
+    """pad_l, pad_r, pad_t and pad_b of a fork are zeros on each single side."""
+    param = f"num_output: 2 kernel_size: {kernel} stride: {stride}"
+    weight, bias = RANDOM.normal(size=(2, 4, kernel, kernel)), RANDOM.normal(size=2)
+    padded = np.pad(X, ((0, 0), (0, 0), (0, 3), (2, 1)))
+    alone, whole = (
+        one_layer(f'type: "Convolution" convolution_param {{ {param} {more} }}', x)
+        for more, x in (("pad_l: 2 pad_r: 1 pad_b: 3", X), ("", padded))
+    )
+    np.testing.assert_allclose(
+        alone.set_blobs(weight, bias).forward()[0],
+        whole.set_blobs(weight, bias).forward()[0],
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    if kernel == 3:
+        alone.check_gradients()
+
+
+@pytest.mark.parametrize(
+    "kind, more, words",
+    [
+        ("Convolution", "pad_l: 1 pad: 1", "Either pad or pad_l/r/t/b should be specified"),
+        ("Deconvolution", "pad_t: 1", "pad_l, pad_r, pad_t & pad_b are a Convolution's alone"),
+        ("Im2col", "pad_t: 1", "pad_l, pad_r, pad_t & pad_b are a Convolution's alone"),
+    ],
+)
+def test_one_sided_padding_refused(one_layer, kind, more, words):
+    text = f'type: "{kind}" convolution_param {{ num_output: 2 kernel_size: 1 {more} }}'
+    with pytest.raises(NetError, match=f"layer 'l': {words}"):
+        one_layer(text, X)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from netgen.graph import NetError
 
@@ -9,17 +10,33 @@ X = RANDOM.normal(0, 6, size=(2, 3, 4, 2))
 
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("slope", [0, 0.25])
-def test_relu6(one_layer, slope, in_place):
-    more = f"relu6_param {{ negative_slope: {slope} }}" if slope else ""
-    layer = one_layer(f'type: "ReLU6" {more}', X, in_place=in_place)
+@pytest.mark.parametrize("kind", ["ReLU6", "ReLU"])
+def test_relu6(one_layer, kind, slope, in_place):
+    more = f"relu6_param {{ negative_slope: {slope} }}"
+    if kind == "ReLU":  # with a field instead of a type of its own
+        more = f"relu_param {{ negative_slope: {slope} relu6: true }}"
+    layer = one_layer(f'type: "{kind}" {more}', X, in_place=in_place)
     expected = np.minimum(np.where(X > 0, X, slope * X), 6)
     np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-6)
     layer.check_gradients()
 
 
-def test_relu6_has_no_gradient_at_its_ends(one_layer):
-    layer = one_layer('type: "ReLU6"', np.array([0.0, 6.0, 3.0]))
+@pytest.mark.parametrize("text", ['type: "ReLU6"', 'type: "ReLU" relu_param { relu6: true }'])
+def test_relu6_has_no_gradient_at_its_ends(one_layer, text):
+    layer = one_layer(text, np.array([0.0, 6.0, 3.0]))
     np.testing.assert_array_equal(layer.gradients()[0], [0, 0, 1])
+
+
+def test_relu6_reads_what_a_dropout_over_it_left(one_layer):
+    x = np.array([-1.0, 5.0, 2.0])
+    plain, relu6 = (
+        one_layer(f'type: "ReLU" {more}', x, in_place=True)
+        for more in ("", "relu_param { relu6: true }")
+    )
+    doubled = torch.tensor([0.0, 10.0, 4.0], dtype=torch.float64)  # 5 let through is above 6 now
+    assert not plain.layer.overwritten_by({"Dropout"}, lambda: doubled)
+    assert relu6.layer.overwritten_by({"Dropout"}, lambda: doubled)
+    np.testing.assert_array_equal(relu6.gradients()[0], [0, 0, 1])
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1, 1)])

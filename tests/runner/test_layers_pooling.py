@@ -210,6 +210,19 @@ def test_only_four_axes(one_layer):
         one_layer('type: "Pooling" pooling_param { kernel_size: 2 }', np.zeros((1, 4, 4)))
 
 
+@FEW
+@given(geometries())
+def test_ave_without_the_padding(one_layer, drawn):
+    size, geometry, more = drawn
+    x = np.random.default_rng(0).normal(size=(2, 2, *size))
+    expected = np.zeros((2, 2, *geometry[3]))
+    for i, j, rows, columns, _ in windows(size, *geometry):
+        if rows and columns:
+            expected[:, :, i, j] = x[:, :, rows][:, :, :, columns].mean((2, 3))
+    layer = one_layer(pooling("AVE_EXC_PAD", *geometry[:3], more), x)
+    np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("method", ["MAX", "AVE"])
 @pytest.mark.parametrize(
     "more, size",

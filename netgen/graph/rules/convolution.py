@@ -7,7 +7,13 @@ channels, and leaves it to `group` to say so; ConvolutionDepthwise has them what
 from math import prod
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.geometry import conv_geometry, conv_out, deconv_out
+from netgen.graph.geometry import (
+    conv_geometry,
+    conv_margins,
+    conv_out,
+    deconv_out,
+    with_margins,
+)
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import axis_of, shape_string
 
@@ -28,6 +34,7 @@ def convolution(setup: Setup) -> LayerShapes:
     axis = axis_of(first, param.axis)
     sizes = first[axis + 1 :]
     geometry = conv_geometry(param, len(sizes))
+    margins = conv_margins(param, len(sizes))
     channels, outputs, group = first[axis], param.num_output, param.group
     if setup.layer.type == "ConvolutionDepthwise":
         group = channels
@@ -42,17 +49,18 @@ def convolution(setup: Setup) -> LayerShapes:
             f"vs. bottom[{i}]: {shape_string(other)}",
         )
     if setup.layer.type == "Deconvolution":
+        require(not margins, "pad_l, pad_r, pad_t & pad_b are a Convolution's alone")
         out = deconv_out(sizes, geometry)
         weight = (channels, outputs // group, *geometry.kernel)
         positions = prod(sizes)
     else:
-        out = conv_out(sizes, geometry)
+        out = conv_out(with_margins(sizes, margins), geometry)
         weight = (outputs, channels // group, *geometry.kernel)
         positions = prod(out)
     tops = [(*first[:axis], outputs, *out)] * len(setup.bottoms)
     params = [weight, (outputs,)] if param.bias_term else [weight]
     macs = len(tops) * prod(first[:axis]) * positions * prod(weight)
-    return LayerShapes(tops, params, macs, axis=axis, geometry=geometry)
+    return LayerShapes(tops, params, macs, axis=axis, geometry=geometry, margins=margins)
 
 
 @rule("Im2col")
@@ -63,6 +71,9 @@ def im2col(setup: Setup) -> LayerShapes:
     sizes = bottom[axis + 1 :]
     require(sizes, f"no spatial axes after axis {axis} in {shape_string(bottom)}")
     geometry = conv_geometry(param, len(sizes))
+    require(
+        not conv_margins(param, len(sizes)), "pad_l, pad_r, pad_t & pad_b are a Convolution's alone"
+    )
     channels = bottom[axis] * prod(geometry.kernel)
     top = (*bottom[:axis], channels, *conv_out(sizes, geometry))
     return LayerShapes([top], axis=axis, geometry=geometry)

@@ -1,9 +1,9 @@
 """ReLU6 and Axpy."""
 
 import torch
-import torch.nn.functional as F
 
 from runner.layers.base import Elementwise, Layer, Tensors
+from runner.layers.neuron import rectified
 
 
 class ReLU6(Elementwise, type="ReLU6"):
@@ -12,10 +12,7 @@ class ReLU6(Elementwise, type="ReLU6"):
     takes_bfloat16 = True
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
-        slope = self.param.relu6_param.negative_slope
-        if not slope:
-            return F.relu6(x)  # no gradient at 0 and at 6, as in the forks
-        return F.hardtanh(F.leaky_relu(x, slope), -float("inf"), 6.0)
+        return rectified(x, self.param.relu6_param.negative_slope, at_most_6=True)
 
 
 class Axpy(Layer, type="Axpy"):
