@@ -26,7 +26,7 @@ _OWN = {
 }
 _BY_TYPE = {
     field.message_type.name.removesuffix("Parameter"): field.name
-    for field in caffe_pb.LayerParameter.DESCRIPTOR.fields
+    for field in reversed(caffe_pb.LayerParameter.DESCRIPTOR.fields)  # relu_param, not relu6_param
     if field.name.endswith("_param")
 }
 _SHORT = {"n": "num_output", "k": "kernel_size"}
