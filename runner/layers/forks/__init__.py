@@ -12,4 +12,5 @@ from runner.layers.forks import (  # noqa: F401  (each import registers its type
     resizing,
     scaling,
     sequences,
+    yolo,
 )

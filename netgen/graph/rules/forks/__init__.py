@@ -8,4 +8,5 @@ from netgen.graph.rules.forks import (  # noqa: F401
     resizing,
     scaling,
     sequences,
+    yolo,
 )

@@ -1,0 +1,175 @@
+"""RegionLoss and Yolov3DetectionOutput: the maps of YOLO, as MobileNet-YOLO's fork has them.
+
+Boxes are (x, y, width, height) of their centre and size, as shares of the image.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from netgen import graph
+from runner.layers.base import Layer, Tensors
+from runner.layers.gradient import custom_gradient
+from runner.layers.loss import Loss
+
+#: As many images are first also taught the boxes of the anchors.
+WARM_UP = 12800
+
+
+def _overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of boxes (..., 4) that broadcast against each other."""
+    low = torch.maximum(a[..., :2] - a[..., 2:] / 2, b[..., :2] - b[..., 2:] / 2)
+    high = torch.minimum(a[..., :2] + a[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2)
+    common = (high - low).clamp(min=0).prod(-1)
+    return common / (a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - common)
+
+
+class RegionLoss(Loss, type="RegionLoss"):
+    """The loss of YOLO v2 (Redmon and Farhadi 2017).
+
+    Every place and anchor is wanted to say that there is no object unless it overlaps one by
+    more than thresh; the best anchor at an object's centre is wanted to say its box, its class,
+    and that it is one (or, with rescore, by how much they overlap). The layer computes the
+    gradient of each value; the loss is the sum of its squares, and both are over the batch.
+    """
+
+    replayable = False  # how many objects there are has to be known on the host
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.passes = 0
+
+    def state(self) -> object:
+        return self.passes
+
+    def load_state(self, state: Any) -> None:
+        self.passes = state
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        (x, labels), p = bottoms, self.param.region_loss_param
+        batch, _, height, width = x.shape
+        with torch.no_grad():
+            maps = x.detach().reshape(batch, p.num, -1, height, width)
+            rows = labels.detach().reshape(batch, -1, 5)
+            early = self.passes < WARM_UP // batch
+            each = [self._gradient(*one, early) for one in zip(maps, rows, strict=True)]
+            gradient = torch.stack(each).reshape(x.shape)
+            value = gradient.square().sum() / batch
+        self.passes += 1
+        return [custom_gradient(value, [x], lambda upstream: [upstream / batch * gradient])]
+
+    def _gradient(self, maps: torch.Tensor, truths: torch.Tensor, warming_up: bool) -> torch.Tensor:
+        """The gradient of the maps (A, 5 + classes, H, W) of one image."""
+        p, (_, _, height, width) = self.param.region_loss_param, maps.shape
+        anchors = maps.new_tensor(list(p.biases)).reshape(-1, 2)
+        size = maps.new_tensor([width, height])
+        place = maps[:, :2].sigmoid()
+        is_object = maps[:, 4].sigmoid()
+        classes = maps[:, 5:].softmax(1)
+        corner = torch.stack(
+            torch.meshgrid(
+                torch.arange(width, device=maps.device),
+                torch.arange(height, device=maps.device),
+                indexing="xy",
+            )
+        )
+        boxes = torch.cat(
+            [
+                (corner + place) / size[:, None, None],
+                maps[:, 2:4].exp() * (anchors / size)[:, :, None, None],
+            ],
+            1,
+        ).movedim(1, -1)  # (A, H, W, 4)
+        slope = is_object * (1 - is_object)
+        gradient = torch.zeros_like(maps)
+        gradient[:, 4] = p.noobject_scale * is_object * slope
+        found = truths[: _until_zero(truths[:, 1]), 1:]
+        if len(found):
+            best = _overlap(boxes[..., None, :], found).amax(-1)
+            gradient[:, 4] = torch.where(best > p.thresh, 0, gradient[:, 4])
+        if warming_up:
+            off_centre = place - 0.5
+            gradient[:, :2] = 0.01 * off_centre * place * (1 - place)
+            gradient[:, 2:4] = 0.01 * maps[:, 2:4]
+        for label, *box in truths[: _until_zero(truths[:, 3])].tolist():
+            truth = maps.new_tensor(box)
+            i, j = (int(share * n) for share, n in zip(box[:2], (width, height), strict=True))
+            i, j = min(max(i, 0), width - 1), min(max(j, 0), height - 1)
+            shapes = anchors / size if p.bias_match else boxes[:, j, i, 2:]
+            centred = torch.zeros_like(boxes[:, 0, 0])
+            centred[:, 2:] = shapes
+            a = int(_overlap(centred, truth * truth.new_tensor([0, 0, 1, 1])).argmax())
+            at = (a, slice(None), j, i)
+            overlap = _overlap(boxes[a, j, i], truth)
+            scale = p.coord_scale * (1 if p.rescore else 2 - box[2] * box[3])
+            here, delta = place[at], gradient[at]
+            wanted = truth[:2] * size - here.new_tensor([i, j])
+            delta[:2] = -scale * (wanted - here) * here * (1 - here)
+            delta[2:4] = -scale * ((truth[2:] * size / anchors[a]).log() - maps[at][2:4])
+            certain = is_object[a, j, i]
+            goal = overlap if p.rescore else 1
+            delta[4] = -p.object_scale * (goal - certain) * slope[a, j, i]
+            delta[5:] = p.class_scale * classes[at]
+            delta[5 + int(label)] -= p.class_scale
+        return gradient
+
+
+def _until_zero(values: torch.Tensor) -> int:
+    """How many values there are before the first zero."""
+    zeros = (values == 0).nonzero()
+    return int(zeros[0]) if len(zeros) else len(values)
+
+
+class Yolov3DetectionOutput(Layer, type="Yolov3DetectionOutput"):
+    """The objects that maps of YOLO v3 show (Redmon and Farhadi 2018), for one image.
+
+    A row of the top is (0, class + 1, confidence, left, top, right, bottom), the most certain
+    first. Of boxes that overlap a more certain one, of whatever class, by nms_threshold none
+    stays. Where there is no object at all the only row is 0, -1, -1, ...
+    """
+
+    replayable = False  # how many objects there are has to be known on the host
+
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
+        self.no_force_backward = self.refuses_backward_to = tuple(range(len(bottoms)))
+        return super().setup(bottoms)
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        p = self.param.yolov3_detection_output_param
+        anchors = np.array(p.biases, np.float32).reshape(-1, 2)
+        masks = np.array(p.mask).reshape(len(bottoms), -1)
+        found = []
+        for x, mask, scale in zip(bottoms, masks, p.anchors_scale, strict=True):
+            found.append(self._one(x.detach().cpu().numpy()[0], anchors[mask], scale))
+        rows = np.concatenate(found)
+        rows = rows[np.argsort(-rows[:, 0], kind="stable")]  # confidence, class, x, y, w, h
+        boxes, kept = torch.from_numpy(rows[:, 2:]), []
+        alive = np.ones(len(rows), bool)
+        for i in range(len(rows)):
+            if alive[i]:
+                kept.append(i)
+                alive[i + 1 :] &= (_overlap(boxes[i], boxes[i + 1 :]) < p.nms_threshold).numpy()
+        top = np.full((max(len(kept), 1), 7), -1, np.float32)
+        top[:, 0] = 0
+        if kept:
+            best = rows[kept]
+            top[:, 1], top[:, 2] = best[:, 1] + 1, best[:, 0]
+            top[:, 3:5] = best[:, 2:4] - best[:, 4:] / 2
+            top[:, 5:] = best[:, 2:4] + best[:, 4:] / 2
+        return [torch.from_numpy(top[None, None]).to(bottoms[0].device)]
+
+    def _one(self, maps: np.ndarray, anchors: np.ndarray, scale: int) -> np.ndarray:
+        """What one map (A (5 + classes), H, W) shows: confidence, class, x, y, w, h in rows."""
+        p, (_, height, width) = self.param.yolov3_detection_output_param, maps.shape
+        maps = maps.reshape(len(anchors), -1, height, width).transpose(2, 3, 0, 1)
+        said = 1 / (1 + np.exp(-maps))
+        y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+        size = np.array([width, height], np.float32)
+        centre = (said[..., :2] + np.stack([x, y], -1)[:, :, None]) / size
+        boxes = np.concatenate([centre, np.exp(maps[..., 2:4]) * anchors / (size * scale)], -1)
+        confidence = said[..., 5:] * said[..., 4:5]
+        *where, classes = np.nonzero(confidence > p.confidence_threshold)
+        rows = np.stack([confidence[(*where, classes)], classes], 1)
+        return np.concatenate([rows, boxes[tuple(where)]], 1).astype(np.float32)

@@ -1,0 +1,197 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from netgen.graph import NetError
+
+RANDOM = np.random.default_rng(0)
+
+
+def sigmoid(v):
+    return 1 / (1 + math.exp(-v))
+
+
+def overlap(a, b):
+    sides = []
+    for k in (0, 1):
+        low = max(a[k] - a[k + 2] / 2, b[k] - b[k + 2] / 2)
+        high = min(a[k] + a[k + 2] / 2, b[k] + b[k + 2] / 2)
+        sides.append(max(high - low, 0))
+    common = sides[0] * sides[1]
+    return common / (a[2] * a[3] + b[2] * b[3] - common)
+
+
+# --- RegionLoss ---
+
+ANCHORS = [(1.0, 1.2), (2.5, 2.0)]
+CLASSES, HEIGHT, WIDTH = 3, 4, 5
+LABELS = np.zeros((2, 6, 5))
+LABELS[0, 0] = [2, 0.31, 0.62, 0.4, 0.5]
+LABELS[0, 1] = [0, 0.9, 0.1, 0.15, 0.3]
+LABELS[1, 0] = [1, 0.5, 0.5, 0.9, 0.2]
+
+
+def region_gradient(x, labels, p, warming_up):
+    """MobileNet-YOLO's loop over values; x (A, 5 + classes, H, W)."""
+    out = np.zeros(x.shape)
+
+    def box(a, j, i):
+        v = x[a, :, j, i]
+        return [
+            (i + sigmoid(v[0])) / WIDTH,
+            (j + sigmoid(v[1])) / HEIGHT,
+            math.exp(v[2]) * ANCHORS[a][0] / WIDTH,
+            math.exp(v[3]) * ANCHORS[a][1] / HEIGHT,
+        ]
+
+    def teach(a, j, i, truth, scale):
+        v, wanted = x[a, :, j, i], (truth[0] * WIDTH - i, truth[1] * HEIGHT - j)
+        for k in (0, 1):
+            s = sigmoid(v[k])
+            out[a, k, j, i] = -scale * (wanted[k] - s) * s * (1 - s)
+        for k, n in ((2, WIDTH), (3, HEIGHT)):
+            out[a, k, j, i] = -scale * (math.log(truth[k] * n / ANCHORS[a][k - 2]) - v[k])
+
+    truths = [row for row in labels if row[1]]
+    for a, j, i in np.ndindex(len(ANCHORS), HEIGHT, WIDTH):
+        s = sigmoid(x[a, 4, j, i])
+        if max(overlap(box(a, j, i), t[1:]) for t in truths) <= p["thresh"]:
+            out[a, 4, j, i] = p["noobject_scale"] * s * s * (1 - s)
+        if warming_up:
+            w, h = ANCHORS[a]
+            own = ((i + 0.5) / WIDTH, (j + 0.5) / HEIGHT, w / WIDTH, h / HEIGHT)
+            teach(a, j, i, own, 0.01)
+    for label, *truth in truths:
+        i, j = int(truth[0] * WIDTH), int(truth[1] * HEIGHT)
+        shapes = [
+            (w / WIDTH, h / HEIGHT) if p["bias_match"] else box(a, j, i)[2:]
+            for a, (w, h) in enumerate(ANCHORS)
+        ]
+        scores = [overlap([0, 0, *shape], [0, 0, *truth[2:]]) for shape in shapes]
+        a = int(np.argmax(scores))
+        scale = p["coord_scale"] * (1 if p["rescore"] else 2 - truth[2] * truth[3])
+        teach(a, j, i, truth, scale)
+        s = sigmoid(x[a, 4, j, i])
+        goal = overlap(box(a, j, i), truth) if p["rescore"] else 1
+        out[a, 4, j, i] = -p["object_scale"] * (goal - s) * s * (1 - s)
+        said = np.exp(x[a, 5:, j, i])
+        said /= said.sum()
+        for c in range(CLASSES):
+            out[a, 5 + c, j, i] = -p["class_scale"] * ((c == label) - said[c])
+    return out
+
+
+@pytest.mark.parametrize("rescore, bias_match", [(1, 1), (0, 0)])
+@pytest.mark.parametrize("warming_up", [True, False])
+def test_region_loss(one_layer, rescore, bias_match, warming_up):
+    p = {
+        "thresh": 0.3, "noobject_scale": 0.7, "object_scale": 5, "class_scale": 1.5,
+        "coord_scale": 2, "rescore": rescore, "bias_match": bias_match,
+    }  # fmt: skip
+    words = " ".join(f"{name}: {value}" for name, value in p.items())
+    biases = " ".join(f"biases: {v}" for pair in ANCHORS for v in pair)
+    x = RANDOM.normal(size=(2, 2 * (5 + CLASSES), HEIGHT, WIDTH))
+    layer = one_layer(
+        f'type: "RegionLoss" region_loss_param {{ num: 2 num_class: {CLASSES} {words} {biases} }}',
+        x,
+        LABELS,
+    )
+    if not warming_up:
+        layer.layer.load_state(6400)
+    maps = x.reshape(2, 2, 5 + CLASSES, HEIGHT, WIDTH)
+    expected = np.stack(
+        [region_gradient(m, rows, p, warming_up) for m, rows in zip(maps, LABELS, strict=True)]
+    )
+    np.testing.assert_allclose(layer.forward()[0], (expected**2).sum() / 2, rtol=1e-4)
+    found, of_labels = layer.gradients(np.float64(3))
+    np.testing.assert_allclose(found, 1.5 * expected.reshape(x.shape), rtol=1e-5, atol=1e-9)
+    assert of_labels is None
+    assert layer.layer.state() == (0 if warming_up else 6400) + 2
+
+
+def test_region_loss_of_images_without_objects(one_layer):
+    x = RANDOM.normal(size=(1, 6, 2, 2))
+    layer = one_layer(
+        'type: "RegionLoss" region_loss_param { num: 1 num_class: 1 biases: 1 biases: 1 }',
+        x,
+        np.zeros((1, 10)),
+    )
+    layer.layer.load_state(12800)
+    said = 1 / (1 + np.exp(-x[:, 4]))
+    expected = np.zeros(x.shape)
+    expected[:, 4] = 0.5 * said**2 * (1 - said)
+    np.testing.assert_allclose(layer.gradients(np.float64(1))[0], expected, rtol=1e-5)
+
+
+# --- Yolov3DetectionOutput ---
+
+YOLO = (
+    'type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ num_classes: 3 '
+    "confidence_threshold: {} nms_threshold: 0.3 anchors_scale: 32 anchors_scale: 16 "
+    "mask: 2 mask: 1 mask: 0 mask: 1 biases: 20 biases: 37 biases: 49 biases: 94 biases: 73 "
+    "biases: 201 }}"
+)
+SIZES = [(20, 37), (49, 94), (73, 201)]
+
+
+def detections(maps, threshold):
+    found = []
+    for x, mask, scale in zip(maps, ((2, 1), (0, 1)), (32, 16), strict=True):
+        _, height, width = x[0].shape
+        for j, i, a in np.ndindex(height, width, 2):
+            v = x[0, a * 8 : a * 8 + 8, j, i]
+            w, h = SIZES[mask[a]]
+            box = [
+                (i + sigmoid(v[0])) / width,
+                (j + sigmoid(v[1])) / height,
+                math.exp(v[2]) * w / (width * scale),
+                math.exp(v[3]) * h / (height * scale),
+            ]
+            for c in range(3):
+                confidence = sigmoid(v[5 + c]) * sigmoid(v[4])
+                if confidence > threshold:
+                    found.append((confidence, c, box))
+    kept = []
+    for one in sorted(found, key=lambda row: -row[0]):
+        if all(overlap(one[2], other[2]) < 0.3 for other in kept):
+            kept.append(one)
+    return [
+        [0, c + 1, s, x - w / 2, y - h / 2, x + w / 2, y + h / 2] for s, c, (x, y, w, h) in kept
+    ]
+
+
+def test_yolov3_detection_output(one_layer):
+    maps = [RANDOM.normal(0, 1.5, size=(1, 16, n, n)) for n in (4, 8)]
+    layer = one_layer(YOLO.format(0.5), *maps)
+    tensors = [torch.tensor(m, dtype=torch.float32) for m in maps]
+    (top,) = layer.layer.forward(tensors, [])
+    expected = detections(maps, 0.5)
+    assert top.shape == (1, 1, len(expected), 7) and len(expected) > 5
+    np.testing.assert_allclose(top.numpy()[0, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_detection_is_one_row_of_minus_ones(one_layer):
+    maps = [np.zeros((1, 16, n, n)) for n in (4, 8)]
+    (top,) = one_layer(YOLO.format(0.5), *maps).forward()
+    np.testing.assert_array_equal(top, [[[[0, -1, -1, -1, -1, -1, -1]]]])
+
+
+@pytest.mark.parametrize(
+    "text, shapes, words",
+    [
+        (YOLO.format(0.5), [(1, 16, 4, 4), (1, 14, 8, 8)], r"bottom\[1\] must have 2 anchors"),
+        (YOLO.format(0.5), [(2, 16, 4, 4), (2, 16, 8, 8)], "Yolov3DetectionOutput takes one image"),
+        (YOLO.format(0.5), [(1, 16, 4, 4)], "there must be mask_group_num bottoms"),
+        ('type: "RegionLoss"', [(1, 125, 2, 2), (1, 5)], "biases must have two values an anchor"),
+        (
+            'type: "RegionLoss" region_loss_param { class_map: "x" }',
+            [(1, 1), (1, 5)],
+            "softmax_tree",
+        ),
+    ],
+)
+def test_refused(one_layer, text, shapes, words):
+    with pytest.raises(NetError, match=f"layer 'l': {words}"):
+        one_layer(text, *map(np.zeros, shapes))
