@@ -254,6 +254,17 @@ def test_the_order(tmp_path, monkeypatch):
     assert external.find() == importable
 
 
+def test_a_pycaffe_behind_our_own(tmp_path, monkeypatch):
+    tool = add_caffe(tmp_path / "theirs")
+    add_pycaffe(tmp_path / "theirs" / "python")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "theirs" / "python")])
+    ours = tmp_path / "ours" / "caffe"
+    ours.mkdir(parents=True)
+    (ours / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(ours.parent))
+    assert external.find().tool == tool
+
+
 def test_a_pycaffe_installed_in_a_prefix(tmp_path, monkeypatch):
     tool = add_caffe(tmp_path / "usr", "bin/caffe")
     packages = tmp_path / "usr" / "lib" / "python3" / "dist-packages"
