@@ -1,7 +1,15 @@
 """What data layers read: databases, lists of images, windows; Caffe's cursor, transform_param."""
 
 from runner.data.errors import DataLayerError
-from runner.data.feed import DataFeed, Feed, ImageFeed, WindowFeed
+from runner.data.feed import AnnotatedFeed, DataFeed, Feed, ImageFeed, WindowFeed
 from runner.data.rows import RowFeed
 
-__all__ = ["DataLayerError", "DataFeed", "Feed", "ImageFeed", "RowFeed", "WindowFeed"]
+__all__ = [
+    "AnnotatedFeed",
+    "DataLayerError",
+    "DataFeed",
+    "Feed",
+    "ImageFeed",
+    "RowFeed",
+    "WindowFeed",
+]

@@ -10,6 +10,7 @@ import torch
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.data import memory
+from runner.data.annotated import Annotation, Numbered
 from runner.data.datum import Decoder
 from runner.data.decoded import collect, load
 from runner.data.errors import DataLayerError
@@ -102,6 +103,14 @@ class Feed:
         self._passed(first, end)
         return fetched
 
+    def _log_opened(self, param):
+        """Log that the database of a DataParameter is open."""
+        lmdb = param.backend == caffe_pb.DataParameter.LMDB
+        self._log(
+            f"Opened {'lmdb' if lmdb else 'leveldb'} {param.source}",
+            "db_lmdb.cpp:35" if lmdb else "db_leveldb.cpp:18",
+        )
+
     def _passed(self, first, end):
         """Images number `first` to `end` - 1 have been given out."""
 
@@ -159,11 +168,7 @@ class DataFeed(Feed):
         if not param.batch_size:
             raise DataLayerError("data_param needs a batch_size > 0")
         source = open_source(param.source, param.backend)
-        lmdb = param.backend == caffe_pb.DataParameter.LMDB
-        self._log(
-            f"Opened {'lmdb' if lmdb else 'leveldb'} {param.source}",
-            "db_lmdb.cpp:35" if lmdb else "db_leveldb.cpp:18",
-        )
+        self._log_opened(param)
         decode = Decoder(flags.force_color, flags.force_gray)
         transform = Transform(flags, phase, self._device, self._log)
         self._serve(source, decode, transform, param.batch_size, param.prefetch, resident=True)
@@ -231,3 +236,52 @@ class WindowFeed(_DrawnFeed):
         # Caffe reads it a second time, and says so.
         if mean_file := layer.transform_param.mean_file:
             self._log(f"Loading mean file from: {mean_file}", "window_data_layer.cpp:196")
+
+
+class AnnotatedFeed(Feed):
+    """The batches of an AnnotatedData layer, changed as they come by a thread that reads ahead.
+
+    data_shape: of the data; label_shape: of the labels at set-up, whose batches have a row for
+    each box. The random changes of a record depend on the seed and its number alone.
+    """
+
+    @staticmethod
+    def _param(layer):
+        return layer.data_param
+
+    def _open(self, layer, phase):
+        param = layer.data_param
+        if not param.batch_size:
+            raise DataLayerError("data_param needs a batch_size > 0")
+        source = open_source(param.source, param.backend)
+        self._log_opened(param)
+        self._annotation = Annotation(layer, phase, self._seed, self._log)
+        self._source = Numbered(source)
+        _, _, first = next(self._source.records())
+        shape, count = self._annotation.look(first)
+        self._batch_size, self.data_shape = param.batch_size, (param.batch_size, *shape)
+        boxed = self._annotation.boxed
+        self.label_shape = (1, 1, max(count, 1), 8) if boxed else (param.batch_size, 1, 1, 1)
+        self._records = Stream(
+            self._source, None, self._device, param.prefetch, self._annotation.collect
+        )
+        self._log(
+            "output data size: " + ",".join(map(str, self.data_shape)),
+            "annotated_data_layer.cpp:55",
+        )
+
+    def fetch(self):
+        first, end = self._image, self._image + self._batch_size * self._stride
+        with self._named():
+            batch = self._records.take(first + self._rank, self._batch_size, self._stride)
+        self._image = end
+        return [batch.values, batch.labels.to(self._device)]
+
+    def finish(self, fetched):
+        data, labels = fetched
+        return data, labels if self._has_labels else None
+
+    def load_state(self, state):
+        super().load_state(state)
+        self.close()  # what was read ahead came from the other seed
+        self._annotation.seed = self._seed

@@ -13,12 +13,14 @@ class Stream:
     """Reads a Source batch by batch, at most `ahead` batches before they are taken.
 
     Batches are expected in order; asking for another one (a resumed run does, once) starts
-    the reading anew from there.
+    the reading anew from there. collect: makes a batch, a dataclass with `values`, of the next
+    records, as runner.data.decoded's does.
     """
 
-    def __init__(self, source, decode, device, ahead):
+    def __init__(self, source, decode, device, ahead, collect=collect):
         self._source = source
         self._decode = decode
+        self._collect = collect
         self._device = device
         self._ahead = max(1, ahead)
         self._place = None  # (first, count, stride) of the batch that is expected
@@ -55,7 +57,7 @@ class Stream:
             self._batches.append(self._thread.submit(self._read, self._records, count))
 
     def _read(self, records, count):
-        batch = collect(records, count, self._decode)
+        batch = self._collect(records, count, self._decode)
         if self._device.type == "cuda":
             # Only a copy from pinned memory runs beside the computation.
             with torch.cuda.device(self._device):

@@ -13,7 +13,7 @@ import torch
 from netgen import graph
 from netgen.graph.registry import DataShape
 from netgen.schema import caffe_pb, require_h5py
-from runner.data import DataFeed, ImageFeed, RowFeed, WindowFeed
+from runner.data import AnnotatedFeed, DataFeed, ImageFeed, RowFeed, WindowFeed
 from runner.layers.base import Layer
 from runner.log import glog
 
@@ -101,6 +101,17 @@ class ImageData(Reading, type="ImageData"):
         self.check(bottoms)
         self.feed = self.feed_with(self.feed_type, self.phase)
         return self.known(bottoms, self.feed.data_shape[1:])
+
+
+class AnnotatedData(ImageData, type="AnnotatedData"):
+    """Batches of a database of AnnotatedDatum: images, changed at random, and their boxes."""
+
+    feed_type = AnnotatedFeed
+
+    def setup(self, bottoms):
+        shapes = super().setup(bottoms)
+        shapes.tops[1:] = [self.feed.label_shape][: len(shapes.tops) - 1]
+        return shapes
 
 
 class WindowData(ImageData, type="WindowData"):

@@ -6,6 +6,7 @@ from typing import TypeVar
 from netgen.graph.errors import UnknownShapeError, require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import Shape
+from netgen.schema import caffe_pb
 
 T = TypeVar("T")
 
@@ -67,6 +68,20 @@ def memory_data(setup: Setup) -> LayerShapes:
 @rule("Data", bottoms=0, tops=(1, 2))
 def data(setup: Setup) -> LayerShapes:
     return _records(setup, setup.layer.data_param.batch_size, channels=3, size=None)
+
+
+@rule("AnnotatedData", bottoms=0, tops=(1, 2))
+def annotated_data(setup: Setup) -> LayerShapes:
+    """Images and, row by row, their boxes (1, 1, boxes, 8); the number of these is the data's."""
+    transform, size = setup.layer.transform_param, None
+    resize = transform.resize_param
+    if resize.resize_mode != caffe_pb.ResizeParameter.FIT_SMALL_SIZE and resize.height:
+        size = (resize.height, resize.width)
+    if transform.crop_h and transform.crop_w and not transform.crop_size:
+        size = (transform.crop_h, transform.crop_w)
+    shapes = _records(setup, setup.layer.data_param.batch_size, channels=3, size=size)
+    shapes.tops[1:] = [(1, 1, 1, 8)][: setup.num_tops - 1]
+    return shapes
 
 
 @rule("ImageData", bottoms=0, tops=2)
