@@ -17,9 +17,10 @@ _HINT = "give it with --input-shape C,H,W or --blob-shape BLOB=N,C,H,W"
 def main(argv: list[str] | None = None) -> int:
     """Run the command on argv (a list of strings); returns the exit status."""
     args = _parser().parse_args(argv)
+    notes: list[str] = []
     try:
         described = describe(
-            schema.read_net(args.net),
+            schema.read_net(args.net, notes),
             phase=caffe_pb.Phase.Value(args.phase),
             level=args.level,
             stages=args.stage,
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         print(json.dumps(described, indent=2))
     else:
-        for note in described["notes"]:
+        for note in [n for n in notes if n.startswith("skipped")] + described["notes"]:
             print(f"note: {note}", file=sys.stderr)
         print("\n".join(table(described)))
     return 0

@@ -15,6 +15,7 @@ from netgen.graph.infer import LayerInfo, infer
 from netgen.graph.registry import (
     LayerShapes,
     Setup,
+    check_type,
     layer_shapes,
     layer_types,
     rule,
@@ -42,6 +43,7 @@ __all__ = [
     "UnknownShapeError",
     "canonical_axis",
     "check_source",
+    "check_type",
     "connections",
     "conv_geometry",
     "filter_net",

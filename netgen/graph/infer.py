@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from netgen.graph.connections import check_source, in_place
 from netgen.graph.errors import NetError, UnknownShapeError
-from netgen.graph.registry import DataShape, LayerShapes, layer_shapes
+from netgen.graph.registry import DataShape, LayerShapes, check_type, layer_shapes
 from netgen.graph.shape import Shape
 from netgen.graph.sharing import param_owners
 from netgen.graph.splits import split_layers
@@ -52,6 +52,7 @@ def infer(
             if layer.type == "Input" and not layer.input_param.shape:
                 raise UnknownShapeError(f"layer '{layer.name}': its input_param gives no shape")
             record = data_shape(layer) if callable(data_shape) else data_shape
+            check_type(layer, net)
             shapes = layer_shapes(layer, bottoms, phase, record)
         _check_in_place(layer, bottoms, shapes)
         blobs.update(zip(layer.top, shapes.tops, strict=False))

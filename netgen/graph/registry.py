@@ -3,7 +3,7 @@
 Sources: layer.hpp (SetUp, CheckBlobCounts, SetLossWeights), net.cpp (Init).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from netgen.graph.connections import in_place
 from netgen.graph.errors import NetError, require, require_equal
 from netgen.graph.geometry import Geometry, PoolGeometry
 from netgen.graph.shape import Shape, check_blob
-from netgen.schema import caffe_pb, own
+from netgen.schema import caffe_pb, forks, own
 
 #: The shape of one record, (C, H, W) after cropping; for HDF5Data one such shape a top.
 DataShape = Sequence[Any]
@@ -105,6 +105,7 @@ def rule(
 
     def register(shapes: Callable[[Setup], LayerShapes]) -> Callable[[Setup], LayerShapes]:
         for name in types:
+            own.KNOWN.add(name)
             if own_layers.are_loading():
                 own.TYPES.add(name)
             _RULES[name] = _Rule(shapes, bottoms, tops, one_top_per_bottom, automatic_top)
@@ -121,6 +122,31 @@ def layer_types() -> tuple[str, ...]:
 def unknown_type(type_name: str, known: Iterable[str]) -> str:
     """What is said of a layer type that is not among the `known` ones."""
     return f"Unknown layer type: {type_name} (known types: {', '.join(sorted(known))})"
+
+
+def check_type(
+    layer: caffe_pb.LayerParameter,
+    net: caffe_pb.NetParameter | None = None,
+    known: Container[str] = _RULES,
+) -> None:
+    """Raise NetError if nobody knows the type of a layer, and tell what else its net lacks.
+
+    known: the types that there are; by default those with a rule.
+    """
+    if layer.type in known or (own_layers.load_installed() and layer.type in known):
+        return
+    types = [other.type for other in (net.layer if net is not None else [layer])]
+    more = forks.lacking(name for name in types if name not in known)
+    fork = forks.fork_of(layer.type)
+    if fork:
+        words = f"{layer.type} is a layer type of another Caffe ({fork})"
+    elif layer.type in _RULES:
+        words = f"{layer.type} has a shape rule, but no class computes it"
+    elif more:  # which lists it
+        words = f"Unknown layer type: {layer.type}"
+    else:
+        words = unknown_type(layer.type, layer_types())
+    raise NetError(f"layer '{layer.name}': {words}{more}")
 
 
 def layer_shapes(
@@ -142,6 +168,7 @@ def layer_shapes(
     counts, parameters, shapes that disagree, in-place use, loss_weight, propagate_down, params.
     Raises UnknownShapeError, a NetError, if only the data or a run can tell.
     """
+    check_type(layer)
     try:
         shapes = _shapes(layer, [tuple(map(int, b)) for b in bottoms], phase, data_shape)
     except NetError as error:
@@ -170,11 +197,7 @@ def _shapes(
             len(bottoms),
             "propagate_down param must be specified either 0 or bottom_size times",
         )
-    found = _RULES.get(layer.type)
-    if found is None and own_layers.load_installed():
-        found = _RULES.get(layer.type)
-    if found is None:
-        raise NetError(unknown_type(layer.type, layer_types()))
+    found = _RULES[layer.type]
     num_tops = len(layer.top)
     if found.automatic_top:
         num_tops = max(num_tops, 1)

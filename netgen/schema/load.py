@@ -9,7 +9,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from netgen import own_layers
-from netgen.schema import caffe_pb
+from netgen.schema import caffe_pb, forks
 from netgen.schema.binary import read_binary
 from netgen.schema.files import SchemaError, StrPath
 from netgen.schema.text import read_text
@@ -21,15 +21,21 @@ M = TypeVar("M", bound=Message)
 def read_net(path: StrPath, notes: list[str] | None = None) -> caffe_pb.NetParameter:
     """A net's prototxt, upgraded to the current format. Raises SchemaError.
 
-    notes: a list that gets the lines upgrade_net returns, here and in the next two.
+    notes: a list that gets the lines upgrade_net returns, and one about fields that change no
+    result, here and in the next two.
     """
     own_layers.load_environment()
     return _upgraded(read_text(path, caffe_pb.NetParameter), upgrade_net, path, notes)
 
 
 def read_caffemodel(path: StrPath, notes: list[str] | None = None) -> caffe_pb.NetParameter:
-    """A binary net with its weights, upgraded to the current format. Raises SchemaError."""
-    return _upgraded(read_binary(path, caffe_pb.NetParameter), upgrade_net, path, notes)
+    """A binary net with its weights, upgraded to the current format. Raises SchemaError.
+
+    What a fork has under a number that means something else here is left out.
+    """
+    net = read_binary(path, caffe_pb.NetParameter)
+    forks.drop_misread(net)
+    return _upgraded(net, upgrade_net, path, notes)
 
 
 def read_solver(path: StrPath, notes: list[str] | None = None) -> caffe_pb.SolverParameter:
@@ -56,5 +62,6 @@ def _upgraded(
     except SchemaError as error:
         raise SchemaError(f"{os.fspath(path)}: {error}") from None
     if notes is not None:
-        notes += found
+        skipped = forks.skipped(message)
+        notes += [*found, skipped] if skipped else found
     return message

@@ -20,6 +20,9 @@ from netgen.schema import caffe_pb
 from netgen.schema.files import SchemaError
 from netgen.schema.fragment import parse_fragment
 
+#: All layer types that have a shape rule.
+KNOWN: set[str] = set()
+
 #: The layer types that people registered, which may have fields of their own.
 TYPES: set[str] = set()
 
@@ -117,6 +120,21 @@ def walk(found: list[Item]) -> Iterator[Item]:
     for item in found:
         yield item
         yield from walk(item.items or [])
+
+
+def lacks(found: list[Item]) -> tuple[list[str], list[str]]:
+    """The layer types and the fields, as Message.field, that a text has and nobody knows.
+
+    found: its items. Types are told only where the rules of layer types are loaded.
+    """
+    fields = [f"{i.message.name}.{i.name}" for i in walk(found) if i.unknown and i.message]
+    layers = [item.items or [] for item in found if item.name == "layer" and KNOWN]
+    types = [
+        str(_scalar(inner.tokens[0]))
+        for inner in itertools.chain(*layers)
+        if inner.name == "type" and inner.tokens
+    ]
+    return [name for name in types if name not in KNOWN], fields
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int, int]]:

@@ -55,14 +55,17 @@ def _with_own_fields(
 
     error: what is wrong where it has none. Raises SchemaError.
     """
-    from netgen.schema import own
+    from netgen.schema import forks, own
 
-    fields = []
+    fields: list[own.OwnField] = []
+    lacking = ""
     try:
         items = own.items(text, message_class.DESCRIPTOR)
         if any(item.unknown for item in own.walk(items)):
             own_layers.load_installed()
             text, fields = own.take_own_fields(text, items)
+            if not fields:
+                lacking = forks.lacking(*own.lacks(items))
     except SchemaError as refusal:
         raise SchemaError(f"{filename}{refusal}") from None
     except ValueError:  # protobuf says better what is wrong
@@ -77,7 +80,7 @@ def _with_own_fields(
             for field in fields:
                 field.keep(message)
             return message
-    raise SchemaError(f"{filename}:{_explain(error, text)}") from None
+    raise SchemaError(f"{filename}:{_explain(error, text)}{lacking}") from None
 
 
 def _explain(error: text_format.ParseError, text: str) -> str:

@@ -67,12 +67,18 @@ _LINES = {
 Path = str | os.PathLike[str]
 Message = TypeVar("Message")
 
+#: what was said of a file that Caffe has no line for
+_said: set[tuple[Path, str]] = set()
+
 
 def _logged(read: Callable[[Path, list[str]], Message], path: Path) -> Message:
     notes: list[str] = []
     message = read(path, notes)
     for note in notes:
         if note not in _LINES:
+            if (path, note) in _said:  # a net is read once for training and once a test
+                continue
+            _said.add((path, note))
             glog.warning(f"{path}: {note}", "upgrade_proto.cpp:33")
             continue
         tried, done, warning = _LINES[note]

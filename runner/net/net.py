@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from netgen import graph, own_layers, schema
+from netgen import graph, schema
 from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner.layers import LAYER_TYPES, Context
@@ -58,7 +58,7 @@ class Net:
         for layer_param in param.layer:
             if not layer_param.HasField("phase"):
                 layer_param.phase = self.phase
-            node = self._create(layer_param)
+            node = self._create(layer_param, param)
             self._connect(node, shapes, available)
             node.bottom_shapes = [shapes[name] for name in node.bottoms]
             for name in node.tops:
@@ -110,17 +110,8 @@ class Net:
         }
         self._fill()
 
-    def _create(self, param):
-        if param.type not in LAYER_TYPES:
-            own_layers.load_installed()
-        if param.type not in LAYER_TYPES:
-            if param.type in graph.layer_types():
-                raise graph.NetError(
-                    f"layer '{param.name}': {param.type} has a shape rule, but no class computes it"
-                )
-            raise graph.NetError(
-                f"layer '{param.name}': {graph.unknown_type(param.type, LAYER_TYPES)}"
-            )
+    def _create(self, param, net):
+        graph.check_type(param, net, LAYER_TYPES)
         glog.info(f"Creating layer {param.name}", "layer_factory.hpp:77")
         node = Node(LAYER_TYPES[param.type](param, self.context), param)
         glog.info(f"Creating Layer {param.name}", "net.cpp:86")
