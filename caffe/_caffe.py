@@ -53,7 +53,7 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 
 def log(text: str) -> None:
     """Write a line of information to the log."""
-    glog.info(text, "_caffe.cpp:70")
+    glog.info(text, "_caffe.cpp:68")
 
 
 def solver_count() -> int:

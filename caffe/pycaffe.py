@@ -85,12 +85,12 @@ class Net:
             phase, level, weights = level, None, _text(phase, "weights")
             if not isinstance(phase, int) or stages is not None:
                 raise TypeError("Net(network_file, phase, level=0, stages=None, weights=None)")
-            for line in (
-                "DEPRECATION WARNING - deprecated use of Python interface",
-                'Use this instead (with the named "weights" parameter):',
-                f"Net('{path}', {phase}, weights='{weights}')",
+            for number, line in (
+                (139, "DEPRECATION WARNING - deprecated use of Python interface"),
+                (140, 'Use this instead (with the named "weights" parameter):'),
+                (142, f"Net('{path}', {phase}, weights='{weights}')"),
             ):
-                glog.warning(line, "_caffe.cpp:142")
+                glog.warning(line, f"_caffe.cpp:{number}")
             check_file(path)
             check_file(weights)
         phase, level = _whole(phase, "phase"), _whole(level or 0, "level")

@@ -9,7 +9,7 @@ first max_iter: 10                       the same of a solver that runs before t
                                          which then resumes from iteration 10
 records data 12 3x9x9 floats ints:5      LMDB: name, count, shape, kind, kind of the labels; a
                                          LevelDB with `leveldb` behind
-rows a.h5 data 5x3x9x9 floats            HDF5 file: one of its datasets; maybe its dtype
+dataset a.h5 data 5x3x9x9 floats         HDF5 file: one of its datasets; maybe its dtype
 image a.png 9x7x3 bytes                  image file: height, width, channels
 line list.txt a.png 1                    one more line of a text file
 blob mean.binaryproto 1x3x9x9 unit       BlobProto: shape, kind, maybe legacy or double
@@ -110,7 +110,7 @@ class _Reader:
             self.case.records[name] = (int(count), shape, kind, labels)
             if backend == ["leveldb"]:
                 self.case.leveldbs.add(name)
-        elif word == "rows":
+        elif word == "dataset":
             name, dataset, shape, kind, *dtype = rest.split()
             rows = (dataset, shape, kind, "".join(dtype) or "f4")
             self.case.rows.setdefault(name, []).append(rows)
