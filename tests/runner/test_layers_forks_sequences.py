@@ -124,3 +124,63 @@ def test_labels_refused(one_layer, label, words):
     layer = ctc_layer(one_layer, np.zeros((4, 2, 3)), np.full((2, 2), label), 0)
     with pytest.raises(NetError, match=f"layer 'l': {words}"):
         layer.forward()
+
+
+# --- Lstm ---
+
+
+def lstm(x, weights, streams, cont, states):
+    """Rows of the top, and the last hidden and cell states."""
+    of_input, of_hidden, bias = weights
+    hidden, cell = (state.copy() for state in states)
+    rows = np.zeros((len(x), hidden.shape[1]))
+    for row, value in enumerate(x.reshape(len(x), -1)):
+        n = row % streams
+        before = cont[row] * hidden[n]
+        i, f, o, g = np.split(of_input @ value + of_hidden @ before + bias, 4)
+        i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+        cell[n] = cont[row] * f * cell[n] + i * np.tanh(g)
+        rows[row] = hidden[n] = o * np.tanh(cell[n])
+    return rows, (hidden, cell)
+
+
+LSTM = (
+    'type: "Lstm" lstm_param { num_output: 3 batch_size: 2 weight_filler { type: "uniform" min: -1 '
+    'max: 1 } bias_filler { type: "uniform" min: -1 max: 1 } '
+)
+
+
+def test_lstm_begins_anew_with_every_batch(one_layer):
+    x = RANDOM.normal(size=(8, 2, 2))
+    layer = one_layer(LSTM + "}", x)
+    assert [blob.shape for blob in layer.blobs] == [(12, 4), (12, 3), (12,)]
+    zeros = np.zeros((2, 3))
+    expected, _ = lstm(x, layer.blobs, 2, [0, 0] + [1] * 6, (zeros, zeros))
+    for _ in range(2):
+        np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-4, atol=1e-6)
+    layer.check_gradients()
+
+
+def test_lstm_with_cont_goes_on_from_the_last_batch(one_layer):
+    x, cont = RANDOM.normal(size=(6, 4)), np.array([0, 1, 1, 0, 1, 1])
+    layer = one_layer(LSTM + "}", x, cont)
+    states = np.zeros((2, 3)), np.zeros((2, 3))
+    for _ in range(2):
+        expected, states = lstm(x, layer.blobs, 2, cont, states)
+        np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-4, atol=1e-6)
+    kept = layer.layer.state()
+    (after,) = layer.forward()
+    layer.layer.load_state(kept)
+    np.testing.assert_array_equal(layer.forward()[0], after)
+
+
+def test_lstm_clips_the_gradient_of_its_gates(one_layer):
+    x = RANDOM.normal(size=(2, 4))  # one step: the gradient of the gates is that of the bias
+    plain, clipped = (one_layer(LSTM + more, x) for more in ("}", "clipping_threshold: 0.05 }"))
+    clipped.set_blobs(*plain.blobs)
+    free, limited = (layer.gradients(np.full((2, 3), 3.0)) for layer in (plain, clipped))
+    assert np.abs(free[3]).max() > 0.1
+    assert np.abs(limited[3]).max() <= 0.1 + 1e-6
+    assert np.abs(limited[3]).max() > 0.05
+    with pytest.raises(NetError, match="layer 'l': bottom.0. must have steps of 2 streams"):
+        one_layer(LSTM + "}", np.zeros((3, 4)))

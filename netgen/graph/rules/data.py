@@ -67,6 +67,11 @@ def memory_data(setup: Setup) -> LayerShapes:
 
 @rule("Data", bottoms=0, tops=(1, 2))
 def data(setup: Setup) -> LayerShapes:
+    require(
+        not setup.layer.data_param.shuffle,
+        "data_param.shuffle, a field of forks, is not supported: shuffle the records when they "
+        "are written (convert_imageset -shuffle)",
+    )
     return _records(setup, setup.layer.data_param.batch_size, channels=3, size=None)
 
 
@@ -87,6 +92,10 @@ def annotated_data(setup: Setup) -> LayerShapes:
 @rule("ImageData", bottoms=0, tops=2)
 def image_data(setup: Setup) -> LayerShapes:
     param = setup.layer.image_data_param
+    require(
+        param.label_type == caffe_pb.ImageDataParameter.IMAGE,
+        "image_data_param.label_type, a field of forks, is supported as IMAGE alone",
+    )
     size = (param.new_height, param.new_width)
     require(
         bool(size[0]) == bool(size[1]),

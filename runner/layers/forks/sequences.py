@@ -1,12 +1,69 @@
-"""ContinuationIndicator, CtcLoss, LabelsequenceAccuracy: labelling sequences."""
+"""Lstm, ContinuationIndicator, CtcLoss, LabelsequenceAccuracy: sequences and their labels."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from netgen import graph
+from netgen.schema import caffe_pb
 from runner.layers.base import Layer, Tensors
 from runner.layers.gradient import custom_gradient
 from runner.layers.loss import Loss
+from runner.layers.recurrent import lstm_cell
+
+
+class Lstm(Layer, type="Lstm"):
+    """The LSTM of junhyukoh's fork (Hochreiter and Schmidhuber 1997; gates i, f, o, g).
+
+    The first axis of bottom and top holds the batch_size streams of each time step side by
+    side. A second bottom, cont, is 0 where a sequence begins; with it the states carry over
+    between batches, without it every batch begins anew. clipping_threshold limits the gradient
+    of each gate's input, at each step, before it goes on to the step before.
+    """
+
+    no_force_backward = (1,)
+    refuses_backward_to = (1,)
+
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
+        self.carried: Tensors | None = None
+        self.replayable = len(bottoms) == 1  # else the host keeps the states
+        return super().setup(bottoms)
+
+    def fillers(self) -> list[caffe_pb.FillerParameter]:
+        p = self.param.lstm_param
+        return [p.weight_filler, p.weight_filler, p.bias_filler]
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        (x, *given), (of_input, of_hidden, bias) = bottoms, blobs
+        p = self.param.lstm_param
+        streams, limit = p.batch_size, p.clipping_threshold
+        inputs = F.linear(x.flatten(1), of_input, bias).unflatten(0, (-1, streams))
+        if given:
+            cont = given[0].detach().reshape(-1, streams, 1)
+        else:
+            cont = torch.ones_like(inputs[:, :, :1])
+            cont[0] = 0
+        carries = bool(given) and self.carried is not None
+        zeros = inputs.new_zeros(streams, p.num_output)
+        hidden, cell = self.carried if carries else (zeros, zeros)
+        tops = []
+        for t in range(inputs.shape[0]):
+            gates = inputs[t] + F.linear(cont[t] * hidden, of_hidden)
+            if limit > 0 and gates.requires_grad:
+                gates.register_hook(lambda g: g.clamp(-limit, limit))
+            cell, hidden = lstm_cell(cell, gates, cont[t])
+            tops.append(hidden)
+        if given:
+            self.carried = [hidden.detach(), cell.detach()]
+        return [torch.cat(tops)]
+
+    def state(self) -> object:
+        return None if self.carried is None else {"carried": [s.cpu() for s in self.carried]}
+
+    def load_state(self, state: Any) -> None:
+        self.carried = [s.to(self.context.device) for s in state["carried"]]
 
 
 class ContinuationIndicator(Layer, type="ContinuationIndicator"):
