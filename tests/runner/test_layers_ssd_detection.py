@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -216,3 +218,73 @@ def test_background_is_no_label(one_layer):
     truth = [[0, 0, 0, 0.1, 0.1, 0.5, 0.5, 0]]
     with pytest.raises(NetError, match="Found background label in the dataset."):
         evaluate(one_layer, truth=truth)
+
+
+# --- files of detections ---
+
+LABELS = 'item { name: "none" label: 0 } item { name: "12" label: 1 } item { name: "cat" label: 2 }'
+
+
+def save(one_layer, folder, output_format, **files):
+    """The layer on two images with a detection each, of labels 1 and 2, saved to folder/out."""
+    (folder / "labels").write_text(files.get("labels", LABELS))
+    (folder / "sizes").write_text(files.get("sizes", "7 100 200\nb 50 80\n"))
+    boxes = np.float32([[0.125, 0.25, 0.5, 0.75]])
+    confidence = np.float32([[[0, 0.9, 0]], [[0, 0, 0.8]]])
+    return one_layer(
+        'type: "DetectionOutput" detection_output_param { num_classes: 3 '
+        "confidence_threshold: 0.1 save_output_param { "
+        f'output_directory: "{folder}/out" output_name_prefix: "p_" '
+        f'output_format: "{output_format}" label_map_file: "{folder}/labels" '
+        f'name_size_file: "{folder}/sizes" }} }}',
+        *bottoms_of(np.zeros((2, 1, 1, 4), np.float32), confidence, boxes),
+    )
+
+
+def test_files_for_voc(one_layer, tmp_path):
+    save(one_layer, tmp_path, "VOC").net.forward()
+    assert (tmp_path / "out/p_12.txt").read_text() == "7 0.9 25 25 100 75\n"
+    assert (tmp_path / "out/p_cat.txt").read_text() == "b 0.8 10 12 40 37\n"
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_a_file_for_ilsvrc(one_layer, tmp_path):
+    save(one_layer, tmp_path, "ILSVRC").net.forward()
+    text = (tmp_path / "out/p_.txt").read_text()
+    assert text == "7 1 0.9 25 25 100 75\nb 2 0.8 10 12 40 37\n"
+
+
+def test_a_file_for_coco(one_layer, tmp_path):
+    save(one_layer, tmp_path, "COCO").net.forward()
+    assert json.loads((tmp_path / "out/p_.json").read_text()) == [
+        {"image_id": 7, "category_id": 12, "bbox": [25, 25, 75, 50], "score": 0.9},
+        {"image_id": "b", "category_id": "cat", "bbox": [10, 12.5, 30, 25], "score": 0.8},
+    ]
+
+
+def test_files_are_written_when_all_images_are_there(one_layer, tmp_path):
+    layer = save(one_layer, tmp_path, "ILSVRC", sizes="7 100 200\nb 50 80\nc 9 9\nd 9 9\n")
+    layer.net.forward()
+    assert not list((tmp_path / "out").iterdir())
+    layer.net.forward()
+    assert len((tmp_path / "out/p_.txt").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    "output_format, files, words",
+    [
+        ("voc", {}, "output_format 'voc' is none of VOC, COCO, ILSVRC"),
+        ("VOC", {"labels": "item {"}, "Failed to read label map file"),
+        ("VOC", {"labels": LABELS + LABELS}, "has the label 0 twice"),
+        ("VOC", {"sizes": ""}, "num_test_image_ <= names_.size"),
+    ],
+)
+def test_files_that_are_refused(one_layer, tmp_path, output_format, files, words):
+    with pytest.raises(NetError, match=words):
+        save(one_layer, tmp_path, output_format, **files)
+
+
+def test_a_label_that_the_map_lacks(one_layer, tmp_path):
+    layer = save(one_layer, tmp_path, "VOC", labels='item { name: "12" label: 1 }')
+    with pytest.raises(NetError, match="Cannot find label: 2 in the label map."):
+        layer.net.forward()

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from netgen import graph
-from netgen.schema import caffe_pb
 from runner import boxes
 from runner.layers.base import Layer, Tensors
-from runner.layers.ssd.files import read_sizes
+from runner.layers.ssd.files import in_pixels, read_sizes
+from runner.layers.ssd.saving import Saving
 from runner.log import glog
 
 NO_LABEL = -1
@@ -24,12 +24,18 @@ class DetectionOutput(Layer, type="DetectionOutput"):
     (N, priors x classes), priors (1, 2, priors x 4); a fourth is only drawn on in Caffe, and
     nothing is drawn here. The top (1, 1, detections, 7) has rows of image, label, confidence,
     xmin, ymin, xmax and ymax: by image, then label, then confidence. If there are none it has a
-    row of -1 for each image.
+    row of -1 for each image. With a save_output_param detections are also written to files.
     """
 
     no_force_backward = (0, 1, 2, 3)
     refuses_backward_to = (0, 1, 2, 3)
     replayable = False
+
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
+        shapes = super().setup(bottoms)
+        p = self.param.detection_output_param
+        self._saving = Saving.wanted(self.name, p.save_output_param, p.background_label_id)
+        return shapes
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         p = self.param.detection_output_param
@@ -42,6 +48,8 @@ class DetectionOutput(Layer, type="DetectionOutput"):
         decoded = boxes.decode(prior, variance, location, p.code_type).transpose(1, 2).cpu()
         scores = confidence.reshape(batch, count, p.num_classes).transpose(1, 2).cpu().numpy()
         rows = [self._detections(i, decoded[i], scores[i]) for i in range(batch)]
+        for image in rows if self._saving else []:
+            self._saving.add(image)
         found = np.concatenate(rows)
         if not len(found):
             glog.info("Couldn't find any detections", "detection_output_layer.cpp:309")
@@ -158,7 +166,8 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate"):
         detections = detections[detections[:, 2].argsort(descending=True, stable=True)]
         found, wanted = detections[:, 3:7], truth[:, 3:7]
         if size is not None:
-            found, wanted = (self._in_pixels(b, *size) for b in (found, wanted))
+            resize = p.resize_param if p.HasField("resize_param") else None
+            found, wanted = (in_pixels(b, *size, resize) for b in (found, wanted))
         overlaps, which = boxes.jaccard(found, wanted, pixels=size is not None).max(1)
         rows, visited = [], set()
         for score, overlap, box in zip(
@@ -175,35 +184,8 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate"):
             rows.append([image, label, score, right, wrong])
         return rows
 
-    def _in_pixels(self, found: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Boxes of the net's input as boxes of an image, in pixels (OutputBBox)."""
-        p = self.param.detection_evaluate_param
-        mode = p.resize_param.resize_mode if p.HasField("resize_param") else None
-        scale = torch.tensor([width, height, width, height], dtype=found.dtype)
-        if mode == caffe_pb.ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
-            found = _without_padding(found, height, width, p.resize_param)
-        by = [p.resize_param.width_scale, p.resize_param.height_scale] * 2
-        if mode == caffe_pb.ResizeParameter.FIT_SMALL_SIZE and all(by):
-            found = found * torch.tensor(by, dtype=found.dtype)
-            return torch.minimum(found, scale).clamp(min=0)
-        return found.clamp(0, 1) * scale
-
     def state(self) -> dict[str, int] | None:
         return {"image": self._image} if self._sizes else None
 
     def load_state(self, state: dict[str, int]) -> None:
         self._image = state["image"]
-
-
-def _without_padding(
-    found: torch.Tensor, height: int, width: int, param: caffe_pb.ResizeParameter
-) -> torch.Tensor:
-    """Boxes of the padded picture as boxes of what was not padded on."""
-    aspect, wanted = width / height, param.width / param.height
-    low = torch.zeros(2, dtype=found.dtype)
-    if aspect > wanted:
-        low[1] = (param.height - param.width / aspect) / 2 / param.height
-    else:
-        low[0] = (param.width - param.height * aspect) / 2 / param.width
-    size = 1 - 2 * low
-    return (found - torch.cat([low, low])) / torch.cat([size, size])
