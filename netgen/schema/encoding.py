@@ -96,7 +96,6 @@ def _strings(message: Message) -> Iterator[tuple[Message, FieldDescriptor, Any]]
         if field.type == FieldDescriptor.TYPE_STRING:
             yield message, field, value
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            if field.message_type.name == "BlobProto":
-                continue
             for inner in value if hasattr(value, "extend") else (value,):
-                yield from _strings(inner)
+                if inner.DESCRIPTOR.name != "BlobProto":
+                    yield from _strings(inner)

@@ -188,7 +188,7 @@ def _ignored(message: Message) -> Iterator[str]:
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
             for inner in value if hasattr(value, "extend") else (value,):
                 yield from _ignored(inner)
-        elif field.name == "engine":
+        elif field.enum_type is not None and field.name == "engine":
             engine = field.enum_type.values_by_number[value].name
             if engine in _ENGINES:
                 yield f"{name}: {engine}"

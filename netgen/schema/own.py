@@ -50,7 +50,8 @@ def declare(proto: str) -> None:
     file = parse_fragment(proto)
     file.name, file.package = f"{package}.proto", package
     file.dependency.append("caffe.proto")
-    pool = caffe_pb.NetParameter.DESCRIPTOR.file.pool
+    pool: Any = caffe_pb.NetParameter.DESCRIPTOR.file.pool
+    factory: Any = message_factory  # its two forms
     try:
         pool.AddSerializedFile(file.SerializeToString())
         layer = pool.FindMessageTypeByName(f"{package}.LayerParameter")
@@ -58,10 +59,10 @@ def declare(proto: str) -> None:
         raise SchemaError("the fragment gives LayerParameter no field") from None
     except TypeError as error:
         raise SchemaError(f"the fragment: {' '.join(str(error).split())}") from None
-    if hasattr(message_factory, "GetMessageClass"):
-        message_class = message_factory.GetMessageClass(layer)
+    if hasattr(factory, "GetMessageClass"):
+        message_class = factory.GetMessageClass(layer)
     else:  # before protobuf 4.22
-        message_class = message_factory.MessageFactory(pool).GetPrototype(layer)
+        message_class = factory.MessageFactory(pool).GetPrototype(layer)
     _DECLARED.update((f.name, message_class) for f in layer.fields)
 
 
@@ -110,8 +111,8 @@ class Item:
         return self.message is not None and self.name not in self.message.fields_by_name
 
 
-def items(text: str, message: Descriptor) -> list[Item]:
-    """The fields of a text, of a message. Raises ValueError where that is no text format."""
+def items(text: str, message: Any) -> list[Item]:
+    """The fields of a text; message: the Descriptor of what it is. Raises ValueError where that is no text format."""
     return list(_items(_tokens(text), message))
 
 
