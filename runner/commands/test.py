@@ -49,7 +49,7 @@ def test(flags: Flags) -> int:
     if count < 1:
         raise CaffeError(f"-iterations {count}: at least one is needed to score")
     glog.info(f"Running for {count} iterations.", "caffe.cpp:281")
-    total_loss, totals = 0.0, {}
+    total_loss, totals, uneven = 0.0, {}, set()
     for i in range(count):
         with debug_info(net, param.debug_info):
             loss, outputs = net.forward()
@@ -59,8 +59,18 @@ def test(flags: Flags) -> int:
             for score in scores:
                 glog.info(f"Batch {i}, {name} = {glog.number(score)}", "caffe.cpp:304")
             before = totals.get(name, [0.0] * len(scores))
-            totals[name] = [a + b for a, b in zip(before, scores, strict=True)]
+            if len(before) == len(scores):
+                totals[name] = [a + b for a, b in zip(before, scores, strict=True)]
+            else:
+                uneven.add(name)
     glog.info(f"Loss: {glog.number(total_loss / count)}", "caffe.cpp:309")
+    for name in sorted(uneven):
+        del totals[name]
+        glog.warning(
+            f"{name} has not the same number of values in each batch, and no mean; for detections "
+            'a solver with eval_type "detection" gives a score',
+            "caffe.cpp:312",
+        )
     for name, scores in totals.items():
         for score in scores:
             mean, weight = score / count, net.loss_weights[name]

@@ -2,8 +2,12 @@
 
 import re
 
+import h5py
+import numpy as np
 import pytest
 import torch
+
+from netgen.schema import caffe_pb
 
 NUMBER = r"-?\d+(\.\d+)?(e[-+]\d\d)?"
 
@@ -170,3 +174,22 @@ def test_device_query_of_a_gpu(caffe):
     assert result.status == 0
     assert result.messages[1] == "Device id:                     0"
     assert f"Name:                          {torch.cuda.get_device_name(0)}" in result.messages
+
+
+def test_outputs_of_uneven_batches_have_no_mean(caffe, work):
+    with h5py.File(work / "rows.h5", "w") as file:
+        file["x"], file["chosen"] = np.arange(6.0)[:, None], np.float32([[1, 1, 1, 1, 0, 0]]).T
+    (work / "list.txt").write_text("rows.h5\n")
+    (work / "net.prototxt").write_text(
+        'layer { name: "rows" type: "HDF5Data" top: "x" top: "chosen" '
+        'hdf5_data_param { source: "list.txt" batch_size: 3 } } '
+        'layer { name: "f" type: "Filter" bottom: "x" bottom: "chosen" top: "y" }'
+    )
+    (work / "empty.caffemodel").write_bytes(caffe_pb.NetParameter(name="n").SerializeToString())
+    result = caffe(
+        "test", "-model", "net.prototxt", "-weights", "empty.caffemodel", "-iterations", "2"
+    )
+    assert result.status == 0
+    assert result.starting("Batch") == [f"Batch {int(i > 2)}, y = {i}" for i in range(4)]
+    assert len(result.starting("y has not the same number of values in each batch")) == 1
+    assert not result.starting("y = ")
