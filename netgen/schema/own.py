@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,17 +249,20 @@ def _lines(item: Item, indent: str) -> Iterator[str]:
     yield f"{indent}}}"
 
 
-def take_own_fields(text: str, found: list[Item]) -> tuple[str, list[OwnField]]:
+def take_own_fields(
+    text: str, found: list[Item], parse: Callable[[str, type[Message], str], Message]
+) -> tuple[str, list[OwnField]]:
     """The text without the own fields of people's layers, and these.
 
-    found: its items, of a NetParameter or SolverParameter. What is left stays where it was.
+    found: its items, of a NetParameter or SolverParameter. parse: text.parse_text, for what a
+    declaration says. What is left stays where it was.
     Raises SchemaError ":LINE:COLUMN: ..." for what a declaration refuses.
     """
     fields = list(_own_fields(found))
     for own in fields:
         item = own.item
         if item.name in _DECLARED:
-            _check(text, item)
+            _check(text, item, parse)
         blank = re.sub(r"[^\n]", " ", text[item.start : item.end])
         text = text[: item.start] + blank + text[item.end :]
     return text, fields
@@ -302,10 +305,8 @@ def takes(item: Item) -> bool:
     return item.name in _DECLARED or (item.unknown and item.name.endswith("_param"))
 
 
-def _check(text: str, item: Item) -> None:
+def _check(text: str, item: Item, parse: Callable[[str, type[Message], str], Message]) -> None:
     before = text[: item.start]
     column = len(before) - (before.rfind("\n") + 1)
     padded = "\n" * before.count("\n") + " " * column + text[item.start : item.end]
-    from netgen.schema.text import parse_text
-
-    parse_text(padded, _DECLARED[item.name], "")
+    parse(padded, _DECLARED[item.name], "")

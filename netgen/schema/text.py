@@ -63,7 +63,7 @@ def _with_own_fields(
         items = own.items(text, message_class.DESCRIPTOR)
         if any(item.unknown for item in own.walk(items)):
             own_layers.load_installed()
-            text, fields = own.take_own_fields(text, items)
+            text, fields = own.take_own_fields(text, items, parse_text)
             if not fields:
                 lacking = forks.lacking(*own.lacks(items))
     except SchemaError as refusal:

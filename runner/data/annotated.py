@@ -19,7 +19,6 @@ from google.protobuf.message import DecodeError
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner import boxes
 from runner.data import image
 from runner.data.distort import distort
 from runner.data.draws import Draws
@@ -27,6 +26,7 @@ from runner.data.errors import DataLayerError
 from runner.data.resample import resample
 from runner.data.samplers import clip, sample
 from runner.data.transform import read_mean
+from runner.layers.ssd import boxes
 from runner.log import glog
 
 Log = Callable[[str, str], None]
