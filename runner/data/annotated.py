@@ -19,14 +19,13 @@ from google.protobuf.message import DecodeError
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.data import image
+from runner.data import boxes, image
 from runner.data.distort import distort
 from runner.data.draws import Draws
 from runner.data.errors import DataLayerError
 from runner.data.resample import resample
 from runner.data.samplers import clip, sample
 from runner.data.transform import read_mean
-from runner.layers.ssd import boxes
 from runner.log import glog
 
 Log = Callable[[str, str], None]

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from netgen.schema import caffe_pb
+from runner.data import boxes
 from runner.data.draws import Draws
 from runner.data.errors import DataLayerError
-from runner.layers.ssd import boxes
 
 
 def clip(found: np.ndarray) -> np.ndarray:

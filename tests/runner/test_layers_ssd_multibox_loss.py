@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from netgen.graph import NetError
-from runner.layers.ssd import boxes
+from runner.data import boxes
 
 CLASSES, PRIORS, BATCH = 4, 24, 3
 VARIANCE = np.array([0.1, 0.1, 0.2, 0.2])

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from netgen import graph
+from runner.data import boxes
 from runner.layers.base import Layer, Tensors
-from runner.layers.ssd import boxes
 from runner.layers.ssd.files import in_pixels, read_sizes
 from runner.layers.ssd.saving import Saving
 from runner.log import glog

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from netgen import graph
 from netgen.schema import caffe_pb
+from runner.data import boxes
 from runner.layers.base import Layer, Tensors
 from runner.layers.gradient import custom_gradient
 from runner.layers.loss import FLT_MIN, normalization_mode, normalizer
-from runner.layers.ssd import boxes
 
 Param = caffe_pb.MultiBoxLossParameter
 #: What takes the place of a box's number.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from netgen.errors import CaffeError
-from runner.layers.ssd import boxes
+from runner.data import boxes
 
 RANDOM = np.random.default_rng(0)
 CODE_TYPES = [boxes.CORNER, boxes.CENTER_SIZE, boxes.CORNER_SIZE]
