@@ -1,9 +1,13 @@
-"""What concerns the process: mode, device, random numbers, log, time, and its workers."""
+"""What concerns the process: mode, device, random numbers, log, time, and its workers.
+
+Caffe's compiled module of this name holds the classes as well: scripts find them here too.
+"""
 
 from __future__ import annotations
 
 import operator
 import time
+from importlib import import_module
 from typing import Any
 
 from caffe._engine import (
@@ -16,6 +20,33 @@ from caffe._engine import (
     synchronize,
     visible_gpu,
 )
+
+#: the classes that scripts import from here -> the modules that have them, which need this one
+_CLASSES = {
+    **dict.fromkeys(("Blob", "BlobVec", "StringVec"), "caffe._engine"),
+    **dict.fromkeys(("Net", "IntVec", "LayerVec", "NetVec"), "caffe.pycaffe"),
+    **dict.fromkeys(
+        (
+            "AdaDeltaSolver",
+            "AdaGradSolver",
+            "AdamSolver",
+            "NesterovSolver",
+            "RMSPropSolver",
+            "SGDSolver",
+            "Solver",
+            "SolverParameter",
+            "get_solver",
+        ),
+        "caffe.solver",
+    ),
+    **dict.fromkeys(("Layer", "TRAIN", "TEST", "__version__"), "caffe"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CLASSES:
+        return getattr(import_module(_CLASSES[name]), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def set_mode_cpu() -> None:
