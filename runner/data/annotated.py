@@ -68,7 +68,7 @@ class Batch:
 class Numbered:
     """A source whose records come with their numbers, counted on from round to round."""
 
-    def __init__(self, source) -> None:
+    def __init__(self, source: Any) -> None:
         self._source, self.length = source, source.length
 
     def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[int, bytes, bytes]]:

@@ -1,6 +1,10 @@
 """One Datum's bytes to pixels, an encoded image's included."""
 
+from __future__ import annotations
+
 import io
+
+import numpy as np
 
 from netgen.schema import DatumReader
 from runner.data import image
@@ -19,7 +23,7 @@ class Decoder(DatumReader):
         self.force_color = force_color
         self.force_gray = force_gray
 
-    def decode_image(self, data):
+    def decode_image(self, data: bytes) -> np.ndarray:
         """An encoded image as OpenCV gives it: BGR(A) or gray, uint8, (C, H, W)."""
         if self.force_color and self.force_gray:
             raise DataLayerError("cannot set both force_color and force_gray")

@@ -1,7 +1,11 @@
 """Decoded records: one flat array of pixels, and where each record lies in it."""
 
+from __future__ import annotations
+
 import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +28,15 @@ class Decoded:
     shapes: np.ndarray
     labels: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.starts)
 
     @property
-    def length(self):
+    def length(self) -> int:
         """Their number, as a source says it."""
         return len(self.starts)
 
-    def __getitem__(self, which):
+    def __getitem__(self, which: np.ndarray | slice) -> Decoded:
         """Some of the records, over the same values. which: an index array or slice."""
         return replace(
             self,
@@ -41,15 +45,20 @@ class Decoded:
             labels=self.labels[which],
         )
 
-    def take(self, first, count, stride=1):
+    def take(self, first: int, count: int, stride: int = 1) -> Decoded:
         """`count` records, every stride-th from number `first` on, round and round."""
         return self[np.arange(first, first + count * stride, stride) % len(self)]
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to stop (the streaming reader has)."""
 
 
-def collect(records, count, decode, limit=float("inf")):
+def collect(
+    records: Iterable[tuple[Any, Any]],
+    count: int,
+    decode: Callable[[Any], tuple[np.ndarray, tuple[int, int, int], int]],
+    limit: float = float("inf"),
+) -> Decoded | None:
     """Decode the next `count` records of an iterator of (key, value) into a Decoded on the host.
 
     key: bytes-like, or None if an error of decode's says itself which record it is of.
@@ -85,7 +94,7 @@ def collect(records, count, decode, limit=float("inf")):
 _resident = weakref.WeakValueDictionary()
 
 
-def load(source, decode, device, limit):
+def load(source: Any, decode: Any, device: torch.device, limit: float) -> Decoded | None:
     """All records of a database decoded once, values on `device`; None if over `limit` bytes.
 
     Layers of one process that read the same source get the same Decoded.
@@ -102,5 +111,5 @@ def load(source, decode, device, limit):
     return records
 
 
-def _name(key):
+def _name(key: Any) -> str:
     return bytes(key).decode("utf-8", "backslashreplace")

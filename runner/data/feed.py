@@ -191,7 +191,7 @@ class _DrawnFeed(Feed):
         super()._serve(source, *how)
         self._drawn = source
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, int | None]) -> None:
         super().load_state(state)
         self.close()  # what was read ahead came from the other seed
         self._drawn.seed = self._seed
@@ -270,18 +270,18 @@ class AnnotatedFeed(Feed):
             "annotated_data_layer.cpp:55",
         )
 
-    def fetch(self):
+    def fetch(self) -> list[torch.Tensor]:
         first, end = self._image, self._image + self._batch_size * self._stride
         with self._named():
             batch = self._records.take(first + self._rank, self._batch_size, self._stride)
         self._image = end
         return [batch.values, batch.labels.to(self._device)]
 
-    def finish(self, fetched):
+    def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
         data, labels = fetched
         return data, labels if self._has_labels else None
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, int | None]) -> None:
         super().load_state(state)
         self.close()  # what was read ahead came from the other seed
         self._annotation.seed = self._seed

@@ -12,7 +12,7 @@ VARIABLE = "CAFFE_DATA_MEMORY"
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def budget(device):
+def budget(device: torch.device) -> int:
     """Bytes that one source's decoded records may take on `device` (torch.device).
 
     Half of what is available there, the host's shared among the workers of this machine; or
@@ -33,7 +33,7 @@ def budget(device):
     return available // 2
 
 
-def _host_memory():
+def _host_memory() -> int:
     """Bytes this process can still get: the machine's, or its container's limit."""
     try:
         with open("/proc/meminfo") as file:

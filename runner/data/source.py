@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import lmdb
 
@@ -33,7 +35,7 @@ def open_source(path: str, backend: int = caffe_pb.DataParameter.LMDB) -> Source
 class Source:
     """A read-only LMDB environment of `length` records; it closes when its last user goes."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         try:
             with open(os.path.join(path, "data.mdb"), "rb") as file:
                 stat = os.fstat(file.fileno())
@@ -50,11 +52,11 @@ class Source:
         if not self.length:
             raise DataLayerError("it holds no records")
 
-    def count(self):
+    def count(self) -> int:
         """The number of records."""
         return self.length
 
-    def records(self, start=0, stride=1):
+    def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[Any, Any]]:
         """Yield (key, value) memoryviews in key order: every stride-th record from `start` on.
 
         Round and round; a view is valid until the next one is asked for. Walking reads no values.

@@ -1,12 +1,16 @@
 """Records that do not fit in memory: batches read ahead by a thread."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from runner.data.decoded import collect
+from runner.data.decoded import Decoded, collect
 
 
 class Stream:
@@ -17,7 +21,14 @@ class Stream:
     records, as runner.data.decoded's does.
     """
 
-    def __init__(self, source, decode, device, ahead, collect=collect):
+    def __init__(
+        self,
+        source: Any,
+        decode: Any,
+        device: torch.device,
+        ahead: int,
+        collect: Callable[..., Any] = collect,
+    ) -> None:
         self._source = source
         self._decode = decode
         self._collect = collect
@@ -28,7 +39,7 @@ class Stream:
         self._thread = None
         self._records = None
 
-    def take(self, first, count, stride=1):
+    def take(self, first: int, count: int, stride: int = 1) -> Decoded:
         """`count` records, every stride-th from number `first` on, values on the device.
 
         Raises the DataLayerError of a record that cannot be decoded.
@@ -41,7 +52,7 @@ class Stream:
         self._batches.append(self._thread.submit(self._read, self._records, count))
         return replace(batch, values=batch.values.to(self._device, non_blocking=True))
 
-    def close(self):
+    def close(self) -> None:
         """Stop reading. A later take starts again."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)

@@ -5,6 +5,9 @@ numbers of its images, so that they can be listed, repeated, and do not depend o
 are dealt into batches; `table` and `gather` obey them, with one gather for crop and mirror.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 
 from netgen import schema
 from netgen.schema import caffe_pb
+from runner.data.decoded import Decoded
 from runner.data.errors import DataLayerError
 
 
@@ -31,7 +35,14 @@ class Transform:
     file that cannot be read.
     """
 
-    def __init__(self, param, phase, device, log, noun="datum"):
+    def __init__(
+        self,
+        param: caffe_pb.TransformationParameter,
+        phase: int,
+        device: torch.device,
+        log: Callable[[str, str], None],
+        noun: str = "datum",
+    ) -> None:
         self._noun = noun
         self.crop_size = param.crop_size
         self.mirror = param.mirror
@@ -49,7 +60,7 @@ class Transform:
             self.mean_shape = (*mean.shape, 1, 1, 1, 1)[1:4]
             self.mean = torch.from_numpy(mean.reshape(-1)).to(device)
 
-    def output_shape(self, shapes):
+    def output_shape(self, shapes: np.ndarray) -> tuple[int, ...]:
         """(C, H, W) of the batch whose records have these shapes, (n, 3) int64.
 
         Raises DataLayerError, in the words of Caffe's checks, where they do not fit each other,
@@ -82,7 +93,7 @@ class Transform:
         channels, height, width = map(int, shape)
         return (channels, self.crop_size or height, self.crop_size or width)
 
-    def draw(self, seed, first, shapes, stride=1):
+    def draw(self, seed: int, first: int, shapes: np.ndarray, stride: int = 1) -> Draws:
         """Draws for every stride-th image of a run from number `first` on, of shapes (n, 3).
 
         mirror is random in both phases, the crop in TRAIN only, where every offset that fits
@@ -103,7 +114,7 @@ class Transform:
                 offsets = (words[:, 1:3] % (spare + 1).astype(np.uint64)).astype(np.int64)
         return Draws(mirror, offsets[:, 0], offsets[:, 1])
 
-    def table(self, records, draws):
+    def table(self, records: Decoded, draws: Draws) -> np.ndarray:
         """Where the images of a Decoded of n lie once cropped and mirrored: (6, n) int64.
 
         draws: what `draw` gave for the records' shapes, which it has checked. Rows: first pixel
@@ -115,7 +126,7 @@ class Transform:
         direction = 1 - 2 * draws.mirror
         return np.stack([origin, direction, rows * row, row, records.starts, records.labels])
 
-    def gather(self, table, records):
+    def gather(self, table: torch.Tensor, records: Decoded) -> tuple[torch.Tensor, torch.Tensor]:
         """Data (n, C, H, W) and labels (n,), float32: nothing but work for the device.
 
         table: `table`'s, as a tensor beside the records' values; records: those that it is
@@ -196,7 +207,7 @@ def _floats(values):
     return torch.from_numpy(np.empty(values.shape, np.float32)).copy_(values)
 
 
-def upload(array, device):
+def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """A host array on the device, without waiting for it."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":

@@ -14,7 +14,7 @@ from netgen import graph
 from netgen.graph.registry import DataShape
 from netgen.schema import caffe_pb, require_h5py
 from runner.data import AnnotatedFeed, DataFeed, ImageFeed, RowFeed, WindowFeed
-from runner.layers.base import Layer
+from runner.layers.base import Context, Layer, Tensors
 from runner.log import glog
 
 
@@ -60,32 +60,32 @@ class Reading(Layer):
         """The tops of what `fetch` gave: work for the device alone."""
         return list(self.feed.finish(fetched))[: len(self.param.top)]
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         return self.finish(self.fetch())
 
-    def state(self):
+    def state(self) -> dict[str, Any] | None:
         return self.feed.state()
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, Any]) -> None:
         self.feed.load_state(state)
 
 
 class Data(Reading, type="Data"):
     """Batches of a database: data, and with a second top the labels."""
 
-    def __init__(self, param, context):
+    def __init__(self, param: caffe_pb.LayerParameter, context: Context) -> None:
         super().__init__(param, context)
         self._until_setup = []
         self.feed = self.feed_with(DataFeed, self.phase)
 
-    def tell(self, message, where):
+    def tell(self, message: str, where: str) -> None:
         # As in Caffe, a source is opened with its layer; the rest is logged when that is set up.
         if self._until_setup is None or where.startswith("db_"):
             glog.info(message, where)
         else:
             self._until_setup.append((message, where))
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         told, self._until_setup = self._until_setup or [], None
         for message, where in told:
             glog.info(message, where)
@@ -97,7 +97,7 @@ class ImageData(Reading, type="ImageData"):
 
     feed_type = ImageFeed
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.check(bottoms)
         self.feed = self.feed_with(self.feed_type, self.phase)
         return self.known(bottoms, self.feed.data_shape[1:])
@@ -108,7 +108,7 @@ class AnnotatedData(ImageData, type="AnnotatedData"):
 
     feed_type = AnnotatedFeed
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         shapes.tops[1:] = [self.feed.label_shape][: len(shapes.tops) - 1]
         return shapes
@@ -123,19 +123,19 @@ class WindowData(ImageData, type="WindowData"):
 class HDF5Data(Reading, type="HDF5Data"):
     """Rows of the datasets of HDF5 files: a top has those of the dataset of its name."""
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.check(bottoms)
         self.feed = self.feed_with(RowFeed)
         return self.known(bottoms, self.feed.row_shapes)
 
-    def finish(self, fetched):
+    def finish(self, fetched: Tensors) -> Tensors:
         return list(fetched)
 
 
 class MemoryData(Reading, type="MemoryData"):
     """Batches of two arrays that the caller owns: data and labels (memory_data_layer.cpp)."""
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.arrays, self._at = None, 0
         return super().setup(bottoms)
 
@@ -165,7 +165,7 @@ class MemoryData(Reading, type="MemoryData"):
             )
         self.arrays, self._at = (_tensor(data), _tensor(labels)), 0
 
-    def fetch(self):
+    def fetch(self) -> Tensors:
         if self.arrays is None:
             raise graph.NetError(
                 f"layer '{self.name}': MemoryDataLayer needs to be initialized by calling Reset: "
@@ -175,17 +175,17 @@ class MemoryData(Reading, type="MemoryData"):
         self._at, first = (self._at + size) % count, self._at % count
         return [values[first : first + size].to(self.context.device) for values in self.arrays]
 
-    def finish(self, fetched):
+    def finish(self, fetched: Tensors) -> Tensors:
         return list(fetched)
 
-    def state(self):
+    def state(self) -> dict[str, Any] | None:
         return {"row": self._at}
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, Any]) -> None:
         self._at = state["row"]
 
 
-def _tensor(values):
+def _tensor(values: np.ndarray) -> torch.Tensor:
     """A tensor over the array's memory, unless nobody may write there: torch cannot promise that."""
     return torch.from_numpy(values if values.flags.writeable else values.copy())
 
@@ -206,13 +206,13 @@ def _check_array(name, values, record):
 class Source(Layer):
     """A layer whose tops are the net's blobs: what somebody writes there stays."""
 
-    def attach(self, bottoms, tops):
+    def attach(self, bottoms: Sequence[Any], tops: Sequence[Any]) -> None:
         self.blobs = tops
 
-    def reshape_blobs(self):
+    def reshape_blobs(self) -> None:
         """The tops keep the shapes they have been given."""
 
-    def backward_blobs(self, needs):
+    def backward_blobs(self, needs: Sequence[bool]) -> None:
         """There is nothing below."""
 
 
@@ -220,26 +220,26 @@ class Input(Source, type="Input"):
     """Blobs filled from outside; zero until then."""
 
     @property
-    def values(self):
+    def values(self) -> Tensors:
         """The tops' memory, as tensors to be written to."""
         return [blob.memory() for blob in self.blobs]
 
     @values.setter
-    def values(self, values):
+    def values(self, values: Tensors) -> None:
         for blob, value in zip(self.blobs, values, strict=True):
             blob.put(value)
 
-    def forward_blobs(self):
+    def forward_blobs(self) -> None:
         """The values stay as they are."""
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         return [blob.tensor().clone() for blob in self.blobs]
 
 
 class DummyData(Source, type="DummyData"):
     """Filled blobs; constant ones are filled once, random ones anew each forward."""
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         given = list(self.param.dummy_data_param.data_filler)
         if not given:
@@ -257,13 +257,13 @@ class DummyData(Source, type="DummyData"):
         self.fill(value, filler, self.context.random)
         return value
 
-    def forward_blobs(self):
+    def forward_blobs(self) -> None:
         """Fill the random tops."""
         for blob, filler in zip(self.blobs, self.how, strict=True):
             if filler.type != "constant":
                 blob.put(self._filled(blob.shape, filler))
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         self.forward_blobs()
         return [blob.tensor() for blob in self.blobs]
 
@@ -277,13 +277,13 @@ class HDF5Output(Layer, type="HDF5Output"):
 
     replayable = False
 
-    def setup(self, bottoms):
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         self._file_name = self.param.hdf5_output_param.file_name
         with self._open("w"):
             return shapes
 
-    def forward(self, bottoms, blobs):
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         glog.info(f"Saving HDF5 file {self._file_name}", "hdf5_output_layer.cpp:33")
         with self._open("r+") as file:
             for name, bottom in zip(("data", "label"), bottoms, strict=True):

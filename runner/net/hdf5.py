@@ -1,6 +1,10 @@
 """Caffe's HDF5 snapshots: /data/<layer>/<i>, and /history/<i> of a solver state."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +12,7 @@ from netgen import schema
 from netgen.errors import CaffeError
 
 
-def read_weights(path):
+def read_weights(path: str) -> dict[str, dict[int, np.ndarray]]:
     """{layer: {index: float32 array}} of a .caffemodel.h5. Raises CaffeError."""
     with schema.open_hdf5(path) as f:
         if "data" not in f:
@@ -19,7 +23,7 @@ def read_weights(path):
         }
 
 
-def read_solverstate(path):
+def read_solverstate(path: str) -> tuple[int, str, int, list[np.ndarray]]:
     """(iter, learned_net, current_step, [history arrays]) of a .solverstate.h5."""
     with schema.open_hdf5(path) as f:
         missing = [key for key in ("iter", "current_step", "history") if key not in f]
@@ -32,7 +36,7 @@ def read_solverstate(path):
         return int(np.ravel(f["iter"])[0]), learned, int(np.ravel(f["current_step"])[0]), arrays
 
 
-def write_weights(net, path, with_diff=False):
+def write_weights(net: Any, path: str, with_diff: bool = False) -> None:
     """A .caffemodel.h5 of the net; a shared blob is stored once, with its owner."""
 
     groups = [("data", False)] + ([("diff", True)] if with_diff else [])
@@ -49,7 +53,13 @@ def write_weights(net, path, with_diff=False):
                         layer[str(i)] = blob.detach().cpu().numpy()
 
 
-def write_solverstate(path, iteration, learned_net, current_step, history):
+def write_solverstate(
+    path: str,
+    iteration: int,
+    learned_net: str,
+    current_step: int,
+    history: Sequence[np.ndarray],
+) -> None:
     """A .solverstate.h5; history: list of arrays."""
 
     with schema.writing_hdf5(path) as f:

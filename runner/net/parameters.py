@@ -7,9 +7,12 @@ long vectors, however many layers there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 
 from netgen.graph import Learnables
+from netgen.schema import caffe_pb
 
 
 class Parameters:
@@ -21,7 +24,14 @@ class Parameters:
         self.blobs = []
         self._parts = []  # each blob's slice of the flat buffers
 
-    def add(self, layer, index, shape, spec, log=None):
+    def add(
+        self,
+        layer: str,
+        index: int,
+        shape: Sequence[int],
+        spec: caffe_pb.ParamSpec | None,
+        log: Callable[[str, str], None] | None = None,
+    ) -> int:
         """Register blob `index` of `layer`, as Learnables.bring does; returns its position."""
         return self.learnable.bring(layer, index, shape, spec, log)
 

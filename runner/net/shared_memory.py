@@ -5,29 +5,36 @@ And Flatten's backward does not write a gradient: it lends its bottom the memory
 Where the bottom's gradient was lent before, the owner's stays empty.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
 from netgen import graph
 from runner.log import glog
+from runner.net.wiring import Node
 
 
 class Memory:
     """Informs layers whose tops others overwrite, and keeps what is left there for backward."""
 
-    def __init__(self, nodes):
+    def __init__(self, nodes: Sequence[Node]) -> None:
         self._left = {}
         self._overwritten(nodes)
         self._lent(nodes)
 
-    def keep(self, blobs):
+    def keep(self, blobs: Mapping[str, torch.Tensor]) -> None:
         """Remember what forward left in the blobs that backward reads again."""
         for name in self._left:
             self._left[name] = blobs[name].detach()
 
-    def refresh(self, name, give):
+    def refresh(self, name: str, give: Callable[[], torch.Tensor]) -> None:
         """Remember what `give` gives as what was left in blob `name`, if anybody reads it."""
         if name in self._left:
             self._left[name] = give()
 
-    def _overwritten(self, nodes):
+    def _overwritten(self, nodes: Sequence[Node]) -> None:
         writers = {}  # of each blob the layers in place, the last first
         for node in reversed(nodes):
             name = node.tops[0] if node.tops else None
@@ -44,7 +51,7 @@ class Memory:
                 if graph.in_place(node.param, i):
                     writers.setdefault(name, []).append(node)
 
-    def _lent(self, nodes):
+    def _lent(self, nodes: Sequence[Node]) -> None:
         makers = {}
         for node in nodes:
             if node.param.type == "Flatten" and node.needs_backward and node.bottom_needs[0]:
@@ -56,7 +63,7 @@ class Memory:
                 makers.setdefault(name, node)
 
 
-def _lends(node):
+def _lends(node: Node) -> bool:
     """Is the memory of its top's gradient also that of a bottom's, a parameter's, or its own?"""
     kind = node.param.type
     return (
@@ -66,7 +73,7 @@ def _lends(node):
     )
 
 
-def _warn(node, what):
+def _warn(node: Node, what: str) -> None:
     glog.warning(
         f"layer '{node.name}': {node.param.type} {what}, in Caffe and therefore here",
         "net.cpp:369",

@@ -84,7 +84,7 @@ class Solver:
         self._resumed_losses = False
         self._before_test = None
 
-    def make_passes(self, record):
+    def make_passes(self, record: Callable[..., Any] | None) -> None:
         """Make train_pass, and a test pass for each test net; record: as for Replayed."""
         self.train_pass = NetPass(self.net, self.net.forward_backward, record, self.random)
         self.test_passes = [

@@ -1,13 +1,19 @@
 """The update of the parameters by a solver type's rule (netgen.schema.solver_types)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from netgen.errors import CaffeError
-from netgen.schema import find_solver_type
+from netgen.schema import caffe_pb, find_solver_type
+from runner.net.parameters import Parameters
 from runner.process.recording import Replayed
 
 
-def check_solver(param):
+def check_solver(param: caffe_pb.SolverParameter) -> None:
     """Refuse, in Caffe's words, a SolverParameter whose type or its settings are impossible."""
     find_solver_type(param)
     if param.regularization_type not in ("L1", "L2") and param.weight_decay:
@@ -21,7 +27,12 @@ class Updater:
     record: see Replayed.
     """
 
-    def __init__(self, param, parameters, record=None):
+    def __init__(
+        self,
+        param: caffe_pb.SolverParameter,
+        parameters: Parameters,
+        record: Callable[..., Any] | None = None,
+    ) -> None:
         check_solver(param)
         self.param = param
         self.parameters = parameters
@@ -32,7 +43,7 @@ class Updater:
         self.rate = 0.0 if record is None else torch.zeros((), device=parameters.data.device)
         self._apply = Replayed(self._step, "the update", record)
 
-    def clip(self):
+    def clip(self) -> torch.Tensor | None:
         """Scale the gradients down to clip_gradients; returns their L2 norm, or None if off.
 
         The norm is a tensor: whoever wants to print it decides when to wait for it.
@@ -44,7 +55,7 @@ class Updater:
         self.parameters.grad.mul_(torch.where(norm > limit, limit / norm, 1.0))
         return norm
 
-    def apply(self, rate, iteration):
+    def apply(self, rate: float, iteration: int) -> None:
         """One update at learning rate `rate`; the gradients are used up.
 
         With `leaves_step` (of snapshot_diff) they hold the step afterwards, as in Caffe.
@@ -57,7 +68,7 @@ class Updater:
         self._apply()
 
     @torch.no_grad()
-    def _step(self):
+    def _step(self) -> None:
         if self.param.iter_size != 1:
             self.parameters.grad.mul_(1 / self.param.iter_size)
         for part, lr_mult, decay_mult in self.groups:
