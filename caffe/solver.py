@@ -178,7 +178,8 @@ def get_solver(solver_file: str) -> Solver:
     """The solver of a prototxt file, of the class that its type names."""
     param = read_solver(_text(solver_file, "solver_file"))
     made = make_solver(param)
-    kind = _TYPES[param.type]
+    # A type that Caffe lacks, registered in netgen.schema.solver_types, is an SGDSolver here.
+    kind = _TYPES.get(param.type, SGDSolver)
     solver = kind.__new__(kind)
     solver._take(made)
     return solver

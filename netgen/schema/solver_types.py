@@ -102,9 +102,9 @@ def sgd(param: SolverParameter, g: Vector, h: History, rate: Rate) -> Vector:
 @solver_type("Nesterov", momentum=0.9)
 def nesterov(param: SolverParameter, g: Vector, h: History, rate: Rate) -> Vector:
     (h,) = h
-    step = h * -param.momentum
+    update = h * -param.momentum
     _add_scaled(h.mul_(param.momentum), g, rate)
-    return step.add_(h, alpha=1 + param.momentum)
+    return update.add_(h, alpha=1 + param.momentum)
 
 
 @solver_type("AdaGrad", refusal=_momentum_refused)

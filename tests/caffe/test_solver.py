@@ -242,3 +242,30 @@ def test_what_a_solver_cannot_be_made_of(write, call, words):
     write("type.prototxt", 'base_lr: 1 type: "Sgd"')
     with pytest.raises(RuntimeError, match=words):
         call()
+
+
+def test_a_type_that_caffe_lacks_is_known_too(tmp_path, monkeypatch):
+    from netgen.schema import solver_types
+
+    monkeypatch.setattr(solver_types, "SOLVER_TYPES", dict(solver_types.SOLVER_TYPES))
+
+    @solver_types.solver_type("Signum", momentum=0.9)
+    def signum(param, g, h, rate):
+        (h,) = h
+        h.mul_(param.momentum).add_(g, alpha=1 - param.momentum)
+        return h.sign().mul_(rate)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "solver.prototxt").write_text(
+        'base_lr: 0.5 lr_policy: "fixed" max_iter: 1 momentum: 0 type: "Signum" '
+        'snapshot_after_train: false snapshot_prefix: "s" net_param { '
+        'layer { name: "data" type: "DummyData" top: "data" dummy_data_param { '
+        'shape { dim: 1 dim: 2 } data_filler { type: "constant" value: 3 } } } '
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" '
+        "inner_product_param { num_output: 1 bias_term: false } } "
+        'layer { name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 } }'
+    )
+    solver = caffe.get_solver("solver.prototxt")
+    assert isinstance(solver, caffe.SGDSolver)
+    solver.step(1)
+    assert solver.net.params["ip"][0].data.tolist() == [[-0.5, -0.5]]
