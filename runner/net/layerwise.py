@@ -4,6 +4,9 @@ Every layer reads what lies in its blobs when it runs, forward and backward: wha
 written there counts. A layer overwrites its bottoms' diffs and adds to its parameters'. What
 Caffe's layers keep for themselves from their last forward (a dropout mask, the places of the
 maxima, probabilities, normalised values) is kept here in the autograd graph of that forward.
+
+The file is long because the net's run and the few kinds of layers on blobs share one account of
+whose memory is whose.
 """
 
 from __future__ import annotations
