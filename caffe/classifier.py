@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,13 @@ def transformer_of(net: Any, **settings: Any) -> io.Transformer:
         if value is not None:
             getattr(transformer, f"set_{setting}")(name, value)
     return transformer
+
+
+def predictions_of(net: Any, crops: Iterable[np.ndarray]) -> np.ndarray:
+    """The net's first output, (N, ...), for N crops H x W x K, brought into its input's form."""
+    name = net.inputs[0]
+    batch = np.stack([net.transformer.preprocess(name, crop) for crop in crops])
+    return net.forward_all(**{name: batch})[net.outputs[0]]
 
 
 class Classifier(caffe.Net):
@@ -70,9 +77,7 @@ class Classifier(caffe.Net):
             )
             height, width = self.crop_dims
             crops = images[:, top : top + height, left : left + width, :]
-        name = self.inputs[0]
-        batch = np.stack([self.transformer.preprocess(name, crop) for crop in crops])
-        predictions = self.forward_all(**{name: batch})[self.outputs[0]]
+        predictions = predictions_of(self, crops)
         if oversample:
             predictions = predictions.reshape(len(predictions) // 10, 10, -1).mean(1)
         return predictions

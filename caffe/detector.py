@@ -10,7 +10,7 @@ import numpy as np
 
 import caffe
 from caffe import io
-from caffe.classifier import transformer_of
+from caffe.classifier import predictions_of, transformer_of
 from caffe.extras import extra
 
 
@@ -54,9 +54,7 @@ class Detector(caffe.Net):
         for path, windows in images_windows:
             image = io.load_image(path)
             crops += [self.crop(image, window) for window in windows]
-        name = self.inputs[0]
-        batch = np.stack([self.transformer.preprocess(name, crop) for crop in crops])
-        predictions = self.forward_all(**{name: batch})[self.outputs[0]]
+        predictions = predictions_of(self, crops)
         whose = ((path, window) for path, windows in images_windows for window in windows)
         return [
             {"window": window, "prediction": prediction, "filename": path}
