@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from itertools import zip_longest
 from typing import Any
 
@@ -46,6 +47,13 @@ class BuiltInLayer(PythonLayer):
 
     def __init__(self, type: str, blobs: BlobVec) -> None:
         self.type, self.blobs = type, blobs
+
+
+def __getattr__(name: str) -> Any:
+    """The other classes of Caffe's compiled module, which its pycaffe.py imports as well."""
+    if name.endswith("Solver") or name in ("NCCL", "Timer"):
+        return getattr(import_module("caffe._caffe"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def _text(value: Any, name: str) -> str:

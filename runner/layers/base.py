@@ -61,6 +61,8 @@ class Layer:
     rewrites: tuple[int, ...] = ()
     #: The bottoms whose gradient the layer cannot give, so that asking for it is refused.
     refuses_backward_to: tuple[int, ...] = ()
+    #: Whether its backward, as Caffe's, writes every bottom's diff, needed or not.
+    ignores_propagate_down = False
     #: Whether forward is work for the device alone, and the same each time.
     replayable = True
     #: Whether the layer reads batches, with `fetch` and `finish`.

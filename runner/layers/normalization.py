@@ -75,6 +75,7 @@ class BatchNorm(Layer, type="BatchNorm"):
     """
 
     takes_bfloat16 = True
+    ignores_propagate_down = True
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         p = self.param.batch_norm_param

@@ -179,7 +179,7 @@ class Layerwise:
                 return False
             if any(
                 needs and name in fixed
-                for name, needs in zip(node.bottoms, node.bottom_needs, strict=True)
+                for name, needs in zip(node.bottoms, _written_diffs(node), strict=True)
             ):
                 return False
             if not node.needs_backward or not node.bottoms:
@@ -252,6 +252,7 @@ class _OnBlobs:
         self.keeps = KEPT_BOTTOMS.get(node.param.type, 0)
         if self.in_place:
             self.keeps = self.keeps or KEPT_BOTTOMS_IN_PLACE.get(node.param.type, 0)
+        self._writes = _written_diffs(node)
         self._seen: list[tuple[int, ...]] = node.bottom_shapes
         self._top_shapes: list[tuple[int, ...]] = node.shapes.tops
         self._rewritten = {node.learnable[index] for index in node.layer.rewrites}
@@ -344,7 +345,7 @@ class _OnBlobs:
             # version counter of its own: autograd is not to mind later writes.
             private = i < self.keeps
             value = blob.data_memory.kept(blob.shape) if private else blob.tensor()
-            needs = self.node.bottom_needs[i] and value.is_floating_point()
+            needs = self._writes[i] and value.is_floating_point()
             inputs.append(value.data.requires_grad_(needs))
         leaves = [
             leaf
@@ -423,7 +424,7 @@ class _OnBlobs:
         one, stays as it was."""
         taken = [blob.diff_memory for blob in self.tops]
         for i, (blob, gradient) in enumerate(zip(self.bottoms, gradients, strict=True)):
-            if not self.node.bottom_needs[i]:
+            if not self._writes[i]:
                 continue
             if gradient is None:
                 if not anything and i not in self.layer.refuses_backward_to:
@@ -607,6 +608,13 @@ def _kind_of(node: Any) -> type[_OnBlobs]:
     if isinstance(node.layer, Rereading) and _formula_holds(node.layer):
         return _Rereads
     return _KINDS.get(kind, _OnBlobs)
+
+
+def _written_diffs(node: Any) -> list[bool]:
+    """Which bottoms' diffs the layer's backward writes."""
+    if node.layer.ignores_propagate_down:
+        return [node.needs_backward] * len(node.bottoms)
+    return node.bottom_needs
 
 
 def _formula_holds(layer: Any) -> bool:

@@ -12,5 +12,7 @@ def test_the_compiled_modules_name_has_the_classes_too():
     assert _caffe.SGDSolver is caffe.SGDSolver and _caffe.Layer is caffe.Layer
     for name in _caffe._CLASSES:
         assert getattr(_caffe, name) is not None
-    with pytest.raises(AttributeError, match="has no attribute 'Nett'"):
-        _ = _caffe.Nett
+    assert pycaffe.SGDSolver is caffe.SGDSolver and pycaffe.Timer is caffe.Timer
+    for module in (_caffe, pycaffe):
+        with pytest.raises(AttributeError, match="has no attribute 'Nett'"):
+            _ = module.Nett

@@ -72,6 +72,27 @@ def test_backward_reads_what_lies_in_memory_now(net):
     assert not made.params["fc"][0].diff.any() and made.blobs["x"].diff.any()
 
 
+def test_batch_norm_writes_its_bottoms_diff_needed_or_not(net):
+    text = (
+        INPUT.replace("dim: 2", "dim: 3")
+        + """
+        layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" %s
+                batch_norm_param { use_global_stats: false } }
+        layer { name: "s" type: "Scale" bottom: "y" top: "z" loss_weight: 1 }"""
+    )
+    x = np.array([[1, 2, 4], [5, 0, 4], [3, 3, 1]])
+    dz = np.array([[1, 3, 0], [2, 9, 1], [4, 1, 7]])
+    for fixed in ("", "param { lr_mult: 0 } " * 3):
+        made = net(text % fixed)
+        made.forward(x=x)
+        made.blobs["z"].diff[...] = dz
+        made.backward()
+        norm = (x - x.mean(0)) / x.std(0)
+        inner = dz - dz.mean(0) - norm * (norm * dz).mean(0)
+        expected = np.zeros((3, 3)) if fixed else inner / x.std(0)  # none of it goes backward
+        np.testing.assert_allclose(made.blobs["x"].diff, expected, atol=1e-4)
+
+
 def test_a_layer_goes_backward_without_having_gone_forward(net):
     made = net("force_backward: true\n" + INPUT + FC)
     made.params["fc"][0].data[...] = W
