@@ -333,20 +333,24 @@ class Net:
 
     def copy_from(self, path: str) -> None:
         """Take the weights of a .caffemodel or .h5 for the layers of the same names."""
+        self._run.begin()
         with fatal():
             load_weights(self._net, _text(path, "path"))
 
     def share_with(self, other: Net) -> None:
         """Use the other net's weights, for the layers of the same names, from now on."""
+        self._run.begin()
         with fatal():
             self._net.share_weights_from(other._net)
 
     def save(self, path: str) -> None:
         """Write a .caffemodel."""
+        self._run.begin()
         save_net(self._net, _text(path, "path"))
 
     def save_hdf5(self, path: str) -> None:
         """Write a .caffemodel.h5."""
+        self._run.begin()
         save_hdf5(self._net, _text(path, "path"))
 
     load_hdf5 = copy_from

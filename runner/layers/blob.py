@@ -57,7 +57,7 @@ class SyncedMemory:
         self.version = 0
         self.due = due
         self._device = flat.device if flat is not None else device or torch.device("cpu")
-        self._mirrored = self._device.type != "cpu"  # views are of a copy on the host
+        self._mirrored = self.mirrors(self._device)
         self._flat = flat
         self._fixed = flat is not None
         self._noted: torch.Tensor | None = None  # newer than _flat
@@ -65,6 +65,11 @@ class SyncedMemory:
         self._host: torch.Tensor | None = None  # of a CUDA device
         self._host_is_newest = False
         self._window: weakref.ref[_Window] | None = None
+
+    @staticmethod
+    def mirrors(device: torch.device) -> bool:
+        """Are views of what lies on `device` of a copy on the host?"""
+        return device.type != "cpu"
 
     @property
     def watched(self) -> bool:

@@ -20,7 +20,7 @@ import torch
 
 from netgen import graph
 from netgen.graph import shape_string
-from runner.layers.blob import Blob
+from runner.layers.blob import Blob, SyncedMemory
 from runner.layers.in_place import Rereading
 from runner.layers.linear import Convolution
 
@@ -74,7 +74,7 @@ class Layerwise:
     # --- what is run ---
 
     def begin(self) -> None:
-        """Told before layers are run: what was written to the parameters is to reach them."""
+        """Told before the parameters are used: what was written to them is to reach the device."""
         for memory in self._parameter_memories():
             memory.flush()
 
@@ -235,7 +235,7 @@ class Layerwise:
 
     def _parameter_memories(self) -> list:
         """Those that a host copy belongs to; on a CPU there are none."""
-        if self.net.context.device.type == "cpu":
+        if not SyncedMemory.mirrors(self.net.context.device):
             return []
         blobs = [blob for node in self.net.nodes for blob in self.net.parameter_blobs(node)]
         return [memory for blob in blobs for memory in (blob.data_memory, blob.diff_memory)]

@@ -176,9 +176,18 @@ class ShownSolver(Solver):
         self.runs[0].begin()
         super().apply_update()
 
+    def snapshot(self) -> None:
+        self.runs[0].begin()
+        super().snapshot()
+
+    def restore(self, path: str) -> None:
+        self.runs[0].begin()
+        super().restore(path)
+
     def _accumulate(self, debug: bool) -> Any:
         for on_start, _ in self.callbacks:
             on_start()
+        self.runs[0].begin()  # before the diffs are cleared, not after
         return super()._accumulate(debug)
 
     def _gradients_ready(self) -> None:

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import caffe
+from runner.layers.blob import SyncedMemory
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +31,16 @@ def write(folder):
     return write
 
 
+@pytest.fixture(params=["memory", "mirror"])
+def arrays(request, monkeypatch):
+    """What a blob's arrays are: the memory it computes on, or as with a GPU a copy on the host."""
+    if request.param == "mirror":
+        monkeypatch.setattr(SyncedMemory, "mirrors", staticmethod(lambda device: True))
+    return request.param
+
+
 @pytest.fixture
-def net(write):
+def net(write, arrays):
     """A function that makes a caffe.Net of a prototxt's text."""
 
     def net(text, phase=caffe.TEST, **keywords):

@@ -8,7 +8,13 @@ import caffe
 from caffe import layers as L
 from caffe import params as P
 
-RANDOM = np.random.RandomState(0)
+RANDOM = np.random.RandomState()
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same numbers, whichever ran before."""
+    RANDOM.seed(0)
 
 
 def fill(net, scale=0.5, seed=1):

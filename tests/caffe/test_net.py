@@ -16,6 +16,7 @@ X = np.arange(6.0).reshape(2, 3)
 W = np.array([[1.0, 2, 3], [-1, 0, 1]])
 
 
+@pytest.mark.parametrize("arrays", ["memory"], indirect=True)
 def test_data_are_views_of_one_memory_that_outlives_the_net(net):
     made = net(INPUT + POWER % ("twice", "x", "y", "scale: 2"))
     x, y = made.blobs["x"].data, made.blobs["y"].data
@@ -32,6 +33,17 @@ def test_data_are_views_of_one_memory_that_outlives_the_net(net):
     np.testing.assert_array_equal(y, 2 * (X + 1))
     with pytest.raises(AttributeError):
         net(INPUT).blobs["x"].data = X
+
+
+@pytest.mark.parametrize("arrays", ["mirror"], indirect=True)
+def test_a_copy_on_the_host_is_fetched_when_it_is_asked_for(net):
+    made = net(INPUT + POWER % ("twice", "x", "y", "scale: 2"))
+    x, y = made.blobs["x"].data, made.blobs["y"].data
+    x[...] = X
+    made._forward(0, 1)
+    assert not y.any()
+    np.testing.assert_array_equal(made.blobs["y"].data, 2 * X)
+    np.testing.assert_array_equal(y, 2 * X)
 
 
 def test_forward_gives_views_and_takes_exactly_the_inputs(net):

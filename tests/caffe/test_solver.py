@@ -25,7 +25,7 @@ X, T, W = RANDOM.normal(size=(4, 3)), RANDOM.normal(size=(4, 2)), RANDOM.normal(
 
 
 @pytest.fixture
-def solver(write):
+def solver(write, arrays):
     """A function that makes a solver of more settings, its net and weights set to X, T, W."""
 
     def solver(settings="", between="", make=caffe.SGDSolver):
