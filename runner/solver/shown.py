@@ -184,10 +184,12 @@ class ShownSolver(Solver):
         self.runs[0].begin()
         super().restore(path)
 
+    def _clear_gradients(self) -> None:
+        self.runs[0].clear_parameter_diffs()
+
     def _accumulate(self, debug: bool) -> Any:
         for on_start, _ in self.callbacks:
             on_start()
-        self.runs[0].begin()  # before the diffs are cleared, not after
         return super()._accumulate(debug)
 
     def _gradients_ready(self) -> None:

@@ -206,7 +206,7 @@ class Solver:
         self._clock, self._shown_iter = time.perf_counter(), self.iter
         while self.iter < stop:
             self.workers.begin(self)
-            self.net.parameters.grad.zero_()
+            self._clear_gradients()
             if (
                 p.test_interval
                 and self.iter % p.test_interval == 0
@@ -236,6 +236,9 @@ class Solver:
 
     def _gradients_ready(self):
         self.workers.reduce(self.net.parameters.grad, self.request)
+
+    def _clear_gradients(self):
+        self.net.parameters.grad.zero_()
 
     def _accumulate(self, debug):
         """iter_size forward and backward passes; returns the last one's outputs."""

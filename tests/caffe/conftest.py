@@ -4,7 +4,6 @@ import sys
 import pytest
 
 import caffe
-from runner.layers.blob import SyncedMemory
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +34,8 @@ def write(folder):
 def arrays(request, monkeypatch):
     """What a blob's arrays are: the memory it computes on, or as with a GPU a copy on the host."""
     if request.param == "mirror":
-        monkeypatch.setattr(SyncedMemory, "mirrors", staticmethod(lambda device: True))
+        memory = type(caffe.Blob().data_memory)
+        monkeypatch.setattr(memory, "mirrors", staticmethod(lambda device: True))
     return request.param
 
 
