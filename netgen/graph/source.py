@@ -18,9 +18,9 @@ _ORIENTATION = 0x0112  # EXIF's tag
 def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
     """The shape of a data layer's records from its source, or None if it cannot be read.
 
-    layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData: of the
-    first image of its list; HDF5Data: one shape a top from the first file of its list. Needs the
-    optional packages lmdb, plyvel, pillow and h5py, each for what it reads.
+    layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData and
+    DenseImageData: of the first image of the list; HDF5Data: one shape a top from the first file
+    of its list. Needs the optional packages lmdb, plyvel, pillow and h5py, each for what it reads.
     """
     try:
         if layer.type == "Data":
@@ -29,6 +29,8 @@ def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
             return _datum_shape(record, layer.transform_param)
         if layer.type == "ImageData":
             return _listed_image(layer.image_data_param)
+        if layer.type == "DenseImageData":
+            return _listed_pair(layer.dense_image_data_param)
         if layer.type == "HDF5Data":
             return _hdf5_record(layer.hdf5_data_param.source, layer.top)
     except (ImportError, OSError, LookupError, ValueError, DecodeError):
@@ -74,6 +76,16 @@ def _listed_image(param: caffe_pb.ImageDataParameter) -> Shape:
     with open(param.source, "rb") as file:
         line = file.readline().rstrip(b"\n")
     path = line.rpartition(b" ")[0] or line
+    return _image_shape(param.root_folder + os.fsdecode(path), channels)
+
+
+def _listed_pair(param: caffe_pb.DenseImageDataParameter) -> Shape:
+    height, width = param.crop_height or param.new_height, param.crop_width or param.new_width
+    channels = 3 if param.is_color else 1
+    if height and width:
+        return channels, height, width
+    with open(param.source, "rb") as file:
+        path = next(word for line in file for word in line.split()[:1])
     return _image_shape(param.root_folder + os.fsdecode(path), channels)
 
 

@@ -339,6 +339,8 @@ class LayerParameter(Message):
     def yolov3_detection_output_param(self) -> Yolov3DetectionOutputParameter: ...
     @property
     def proposal_param(self) -> ProposalParameter: ...
+    @property
+    def dense_image_data_param(self) -> DenseImageDataParameter: ...
     forward_type: int
     backward_type: int
     forward_math: int
@@ -436,6 +438,7 @@ class LayerParameter(Message):
         yolov3_param: Yolov3Parameter | Mapping[str, Any] | None = ...,
         yolov3_detection_output_param: Yolov3DetectionOutputParameter | Mapping[str, Any] | None = ...,
         proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
+        dense_image_data_param: DenseImageDataParameter | Mapping[str, Any] | None = ...,
         forward_type: int | str | None = ...,
         backward_type: int | str | None = ...,
         forward_math: int | str | None = ...,
@@ -538,6 +541,9 @@ class LossParameter(Message):
     normalize: bool
     normalization: int
     pre_fixed_normalizer: float
+    weight_by_label_freqs: bool
+    @property
+    def class_weighting(self) -> RepeatedScalarFieldContainer[float]: ...
     def __init__(
         self,
         *,
@@ -545,6 +551,8 @@ class LossParameter(Message):
         normalize: bool | None = ...,
         normalization: int | str | None = ...,
         pre_fixed_normalizer: float | None = ...,
+        weight_by_label_freqs: bool | None = ...,
+        class_weighting: Iterable[float] | None = ...,
     ) -> None: ...
 
 class AccuracyParameter(Message):
@@ -755,6 +763,36 @@ class DataParameter(Message):
         precache: bool | None = ...,
     ) -> None: ...
 
+class DenseImageDataParameter(Message):
+    source: str
+    batch_size: int
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    mean_file: str
+    root_folder: str
+    mirror: bool
+    crop_width: int
+    crop_height: int
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        mean_file: str | None = ...,
+        root_folder: str | None = ...,
+        mirror: bool | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
+    ) -> None: ...
+
 class DropoutParameter(Message):
     Engine: ClassVar[EnumTypeWrapper]
     DEFAULT: ClassVar[int]
@@ -764,11 +802,15 @@ class DropoutParameter(Message):
     MKLDNN: ClassVar[int]
     dropout_ratio: float
     engine: int
+    sample_weights_test: bool
+    scale_train: bool
     def __init__(
         self,
         *,
         dropout_ratio: float | None = ...,
         engine: int | str | None = ...,
+        sample_weights_test: bool | None = ...,
+        scale_train: bool | None = ...,
     ) -> None: ...
 
 class DummyDataParameter(Message):

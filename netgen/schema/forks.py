@@ -86,10 +86,6 @@ _FIELDS = {
     "PSPNet, caffe_ocr, DeepLab v2": ("BatchNormParameter.update_global_stats"),
     "SSD, video-caffe": ("LayerParameter.video_data_param"),
     "SSL": ("ParamSpec.force_mult ParamSpec.force_regularize"),
-    "SegNet": (
-        "LossParameter.weight_by_label_freqs LossParameter.class_weighting "
-        "DropoutParameter.sample_weights_test LayerParameter.dense_image_data_param"
-    ),
     "SphereFace": ("LayerParameter.margin_inner_product_param"),
     "caffe_ocr": ("LayerParameter.transpose_param"),
     "intel": (
@@ -103,7 +99,7 @@ _FIELDS = {
         "InnerProductParameter.negative_slope"
     ),
     "intel, jolibrain": ("SolverParameter.warmup_iter SolverParameter.warmup_start_lr"),
-    "jolibrain": ("ImageDataParameter.label_size DropoutParameter.scale_train"),
+    "jolibrain": ("ImageDataParameter.label_size"),
     "video-caffe": (
         "PoolingParameter.pad_shape PoolingParameter.kernel_shape "
         "PoolingParameter.stride_shape ConvolutionParameter.pad_shape "
@@ -117,7 +113,6 @@ _TYPES = {
     "MobileNet-YOLO": "SegmentationEvaluate YoloSeg Yolov3",
     "NVIDIA": "DetectNetTransformation",
     "SSD": "VideoData",
-    "SegNet": "DenseImageData",
     "SphereFace": "MarginInnerProduct",
     "caffe_ocr": "Transpose",
     "caffe-lstm": "Lstm",

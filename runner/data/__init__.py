@@ -1,13 +1,21 @@
 """What data layers read: databases, lists of images, windows; Caffe's cursor, transform_param."""
 
 from runner.data.errors import DataLayerError
-from runner.data.feed import AnnotatedFeed, DataFeed, Feed, ImageFeed, WindowFeed
+from runner.data.feed import (
+    AnnotatedFeed,
+    DataFeed,
+    DenseImageFeed,
+    Feed,
+    ImageFeed,
+    WindowFeed,
+)
 from runner.data.rows import RowFeed
 
 __all__ = [
     "AnnotatedFeed",
     "DataLayerError",
     "DataFeed",
+    "DenseImageFeed",
     "Feed",
     "ImageFeed",
     "RowFeed",

@@ -13,11 +13,12 @@ from runner.data import memory
 from runner.data.annotated import Annotation, Numbered
 from runner.data.datum import Decoder
 from runner.data.decoded import collect, load
+from runner.data.dense import DenseImageList
 from runner.data.errors import DataLayerError
 from runner.data.images import ImageList
 from runner.data.source import open_source
 from runner.data.stream import Stream
-from runner.data.transform import Transform, upload
+from runner.data.transform import Transform, read_mean, upload
 from runner.data.windows import Windows
 
 
@@ -216,6 +217,48 @@ class ImageFeed(_DrawnFeed):
         self._log(
             "output data size: " + ",".join(map(str, self.data_shape)), "image_data_layer.cpp:90"
         )
+
+
+class DenseImageFeed(_DrawnFeed):
+    """The batches of a DenseImageData layer: images, and of each pixel its label.
+
+    data_shape: of the data; label_shape: of the labels. The mean and the scale of
+    transform_param are the data's alone; a mean file has the size that is left after the crop.
+    """
+
+    @staticmethod
+    def _param(layer):
+        return layer.dense_image_data_param
+
+    def _open(self, layer, phase):
+        param, flags = layer.dense_image_data_param, layer.transform_param
+        pairs = DenseImageList(param, self._seed, self._log)
+        plain = Transform(caffe_pb.TransformationParameter(), phase, self._device, self._log)
+        self._serve(pairs, pairs, plain, param.batch_size, layer.data_param.prefetch)
+        count, planes, *size = self.data_shape
+        self.data_shape, self.label_shape = (count, planes - 1, *size), (count, 1, *size)
+        self._scale, self._mean = flags.scale, None
+        if flags.mean_value:
+            self._mean = torch.tensor(list(flags.mean_value), device=self._device).view(-1, 1, 1)
+        elif flags.mean_file:
+            self._log(f"Loading mean file from: {flags.mean_file}", "data_transformer.cpp:16")
+            mean = read_mean(flags.mean_file)
+            shape = (*mean.shape, 1, 1, 1)[1:4]
+            if shape != self.data_shape[1:]:
+                raise DataLayerError(f"mean_file is of {shape}, the data {self.data_shape[1:]}")
+            self._mean = torch.from_numpy(mean.reshape(shape)).to(self._device)
+        self._log(
+            "output data size: " + ",".join(map(str, self.data_shape)),
+            "dense_image_data_layer.cpp:109",
+        )
+
+    def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        data, labels = fetched[0].split([fetched[0].shape[1] - 1, 1], dim=1)
+        if self._mean is not None:
+            data = data - self._mean
+        if self._scale != 1:
+            data = data * self._scale
+        return data.contiguous(), labels.contiguous()
 
 
 class WindowFeed(_DrawnFeed):

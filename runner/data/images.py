@@ -14,6 +14,8 @@ from runner.data import image
 from runner.data.errors import DataLayerError
 from runner.data.order import shuffled
 
+Log = Callable[[str, str], None]
+
 _ATOI = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d+)")
 
 
@@ -29,24 +31,35 @@ class ImageList:
     passes over all of them, and when called, for an image that cannot be read.
     """
 
+    #: Where Caffe's lines come from, and what they call the records.
+    told_in = {
+        "opened": "image_data_layer.cpp:38",
+        "shuffled": "image_data_layer.cpp:53",
+        "counted": "image_data_layer.cpp:63",
+        "skipped": "image_data_layer.cpp:70",
+    }
+    records_are = "images"
+
     def __init__(
         self,
-        param: caffe_pb.ImageDataParameter,
+        param: caffe_pb.ImageDataParameter | caffe_pb.DenseImageDataParameter,
         seed: int,
-        log: Callable[[str, str], None],
-    ):
+        log: Log,
+    ) -> None:
         self._size = (param.new_height, param.new_width)
         self._is_color, self._root = param.is_color, param.root_folder
         self._shuffle, self._rand_skip = param.shuffle, param.rand_skip
-        log(f"Opening file {param.source}", "image_data_layer.cpp:38")
-        self._lines = _read(param.source)
+        log(f"Opening file {param.source}", self.told_in["opened"])
+        self._lines = self.read(_text(param.source))
+        if not self._lines:
+            raise DataLayerError("File is empty")
         self.length = len(self._lines)
         if self._shuffle:
-            log("Shuffling data", "image_data_layer.cpp:53")
-        log(f"A total of {self.length} images.", "image_data_layer.cpp:63")
+            log("Shuffling data", self.told_in["shuffled"])
+        log(f"A total of {self.length} {self.records_are}.", self.told_in["counted"])
         self.seed = seed
         if self._rand_skip:
-            log(f"Skipping first {self._skip} data points.", "image_data_layer.cpp:70")
+            log(f"Skipping first {self._skip} data points.", self.told_in["skipped"])
             if self._skip >= self.length:
                 raise DataLayerError(f"Not enough points to skip ({self.length} vs. {self._skip})")
 
@@ -61,7 +74,15 @@ class ImageList:
         self._epoch, self._order = None, None
         self._skip = seed % self._rand_skip if self._rand_skip else 0
 
-    def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[None, tuple[str, int]]]:
+    @staticmethod
+    def read(text: bytes) -> list:
+        """[(path, label)] of the lines of a list's text."""
+        lines = text.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        return [_parse(line) for line in lines]
+
+    def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[None, tuple]]:
         """Yield (None, (path, label)) of every stride-th line from number `start` on, for ever."""
         for place in itertools.count(self._skip + start, stride):
             epoch, index = divmod(place, self.length)
@@ -71,31 +92,29 @@ class ImageList:
                 index = self._order[index]
             yield None, self._lines[index]
 
-    def __call__(self, line: tuple[str, int]) -> tuple[np.ndarray, tuple[int, int, int], int]:
-        """The pixels of a line's image, its shape (C, H, W), and its label."""
-        path, label = line
+    def pixels(self, path: str, color: bool) -> np.ndarray:
+        """The pixels of an image below root_folder, as `image.decode_file` gives them."""
         try:
-            pixels = image.decode_file(self._root + path, self._is_color)
+            return image.decode_file(self._root + path, color)
         except image.UnreadableImage as error:
             raise DataLayerError(f"Could not load {path}: {error}") from None
+
+    def __call__(self, line: tuple) -> tuple[np.ndarray, tuple[int, int, int], int]:
+        """The pixels of a line's image, its shape (C, H, W), and its label."""
+        path, label = line
+        pixels = self.pixels(path, self._is_color)
         if all(self._size):
             pixels = image.resize(pixels, *self._size)
         pixels = image.planes(pixels)
         return pixels.ravel(), pixels.shape, label
 
 
-def _read(source):
-    """[(path, label)] of the lines of the file `source`."""
+def _text(source):
     try:
         with open(source, "rb") as file:
-            lines = file.read().split(b"\n")
+            return file.read()
     except OSError as error:
         raise DataLayerError(f"File is empty: {error.strerror}") from None
-    if not lines[-1]:
-        lines.pop()
-    if not lines:
-        raise DataLayerError("File is empty")
-    return [_parse(line) for line in lines]
 
 
 def _parse(line):

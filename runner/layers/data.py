@@ -13,7 +13,14 @@ import torch
 from netgen import graph
 from netgen.graph.registry import DataShape
 from netgen.schema import caffe_pb, require_h5py
-from runner.data import AnnotatedFeed, DataFeed, ImageFeed, RowFeed, WindowFeed
+from runner.data import (
+    AnnotatedFeed,
+    DataFeed,
+    DenseImageFeed,
+    ImageFeed,
+    RowFeed,
+    WindowFeed,
+)
 from runner.layers.base import Context, Layer, Tensors
 from runner.log import glog
 
@@ -112,6 +119,12 @@ class AnnotatedData(ImageData, type="AnnotatedData"):
         shapes = super().setup(bottoms)
         shapes.tops[1:] = [self.feed.label_shape][: len(shapes.tops) - 1]
         return shapes
+
+
+class DenseImageData(ImageData, type="DenseImageData"):
+    """Batches of images and of images of labels, one a pixel, from a list of pairs of files."""
+
+    feed_type = DenseImageFeed
 
 
 class WindowData(ImageData, type="WindowData"):

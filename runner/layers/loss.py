@@ -119,11 +119,20 @@ class LabelledScores:
 class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
     """-log softmax(x)[label], cut off at -log(FLT_MIN); gradient p - 1[label].
 
-    A second top holds the probabilities; no gradient flows through it, as in Caffe.
+    A second top holds the probabilities; no gradient flows through it, as in Caffe. With SegNet's
+    weight_by_label_freqs, loss and gradient of a place are multiplied by the class_weighting of
+    its label, which does not enter the normalization (caffe-segnet softmax_loss_layer.cpp).
     """
 
     def holds_a_layer(self) -> bool:
         return True  # a Softmax
+
+    def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
+        shapes, p = super().setup(bottoms), self.param.loss_param
+        self.weights = None
+        if p.weight_by_label_freqs:
+            self.weights = torch.tensor(list(p.class_weighting), device=self.context.device)
+        return shapes
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         scores, labels = bottoms
@@ -134,13 +143,16 @@ class SoftmaxWithLoss(Loss, type="SoftmaxWithLoss"):
         with torch.no_grad():
             probabilities = torch.softmax(at.scores, 1)
             count = at.normalizer(mode, p.pre_fixed_normalizer)
+            counts = at.valid
+            if self.weights is not None:
+                counts = counts * self.weights.to(counts.dtype)[at.labels]
             of_label = probabilities.gather(1, at.labels).clamp(min=FLT_MIN)
-            value = -(of_label.log() * at.valid).sum() / count
+            value = -(of_label.log() * counts).sum() / count
         top = value
         if scores.requires_grad:
             with torch.no_grad():
                 gradient = probabilities.scatter_add(1, at.labels, -torch.ones_like(of_label))
-                gradient = (gradient * (at.valid / count)).reshape(scores.shape)
+                gradient = (gradient * (counts / count)).reshape(scores.shape)
             top = _with_gradient(value, (scores, gradient))
         return [top, probabilities.reshape(scores.shape)][: len(self.param.top) or 1]
 

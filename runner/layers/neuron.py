@@ -212,7 +212,12 @@ class Log(Rereading, type="Log"):
 
 
 class Dropout(Elementwise, type="Dropout"):
-    """In TRAIN, zeroes each value with probability dropout_ratio, and scales the others up."""
+    """In TRAIN, zeroes each value with probability dropout_ratio, and scales the others up.
+
+    Fields of forks: with sample_weights_test, of SegNet, it does so in TEST as well; without
+    scale_train, of Faster R-CNN's Caffe, nothing is scaled up in TRAIN and all is scaled down in
+    TEST.
+    """
 
     takes_bfloat16 = True
 
@@ -225,10 +230,12 @@ class Dropout(Elementwise, type="Dropout"):
         return super().setup(bottoms)
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
-        if self.phase == caffe_pb.TEST:
-            return x
-        ratio = self.param.dropout_param.dropout_ratio
-        return x * self._kept(x, ratio).to(x.dtype).mul_(1 / (1 - ratio))
+        param = self.param.dropout_param
+        ratio = param.dropout_ratio
+        if self.phase == caffe_pb.TEST and not param.sample_weights_test:
+            return x if param.scale_train else x * (1 - ratio)
+        kept = self._kept(x, ratio).to(x.dtype)
+        return x * (kept.mul_(1 / (1 - ratio)) if param.scale_train else kept)
 
     def _kept(self, x: torch.Tensor, ratio: float) -> torch.Tensor:
         """A mask in the shape and layout of x: 32 random bits a value, against a threshold.

@@ -117,6 +117,34 @@ def test_gradient_is_scaled_by_what_comes_from_above(one_layer):
     np.testing.assert_allclose(layer.gradients(0.25)[0], 0.25 * layer.gradients(1)[0])
 
 
+@pytest.mark.parametrize("param, mode", MODES)
+def test_class_weights(one_layer, param, mode):
+    """SegNet's: they weigh loss and gradient, and not what the sum is divided by."""
+    x, labels = RANDOM.normal(size=(2, 4, 3)), np.array([[0, 2, 3], [1, 2, 0]])
+    weights = np.array([0.25, 4.5, 0, 3], np.float32)
+    given = " ".join(f"class_weighting: {w}" for w in weights)
+    param += f" ignore_label: 1 weight_by_label_freqs: true {given}"
+    layer = one_layer(f'type: "SoftmaxWithLoss" loss_param {{ {param} }}', x, labels)
+    total, p, expected = 0, softmax(x), np.zeros(x.shape)
+    for n, i in np.ndindex(*labels.shape):
+        if (label := labels[n, i]) != 1:
+            total -= weights[label] * math.log(p[n, label, i])
+            expected[n, :, i] = weights[label] * (p[n, :, i] - np.eye(4)[label])
+    by = divisor(mode, 2, 3, 5)
+    np.testing.assert_allclose(layer.forward()[0], total / by, rtol=1e-5)
+    np.testing.assert_allclose(layer.gradients()[0], expected / by, rtol=1e-6, atol=1e-9)
+
+
+def test_class_weights_are_used_where_asked_for(one_layer):
+    x, labels = RANDOM.normal(size=(2, 3)), np.array([1, 0])
+    plain = one_layer('type: "SoftmaxWithLoss"', x, labels)
+    text = 'type: "SoftmaxWithLoss" loss_param { class_weighting: 9 %s }'
+    unused = one_layer(text % "", x, labels)
+    np.testing.assert_array_equal(unused.forward()[0], plain.forward()[0])
+    with pytest.raises(NetError, match="class weight values does not match the number of classes"):
+        one_layer(text % "weight_by_label_freqs: true", x, labels)
+
+
 @pytest.mark.parametrize("label", [3, -1])
 @pytest.mark.parametrize(
     "text", ["SoftmaxWithLoss", "Accuracy", "MultinomialLogisticLoss", "HingeLoss"]

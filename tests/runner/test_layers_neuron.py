@@ -127,6 +127,23 @@ def test_dropout_leaves_testing_alone(one_layer):
     )
 
 
+def test_dropout_that_samples_in_testing(one_layer):
+    """SegNet's sample_weights_test."""
+    text = 'type: "Dropout" dropout_param { dropout_ratio: 0.2 sample_weights_test: true }'
+    (top,) = one_layer(text, np.ones((50, 80)), phase="TEST").forward()
+    np.testing.assert_allclose(np.unique(top), [0, 1.25], rtol=1e-6)
+
+
+def test_dropout_that_scales_in_testing(one_layer):
+    """Faster R-CNN's scale_train: false, the dropout of the paper."""
+    text = 'type: "Dropout" dropout_param { dropout_ratio: 0.2 scale_train: false }'
+    (top,) = one_layer(text, np.full((50, 80), 3.0)).forward()
+    np.testing.assert_array_equal(np.unique(top), [0, 3])
+    tested = one_layer(text, X, phase="TEST")
+    np.testing.assert_allclose(tested.forward()[0], 0.8 * X, rtol=1e-6)
+    tested.check_gradients()
+
+
 @pytest.mark.parametrize("ratio", [-0.1, 1, 1.5])
 def test_dropout_ratio_out_of_range(one_layer, ratio):
     with pytest.raises(NetError, match=r"layer 'l': dropout_ratio must be at least 0 and below 1"):

@@ -106,6 +106,29 @@ def image_data(setup: Setup) -> LayerShapes:
     return _records(setup, param.batch_size, channels, size if all(size) else None)
 
 
+@rule("DenseImageData", bottoms=0, tops=2)
+def dense_image_data(setup: Setup) -> LayerShapes:
+    """Images, and of the same size images of labels (SegNet's dense_image_data_layer.cpp)."""
+    param, transform = setup.layer.dense_image_data_param, setup.layer.transform_param
+    for kind in ("new", "crop"):
+        height, width = getattr(param, f"{kind}_height"), getattr(param, f"{kind}_width")
+        require(
+            bool(height) == bool(width),
+            f"Current implementation requires {kind}_height and {kind}_width to be set at the "
+            f"same time. ({height} and {width})",
+        )
+    require(
+        not transform.mirror and not transform.crop_size,
+        "transform_param would mirror or crop the images without their labels: give "
+        "dense_image_data_param mirror, crop_height and crop_width instead",
+    )
+    height, width = param.crop_height or param.new_height, param.crop_width or param.new_width
+    channels = 3 if param.is_color else 1
+    shapes = _records(setup, param.batch_size, channels, (height, width) if height else None)
+    shapes.tops[1] = (shapes.tops[0][0], 1, *shapes.tops[0][2:])
+    return shapes
+
+
 @rule("WindowData", bottoms=0, tops=2)
 def window_data(setup: Setup) -> LayerShapes:
     require(setup.layer.transform_param.crop_size > 0, "crop_size must be positive")

@@ -80,6 +80,13 @@ def softmax_with_loss(setup: Setup) -> LayerShapes:
     scores, labels = setup.bottoms
     axis = axis_of(scores, setup.layer.softmax_param.axis)
     check_labels(scores, labels, axis, "softmax axis")
+    if setup.layer.loss_param.weight_by_label_freqs:
+        given = len(setup.layer.loss_param.class_weighting)
+        require_equal(
+            given,
+            scores[axis],
+            "Number of class weight values does not match the number of classes.",
+        )
     return LayerShapes([(), scores][: setup.num_tops], axis=axis)
 
 
