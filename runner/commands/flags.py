@@ -118,6 +118,11 @@ def take_own(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     return own, others
 
 
+def without(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The words of a command line without these flags and their values."""
+    return [word for words, name, _ in _walk(arguments) if name not in names for word in words]
+
+
 def _walk(arguments):
     """(its words, the flag's name, its value) for each flag; (words, None, None) for the rest."""
     rest = list(arguments)

@@ -16,6 +16,7 @@ import torch
 
 from netgen.errors import CaffeError, line_of
 from netgen.schema import caffe_pb
+from runner.commands.progress import Progress
 from runner.log import glog
 
 
@@ -57,10 +58,8 @@ class Together:
                 raise error
         return len(self.failures)
 
-    def progress(
-        self, index: int, bar: Callable[[int], object] | None
-    ) -> Callable[[int], None] | None:
-        """A Solver's progress function for job `index`; bar: of all jobs' iterations, or None."""
+    def progress(self, index: int, bar: Progress | None) -> Progress | None:
+        """The Progress of job `index`; bar: of all jobs' iterations, or None."""
         if bar is None:
             return None
 
@@ -68,7 +67,7 @@ class Together:
             self._done[index] = done
             bar(sum(self._done))
 
-        return tell
+        return bar.part(tell)
 
     def _job(self, index, prepare):
         torch.set_num_threads(self.threads_each)

@@ -1,14 +1,17 @@
 """`caffe train`: train, resume or finetune, in one process or in one a device."""
 
 import contextlib
+import os
+import shlex
+import shutil
 
 import torch
 
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner import parallel
-from runner.commands.flags import Flags
-from runner.commands.progress import progress_bar
+from runner.commands.flags import Flags, without
+from runner.commands.progress import progress_bar, tell
 from runner.commands.together import Together, check_prefixes, titles
 from runner.log import glog, lines, upgrades
 from runner.process.device import device_of, gpu_ids
@@ -52,8 +55,49 @@ def _train(flags, path, workers):
         if workers.root:
             bar = progress_bar(solver.iter, param.max_iter)
             solver.progress = stack.enter_context(bar)
-        stack.enter_context(_optimization())
-        solver.solve()
+        _tell_snapshots(param, solver)
+        with _optimization():
+            solver.solve()
+    if workers.root and solver.stopped:
+        _tell_how_to_go_on(flags, solver)
+
+
+def _tell_snapshots(param, solver):
+    """Say what the snapshots will take, on a terminal; warn where the disk has no room for it."""
+    count = remaining_snapshots(param, solver.iter)
+    if not solver.workers.root or not count:
+        return
+    size = snapshot.size(solver)
+    folder = os.path.dirname(param.snapshot_prefix) or "."
+    free = shutil.disk_usage(folder).free
+    told = (
+        f"{count} snapshot(s) of {_megabytes(size)} to come, {_megabytes(count * size)} under "
+        f"{param.snapshot_prefix}*; {_megabytes(free)} are free there"
+    )
+    if count * size > free:
+        glog.warning(told, "solver.cpp:57")
+    elif solver.progress:
+        solver.progress.tell(told)
+
+
+def remaining_snapshots(param, done):
+    """How many snapshots a training writes from iteration `done` on."""
+    periodic = param.max_iter // param.snapshot - done // param.snapshot if param.snapshot else 0
+    last = param.snapshot_after_train and (not param.snapshot or param.max_iter % param.snapshot)
+    return max(0, periodic) + bool(last)
+
+
+def _megabytes(count):
+    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
+def _tell_how_to_go_on(flags, solver):
+    state = solver.latest_snapshot
+    if state is None:
+        tell("Nothing was kept: snapshot_after_train is false, and no snapshot was due.")
+        return
+    words = without(flags.arguments, ("snapshot", "weights"))
+    tell("To go on: " + shlex.join(["caffe", *words, "-snapshot", state]))
 
 
 def _train_together(flags, paths):

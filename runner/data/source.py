@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import weakref
@@ -13,6 +14,14 @@ import lmdb
 from netgen.schema import caffe_pb
 from runner.data.errors import DataLayerError
 from runner.data.leveldb import LevelDB
+
+#: the folders that the bundled nets' records lie in -> what makes them
+COMMANDS = {
+    "cifar10": "python -m data_prep cifar10",
+    "cifar10_raw": "python -m data_prep cifar10 --raw",
+    "cifar10_raw_pad4": "python -m data_prep cifar10 --raw --pad 4",
+    "mnist": "python -m data_prep mnist",
+}
 
 _open_sources = weakref.WeakValueDictionary()  # real path -> Source or LevelDB
 
@@ -41,9 +50,11 @@ class Source:
                 stat = os.fstat(file.fileno())
             self._env = lmdb.open(path, readonly=True, lock=False, create=False)
         except OSError as error:
-            raise DataLayerError(
-                f"mdb_status == 0 ({error.errno} vs. 0) {error.strerror}"
-            ) from None
+            told = f"mdb_status == 0 ({error.errno} vs. 0) {error.strerror}"
+            command = COMMANDS.get(os.path.basename(os.path.dirname(path)))
+            if error.errno == errno.ENOENT and command:
+                told += f"; this makes it: {command}"
+            raise DataLayerError(told) from None
         except lmdb.Error as error:
             raise DataLayerError(f"mdb_status == 0: {error}") from None
         #: what tells this content from another one that is written to the same place later

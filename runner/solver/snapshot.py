@@ -64,6 +64,14 @@ def _history(solver):
     ]
 
 
+def size(solver: Any) -> int:
+    """About how many bytes a snapshot takes: weights and history of 4 bytes a value."""
+    weights_and_history = sum(
+        blob.numel() for node in solver.net.nodes for blob in node.blobs
+    ) + sum(flat.numel() for flat in solver.updater.history)
+    return 4 * weights_and_history
+
+
 def write(solver: Any) -> str:
     """Write the snapshot of `solver` as it stands; returns the solver state's path."""
     param, binary = solver.param, caffe_pb.SolverParameter.BINARYPROTO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,7 @@ class Solver:
 
     param: SolverParameter in current format, with snapshot_prefix filled in. device: where to
     compute. request: a function without arguments giving the Action asked for by now. progress:
-    a function that is called with the iteration after each one, or None. precision: the number
+    called with the iteration after each one, its `testing` a context for tests; or None. precision: the number
     format, one of -precision's, for which set_precision has prepared the process. workers: the
     Workers it trains with; None if it trains alone. recorded: False has a GPU's work launched
     kernel by kernel rather than replayed. Raises CaffeError.
@@ -48,7 +49,7 @@ class Solver:
         param: caffe_pb.SolverParameter,
         device: str | torch.device = "cpu",
         request: Request = lambda: Action.NONE,
-        progress: Callable[[int], object] | None = None,
+        progress: Any = None,
         precision: str = "fp32",
         workers: Workers | None = None,
         recorded: bool = True,
@@ -83,6 +84,8 @@ class Solver:
         self.stopped = False
         self._resumed_losses = False
         self._before_test = None
+        #: the path of the state that was written last, by the root
+        self.latest_snapshot: str | None = None
 
     def make_passes(self, record: Callable[..., Any] | None) -> None:
         """Make train_pass, and a test pass for each test net; record: as for Replayed."""
@@ -289,10 +292,11 @@ class Solver:
     def test_all(self) -> None:
         """Test every test net; a stop in between leaves their data where it was."""
         self._before_test = self.test_state()
-        for i in range(len(self.test_nets)):
-            if self.stopped:
-                break
-            self.test(i)
+        with self.progress.testing() if self.progress else contextlib.nullcontext():
+            for i in range(len(self.test_nets)):
+                if self.stopped:
+                    break
+                self.test(i)
         self.stopped = self.workers.from_root(self.stopped)
         if self.stopped:
             self.load_test_state(self._before_test)
@@ -345,7 +349,8 @@ class Solver:
 
         The root does; of other workers nothing is needed.
         """
-        return snapshot.write(self) if self.workers.root else None
+        self.latest_snapshot = snapshot.write(self) if self.workers.root else None
+        return self.latest_snapshot
 
     def restore(self, path: str) -> None:
         """Go on from a solver state."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from netgen import schema
+from netgen import nets, schema
 from netgen.schema import caffe_pb
 from runner.data import DataFeed, DataLayerError, memory, source
 
@@ -278,3 +278,23 @@ def test_an_omitted_backend_is_leveldb():
     layer.data_param.source, layer.data_param.batch_size = "a", 1
     with pytest.raises(DataLayerError, match="Failed to open leveldb a: it is an LMDB"):
         DataFeed(layer, caffe_pb.TRAIN, 0, "cpu", print)
+
+
+@pytest.mark.parametrize("folder", source.COMMANDS)
+def test_missing_records_of_a_bundled_net_name_the_command_that_makes_them(folder):
+    with pytest.raises(DataLayerError, match="No such file or directory") as raised:
+        source.open_source(f"data/{folder}/train_lmdb")
+    command = str(raised.value).partition("; this makes it: ")[2]
+    program, words = command[:19], command[19:].split()
+    assert program == "python -m data_prep"
+    from data_prep import cli
+
+    options = cli._parser().parse_args(words)
+    assert cli._folder(words[0], cli._options(options)) == f"data/{folder}"
+
+
+def test_every_bundled_nets_records_have_a_command():
+    for name in nets.NETS:
+        param = nets.build_net(name, nets.NetOptions())
+        sources = {layer.data_param.source for layer in param.layer if layer.type == "Data"}
+        assert {path.split("/")[1] for path in sources} <= set(source.COMMANDS)

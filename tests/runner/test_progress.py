@@ -6,6 +6,8 @@ import os
 import pty
 import re
 import select
+import shlex
+import signal
 import struct
 import subprocess
 import sys
@@ -94,6 +96,40 @@ def test_a_terminal_has_a_bar_under_the_log(write_solver, read_result, terminal)
     shown = [m for m in log.messages if re.match(r"Iteration \d+ \(", m)]
     assert [m.split()[1] for m in shown] == ["0", "10", "20"]
     assert log.starting("Optimization Done.")
+
+
+def test_a_test_is_told_and_left_out_of_the_time_left(monkeypatch, capfd):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress_bar(0, 100) as progress:
+        progress(1)
+        bar, before = progress._bar, time.time()
+        start, shown = bar.start_t, bar.last_print_t
+        with progress.testing():
+            assert "testing" in str(bar)
+            time.sleep(0.05)
+        lapse = time.time() - before
+        assert "testing" not in str(bar)
+        for later, earlier in (bar.start_t, start), (bar.last_print_t, shown):
+            assert 0.05 <= later - earlier <= lapse
+        progress.part(progress)(3)
+        assert bar.n == 3
+
+
+def test_the_start_tells_the_disk_and_an_interrupted_run_how_to_go_on(work, write_solver, terminal):
+    path = write_solver(max_iter=100000, display=1, snapshot=40000, test_interval=0, test_iter=None)
+    run = terminal(CAFFE, "train", "-solver", path, "-weights=", "-log_dir", "a log")
+    run.read(until="Iteration 5, lr")
+    os.kill(run.child.pid, signal.SIGINT)
+    text = run.read()
+    assert run.child.wait(timeout=60) == 0
+    assert re.search(r"3 snapshot\(s\) of \d+\.\d MB to come, \d+\.\d MB under ", text)
+    (state,) = work.glob("*.solverstate")
+    name = os.path.relpath(state, work)
+    (command,) = re.findall(r"To go on: (.*)\r\n", text)
+    assert command.endswith(f"{state.name}") and name in command
+    words = shlex.split(command)
+    assert words[:2] == ["caffe", "train"] and words[-4:-2] == ["-log_dir", "a log"]
+    assert "-weights=" not in words
 
 
 def test_the_terminal_vanishes_and_the_run_goes_on(work, write_solver, terminal):
