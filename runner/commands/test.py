@@ -12,6 +12,7 @@ from runner.net.debug_info import debug_info
 from runner.net.net import Net, net_param_for
 from runner.process.device import device_of, gpu_ids
 from runner.process.precision import set_precision
+from runner.solver.tallies import warn_of_uneven
 
 
 def choose_device(flags: Flags, gpu_line: int, cpu_line: int) -> torch.device:
@@ -64,13 +65,9 @@ def test(flags: Flags) -> int:
             else:
                 uneven.add(name)
     glog.info(f"Loss: {glog.number(total_loss / count)}", "caffe.cpp:309")
-    for name in sorted(uneven):
+    warn_of_uneven(sorted(uneven), "caffe.cpp:312")
+    for name in uneven:
         del totals[name]
-        glog.warning(
-            f"{name} has not the same number of values in each batch, and no mean; for detections "
-            'a solver with eval_type "detection" gives a score',
-            "caffe.cpp:312",
-        )
     for name, scores in totals.items():
         for score in scores:
             mean, weight = score / count, net.loss_weights[name]

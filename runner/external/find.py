@@ -44,9 +44,17 @@ def build_folder() -> Path:
     return Path(named).absolute() if named else Path(cache, "caffe-split", "pycaffe")
 
 
-def find() -> External:
-    """The External to use. Raises CaffeError where there is none, or none at CAFFE_ROOT."""
+def find(root: Path | None = None) -> External:
+    """The External to use, or the one in folder `root`.
+
+    Raises CaffeError where there is none, or none at CAFFE_ROOT.
+    """
     named = os.environ.get("CAFFE_ROOT")
+    if root is not None:
+        tool = _tool(root)
+        if tool is None:
+            raise CaffeError(f"{root}: no Caffe there (neither {' nor '.join(TOOLS)} is a command)")
+        return External(root, tool, "asked for")
     if named:
         tool = _tool(Path(named).absolute())
         if tool is None:

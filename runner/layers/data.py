@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,10 +38,15 @@ class Reading(Layer):
         """
         # The stream depends on the run's seed and the layer, not on what else the net holds.
         seed = (self.context.seed * 0x9E3779B1 + zlib.crc32(self.name.encode())) % 2**63
+        tell = weakref.WeakMethod(self.tell)  # a feed that held its layer would outlive the net
+
+        def log(message: str, where: str) -> None:
+            (tell() or glog.info)(message, where)
+
         # Only one worker tests, and it does so on all records.
         alone = self.phase == caffe_pb.TEST
         return kind(
-            self.param, *arguments, seed ^ self.phase, self.context.device, self.tell,
+            self.param, *arguments, seed ^ self.phase, self.context.device, log,
             *((0, 1) if alone else (self.context.rank, self.context.count)),
         )  # fmt: skip
 

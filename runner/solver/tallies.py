@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -28,18 +28,44 @@ class Tally(Protocol):
         """Log the results of so many batches."""
 
 
+def warn_of_uneven(names: Iterable[str], source: str) -> None:
+    """Log of outputs whose batches differ in size that they have no mean.
+
+    Caffe writes beyond its memory then. source: the line of Caffe's that would print it.
+    """
+    for name in names:
+        glog.warning(
+            f"{name} has not the same number of values in each batch, and no mean; for detections "
+            'a solver with eval_type "detection" gives a score',
+            source,
+        )
+
+
 class Means:
-    """The mean of every output over the batches (solver.cpp, TestClassification)."""
+    """The mean of every output over the batches (solver.cpp, TestClassification).
+
+    An output that changes its size from batch to batch has none, and is left out.
+    """
 
     def __init__(self, net: Net, print_outputs: Print) -> None:
         self._net, self._print = net, print_outputs
         self._sums: dict[str, torch.Tensor] = {}
+        self._uneven: dict[str, None] = {}  # in order
 
     def add(self, outputs: dict[str, torch.Tensor]) -> None:
         for name, value in outputs.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            before = self._sums.get(name)
+            if before is None:
+                self._sums[name] = value.clone()
+            elif before.shape == value.shape:
+                self._sums[name] = before + value
+            else:
+                self._uneven[name] = None
 
     def tell(self, batches: int) -> None:
+        warn_of_uneven(self._uneven, "solver.cpp:414")
+        for name in self._uneven:
+            del self._sums[name]
         means = {name: value / batches for name, value in self._sums.items()}
         self._print("Test", self._net, means, "solver.cpp:414")
 

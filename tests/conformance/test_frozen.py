@@ -1,9 +1,12 @@
-"""The embedded engine against the frozen sample: what stock BVLC Caffe 1.0 made of each case."""
+"""The embedded engine against the frozen sample: what stock BVLC Caffe 1.0 made of each case.
+
+Of the layers that only forks have, what the fork that `make pycaffe` builds made of them.
+"""
 
 import pytest
 import torch
 from harness import fillers
-from harness.families import families
+from harness.families import families, of_fork
 from harness.judges import LIVE_ONLY, Frozen, filler_samples
 
 FAMILIES = {name: cases for name, cases in families().items() if name not in LIVE_ONLY}
@@ -43,6 +46,13 @@ def test_fillers_draw_caffes_distributions(judge):
     assert ours.keys() == theirs.keys()
     for name, sample in ours.items():
         assert fillers.compare_samples(name, sample, theirs[name]).complaints == [], name
+
+
+def test_the_fork_ran_what_it_judges(judge):
+    """A case that both refuse would agree without a number."""
+    for family in filter(of_fork, FAMILIES):
+        for case in FAMILIES[family]:
+            assert judge.accepted(case) or case.quirk or case.only_status, f"{family}/{case.name}"
 
 
 def test_the_sample_has_these_cases_and_no_others(judge):

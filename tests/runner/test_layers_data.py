@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import h5py
+import lmdb
 import numpy as np
 import plyvel
 import pytest
@@ -251,3 +252,19 @@ def test_a_batch_on_the_device_is_float32(build):
     write_sources()
     net = build(f'layer {{ name: "data" top: "data" top: "label" {SOURCES["hdf5"]} }}')
     assert {top.dtype for top in net.forward()[1].values()} == {torch.float32}
+
+
+def test_a_database_closes_with_the_net_that_streamed_it(build):
+    """LMDB lets none be opened twice in a process, be it by others."""
+    record = caffe_pb.AnnotatedDatum(type=caffe_pb.AnnotatedDatum.BBOX)
+    record.datum.MergeFrom(caffe_pb.Datum(channels=1, height=2, width=2, data=b"abcd"))
+    with lmdb.open("a", map_size=1 << 20) as env, env.begin(write=True) as transaction:
+        transaction.put(b"0", record.SerializeToString())
+    net = build(
+        'layer { name: "d" type: "AnnotatedData" top: "data" top: "label" '
+        'data_param { source: "a" batch_size: 1 backend: LMDB } }'
+    )
+    with pytest.raises(lmdb.Error, match="already open"):
+        lmdb.open("a")
+    del net
+    lmdb.open("a").close()

@@ -112,3 +112,13 @@ def test_other_outputs_are_no_detections(caffe, write_solver):
     result = caffe("train", "-solver", write_solver(eval_type='"detection"'))
     assert result.status == 1
     assert "none of a DetectionEvaluate layer" in result.messages[-1]
+
+
+def test_an_output_of_changing_size_has_no_mean(caffe, write_solver, detections):
+    with h5py.File(detections / "found.h5", "r+") as file:
+        file["found"][1, 0, 3, :2] = -1  # three detections in the second batch
+    result = caffe("train", "-solver", write_solver(test_iter="2", max_iter="1", test_interval="1"))
+    assert result.status == 0
+    told = "detection_eval has not the same number of values in each batch, and no mean"
+    assert [m for m in result.messages if m.startswith(told)]
+    assert not [m for m in result.messages if m.startswith("    Test net output")]

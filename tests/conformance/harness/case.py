@@ -10,6 +10,7 @@ from harness.outcome import gather, last_words
 from harness.records import (
     draw,
     shape_of,
+    write_annotated,
     write_blob,
     write_hdf5,
     write_image,
@@ -29,7 +30,8 @@ class Case:
     """family: the file it stands in; option: how the results page calls it.
 
     texts: {file name: prototxt or list of sources}. records: {source: (count, shape, kind,
-    labels)}, those named in leveldbs in a LevelDB, the others in an LMDB. blobs: {file name:
+    labels)}, those named in leveldbs in a LevelDB, the others in an LMDB. annotated: {source: (count, shape, classes, numbers of boxes)}, of
+    images with boxes. blobs: {file name:
     (kind, shape, form)}. rows: {HDF5 file: [(dataset, shape, kind, dtype)]}. images: {file name:
     (shape, kind)}. start: the prototxt whose train net gets the first weights. values: {layer:
     [arrays]} of these. calls: the words of each `caffe`.
@@ -40,6 +42,7 @@ class Case:
     option: str = ""
     texts: dict = field(default_factory=dict)
     records: dict = field(default_factory=dict)
+    annotated: dict = field(default_factory=dict)
     leveldbs: set = field(default_factory=set)
     blobs: dict = field(default_factory=dict)
     rows: dict = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Case:
     reads: object = None  # a function of the snapshot's blobs: those that count; None for all
     statistics: bool = False
     differs: str = ""  # why our refusing or accepting it differs from Caffe's
+    quirk: str = ""  # how the fork's numbers are otherwise than they are meant to be here
     only_status: bool = False  # of the outcome, only whether the run was refused counts
     calls: list = field(default_factory=lambda: [[*TRAIN, *WEIGHTS]])
     seed: int = 0
@@ -70,6 +74,9 @@ class Case:
                 write_leveldb(folder / f"{source}_leveldb", images, labels)
             else:
                 write_lmdb(folder / f"{source}_lmdb", images, labels)
+        for source, (count, shape, classes, boxes) in self.annotated.items():
+            images = draw("bytes", (count, *shape_of(shape)), random)
+            write_annotated(folder / f"{source}_lmdb", images, classes, boxes, random)
         for name, (kind, shape, form) in self.blobs.items():
             write_blob(folder / name, draw(kind, shape_of(shape), random), form)
         for name, datasets in self.rows.items():

@@ -9,6 +9,8 @@ first max_iter: 10                       the same of a solver that runs before t
                                          which then resumes from iteration 10
 records data 12 3x9x9 floats ints:5      LMDB: name, count, shape, kind, kind of the labels; a
                                          LevelDB with `leveldb` behind
+annotated data 6 3x20x20 4 0,2,1         LMDB of images with boxes: how many, their shape, how
+                                         many classes, how many boxes each (round and round)
 dataset a.h5 data 5x3x9x9 floats         HDF5 file: one of its datasets; maybe its dtype
 image a.png 9x7x3 bytes                  image file: height, width, channels
 line list.txt a.png 1                    one more line of a text file
@@ -18,6 +20,7 @@ start nothing                            no weights to start from: the fillers'
 compare status                           only whether the run was refused counts
 differs WHY                              here it is accepted where a C++ Caffe refuses, or
                                          the other way round, and stays so
+otherwise WHY                            the fork's numbers are others, and that is meant
 call test -model net.prototxt            instead of `caffe train`; several are made in turn
 seed 2                                   other random numbers
 == second.prototxt                       what follows is another net; `== init` is the net
@@ -110,6 +113,9 @@ class _Reader:
             self.case.records[name] = (int(count), shape, kind, labels)
             if backend == ["leveldb"]:
                 self.case.leveldbs.add(name)
+        elif word == "annotated":
+            name, count, shape, classes, boxes = rest.split()
+            self.case.annotated[name] = (int(count), shape, int(classes), boxes)
         elif word == "dataset":
             name, dataset, shape, kind, *dtype = rest.split()
             rows = (dataset, shape, kind, "".join(dtype) or "f4")
@@ -129,6 +135,8 @@ class _Reader:
             self.case.start = ""
         elif line == "compare status":
             self.case.only_status = True
+        elif word == "otherwise":
+            self.case.quirk = rest
         elif word == "differs":
             self.case.differs = rest
         elif word == "call" or line == "call":
@@ -163,9 +171,9 @@ class _Reader:
         return case
 
 
-def read_runs(path, known=None):
+def read_runs(path, family, known=None):
     """The Cases of one file, in its order. Raises ValueError naming file and case."""
-    return read_text(path.read_text(encoding="utf-8"), path.stem, known)
+    return read_text(path.read_text(encoding="utf-8"), family, known)
 
 
 def read_text(text, family, known=None):

@@ -100,3 +100,12 @@ def find_caffe():
         return None
     ours = found.root.resolve().parent == runner.external_folder().resolve()
     return Command(str(found.tool), found.environment(), older=ours)
+
+
+def find_fork():
+    """The fork that `make pycaffe` builds, as a Command, whatever CAFFE_ROOT names; or None."""
+    try:
+        found = runner.find_external(runner.external_folder() / "current")
+    except CaffeError:
+        return None
+    return Command(str(found.tool), found.environment(), older=True)

@@ -42,8 +42,9 @@ def write_family(family, outcomes):
         values = [thinned.blobs[key] for key in blobs]
         entries[name] = np.concatenate(values or [[]]).astype(np.float32)
         entries[f"{name}.text"] = np.frombuffer(json.dumps(text).encode(), np.uint8)
-    HERE.mkdir(exist_ok=True)
-    np.savez_compressed(HERE / f"{family}.npz", **entries)
+    path = HERE / f"{family}.npz"
+    path.parent.mkdir(exist_ok=True)
+    np.savez_compressed(path, **entries)
 
 
 def read_family(family):

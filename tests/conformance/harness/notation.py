@@ -17,6 +17,7 @@ from netgen.schema import caffe_pb
 
 #: types whose own message is not called after them
 _OWN = {
+    "ReLU6": "relu6_param",
     "Deconvolution": "convolution_param",
     "Im2col": "convolution_param",
     "SoftmaxWithLoss": "loss_param",

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from harness import judge, older
-from harness.results import worst
+from harness.families import is_probe
+from harness.results import agrees, worst
 from netgen.schema import write_bytes
 
 MENDED = Path(__file__).parent.parent / "mended.md"
@@ -26,6 +27,26 @@ An error is the largest difference of an array relative to its largest value. Al
 printed number (six digits are printed; below {floor:g} the difference is taken relative to
 {floor:g}). Log lines are compared whole, but for times. No layer needs more.
 """
+FORKS = """## Layers that only forks have
+
+Judged by {against}, which is of SSD's
+lineage, on the CPU and without OpenCV; the allowances are those above.
+
+{summary}.
+
+Where the last column has words, the fork is known to be otherwise than the layer's own source,
+which is followed here: the `ssd` branch of weiliu89/caffe, or what the words name.
+
+Not compared, because it is undefined in the fork: the backward of Upsample, which leaves in memory
+what was there; the order of equal confidences and losses among more than 16, which std::sort
+leaves open; labels outside the classes of MultiBoxLoss, for which it reads beyond its memory; and
+the order of Proposal's boxes of score 0. PSROIPooling has only GPU code there. What AnnotatedData
+does at random is not compared, and what takes OpenCV cannot be: encoded images, resize_param,
+distortion, expansion.
+
+For the other forks' layers there is no C++ judge: brute-force references in NumPy and
+torch.autograd.gradcheck in `tests/runner/test_layers_forks_*.py` hold them.
+"""
 OUTRO = """
 ## What is not compared
 
@@ -38,8 +59,8 @@ LSTM or RNN layer, and lines of its prefetching thread.
 """
 
 
-def write_page(path, results):
-    """Write the page of `results` to `path`."""
+def write_page(path, results, forks):
+    """Write the page to `path`. results, forks: the Results of Caffe's layers, of a fork's own."""
     parts = [
         INTRO.format(
             against=results.against,
@@ -61,6 +82,7 @@ def write_page(path, results):
         _refusals(results.refusals),
         OUTRO,
         _older(),
+        _forks(forks),
         MENDED.read_text(encoding="utf-8"),
     ]
     write_bytes("\n".join(part for part in parts if part).encode(), path)
@@ -79,7 +101,7 @@ def _mark(verdict):
     return "**differs**" if verdict.complaints else verdict.quirk
 
 
-def _probes(rows):
+def _probes(rows, title="## Layers, forward and backward"):
     if not rows:
         return ""
     body = []
@@ -97,12 +119,10 @@ def _probes(rows):
                         _mark(row.verdict),
                     ]
                 )
-    return "## Layers, forward and backward\n\n" + _table(
-        "| type | option | forward | backward | |", body
-    )
+    return f"{title}\n\n" + _table("| type | option | forward | backward | |", body)
 
 
-def _runs(rows):
+def _runs(rows, title="## Runs", agree=" Every line of every log agrees."):
     if not rows:
         return ""
     body = [
@@ -122,8 +142,7 @@ def _runs(rows):
         for what in ("weights", "history", "printed", "output")
     )
     logs = worst(rows, "printed") is not None and not any(row.verdict.complaints for row in rows)
-    agree = " Every line of every log agrees." * logs
-    return f"## Runs\n\nLargest errors: {largest}.{agree}\n\n" + _table(
+    return f"{title}\n\nLargest errors: {largest}.{agree * logs}\n\n" + _table(
         "| of | case | weights | history | printed | output | |", body
     )
 
@@ -173,6 +192,27 @@ def _refusals(rows):
         [[row.case.option, row.case.differs or row.verdict.quirk] for row in apart]
         + [[row.case.option, f"**{row.verdict.complaints[0]}**"] for row in wrong],
     )
+
+
+def _forks(results):
+    """The section of the layers that only forks have."""
+    if not results.all:
+        return ""
+    counts = {}
+    for row in results.rows:
+        kind = row.case.name.partition(" ")[0] if is_probe(row.case) else "whole runs"
+        counts.setdefault(kind, []).append(row.verdict)
+    body = [
+        [kind, *map(str, (sum(map(agrees, verdicts)), len(verdicts)))]
+        for kind, verdicts in sorted(counts.items())
+    ]
+    parts = [
+        FORKS.format(against=results.against, summary=results.summary()),
+        _table("| type | agree | of |", body),
+        _probes(results.probes, "### Forward and backward"),
+        _runs(results.runs, "### Runs of a fork's layers", " Every printed result agrees."),
+    ]
+    return "\n".join(parts)
 
 
 def _older():

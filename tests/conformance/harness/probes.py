@@ -14,20 +14,24 @@ cases/*.probes has one a line: type, option: bottoms > tops | as in notation.py
 
     Convolution dilation: 2x3x9x9 | {n: 4 k: 3 dilation: 2}
 
-A bottom is shape=kind (floats if not said), `!` for one that takes no gradient; ints, maps
-and given values never do. Behind `>` stands the number of tops (1 if not said) or `in-place`.
+A bottom is shape=kind (floats if not said), `!` for one that takes no gradient; ints, maps,
+given values and what harness/boxes.py draws never do. Behind `>` stands the number of tops (1 if
+not said), `in-place`, or `output` (`output 2`): then the layer has no backward, or a top whose size is known
+only when it has run, and HDF5Output tells its forward under `caffe test`. A line may end in
+`# differs: WHY` where the layer is meant to be otherwise than in the fork, and is.
 """
 
-from pathlib import Path
-
-from harness.case import Case
+from harness.boxes import BOXES
+from harness.case import TRAIN, WEIGHTS, Case
 from harness.notation import layer_text
 from harness.records import draw, shape_of
 from harness.start import statistics
 from netgen import graph, schema
 from netgen.schema import caffe_pb
 
-HERE = Path(__file__).parent.parent / "cases"
+#: the file that takes the forward result of a layer whose tops have no fixed size
+OUTPUT = "out.h5"
+OUTPUTS = [f"output/{OUTPUT}/{name}" for name in ("data", "label")]
 SOLVER = """net: "net.prototxt"
 base_lr: 1
 lr_policy: "fixed"
@@ -36,6 +40,8 @@ snapshot_prefix: "snap"
 snapshot_diff: true
 solver_mode: CPU
 """
+TRAIN_ONCE = [*TRAIN, *WEIGHTS]
+FORWARD = ["test", "-model", "net.prototxt", *WEIGHTS, "-iterations", "1"]
 
 
 def _dims(shape):
@@ -51,7 +57,9 @@ def measured(blobs):
     """Of a probe's snapshot, what the layer computed: forward/i, and gradients."""
     kept = {}
     for key, array in blobs.items():
-        if key.startswith("probe") and not key.endswith(".diff"):
+        if key.startswith("output/"):
+            kept[f"forward/{OUTPUTS.index(key)}"] = array
+        elif key.startswith("probe") and not key.endswith(".diff"):
             kept[f"forward/{key[len('probe') : -len('/0')]}"] = -array
         elif key.startswith(("in", "it/")) and key.endswith(".diff"):
             kept[key] = array
@@ -64,19 +72,23 @@ class Probe:
     """One line of a .probes file."""
 
     def __init__(self, line, family):
+        line, _, note = line.partition("#")
+        _, _, self.differs = note.partition("differs: ")
         head, _, body = line.partition("|")
         label, _, wires = head.partition(":")
         bottoms, _, tops = wires.partition(">")
         self.kind, _, self.option = label.strip().partition(" ")
         self.family, self.body = family, body.strip()
         self.in_place = tops.strip() == "in-place"
-        self.top_count = int(tops) if tops.strip() and not self.in_place else 1
+        self.output = tops.split()[:1] == ["output"]
+        count = tops.replace("output", "").strip()
+        self.top_count = int(count) if count and not self.in_place else 1
         self.bottoms = [self._bottom(word) for word in bottoms.split()]
 
     @staticmethod
     def _bottom(word):
         shape, _, kind = word.rstrip("!").partition("=")
-        fixed = word.endswith("!") or kind.startswith(("ints", "map", "values"))
+        fixed = word.endswith("!") or kind.startswith(("ints", "map", "values", *BOXES))
         return shape_of(shape), kind or "floats", fixed
 
     def lines(self):
@@ -102,7 +114,10 @@ class Probe:
         param = schema.parse_text(text, caffe_pb.NetParameter)
         layers = graph.infer(graph.insert_splits(param), caffe_pb.TRAIN)
         layer = next(info for info in layers if info.layer.name == "it")
-        for i, (top, shape) in enumerate(zip(tops, layer.shapes.tops, strict=True)):
+        if self.output:
+            lines.append(f'out HDF5Output {tops[0]} {tops[-1]} | {{file_name: "{OUTPUT}"}}')
+            tops = []
+        for i, (top, shape) in enumerate(zip(tops, layer.shapes.tops[: len(tops)], strict=True)):
             if not shape:
                 lines.append(f"{top}_row Reshape {top} > {top}_row | {{{_dims((1,))}}}")
                 top, shape = f"{top}_row", (1,)
@@ -120,6 +135,8 @@ class Probe:
             texts={"net.prototxt": schema.to_text(param), "solver.prototxt": SOLVER},
             values=lambda random: self.values(layer.shapes, random),
             reads=measured,
+            quirk=self.differs.strip(),
+            calls=[FORWARD if self.output else TRAIN_ONCE],
         )
 
     def values(self, shapes, random):
@@ -136,13 +153,13 @@ class Probe:
         return values
 
 
-def read_probes(path):
+def read_probes(path, family):
     """The probes of one file, in its order. Raises ValueError naming file and line."""
     probes = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             try:
-                probes.append(Probe(line, path.stem))
+                probes.append(Probe(line, family))
             except ValueError as error:
                 raise ValueError(f"{path.name}:{number}: {error}") from error
     return probes

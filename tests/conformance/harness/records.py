@@ -5,6 +5,7 @@ import lmdb
 import numpy as np
 from PIL import Image
 
+from harness.boxes import BOXES, truth
 from netgen import schema
 from netgen.schema import caffe_pb
 
@@ -20,21 +21,24 @@ def draw(kind, shape, random):
     floats: normal, on a grid of 1/128. bytes: uint8. wide: uint16. unit: uniform in [0, 1),
     unit:N in [0, N).
     positive: in [0.5, 1.5). ints:N: 0..N-1. ints:A..B: A..B. map:N: 0..N-1, one in five a 9.
-    values:A,B,...: just these. distinct: all far apart, so that no maximum is tied. eye: the
-    unit matrix and some noise.
+    values:A,B,...: just these. distinct: all far apart, so that no maximum is tied. whole:A..B: as ints, but of
+    a blob that takes a gradient, so that many are tied. eye: the unit matrix and some noise. Boxes:
+    as harness/boxes.py has them.
     """
     name, _, detail = kind.partition(":")
     if name == "wide":
         return random.randint(0, 1 << 16, shape).astype(np.uint16)
     if name == "floats":
         array = np.round(random.standard_normal(shape) * 128) / 128
+    elif name in BOXES:
+        array = BOXES[name](shape, detail, random)
     elif name == "bytes":
         return random.randint(0, 256, shape).astype(np.uint8)
     elif name == "unit":
         array = random.random_sample(shape) * float(detail or 1)
     elif name == "positive":
         array = random.random_sample(shape) + 0.5
-    elif name == "ints":
+    elif name in ("ints", "whole"):
         low, _, high = detail.rpartition("..")
         array = random.randint(int(low or 0), int(high) + (1 if low else 0), shape)
     elif name == "map":
@@ -66,9 +70,37 @@ def _datums(images, labels):
 
 def write_lmdb(path, images, labels):
     """An LMDB of Datums."""
+    _put_all(path, _datums(images, labels))
+
+
+def write_annotated(path, images, classes, counts, random):
+    """An LMDB of AnnotatedDatums: counts, "0,2,1", says how many boxes each has, in turn.
+
+    Their labels are 1 to classes - 1; those of one label are one group.
+    """
+    counts = counts.split(",")
+    records = []
+    for i, (key, value) in enumerate(_datums(images, np.zeros(len(images)))):
+        record = caffe_pb.AnnotatedDatum(type=caffe_pb.AnnotatedDatum.BBOX)
+        record.datum.ParseFromString(value)
+        count = int(counts[i % len(counts)])
+        rows = np.empty((0, 8))
+        if count:
+            rows = truth((count, 8), f"{classes}/{','.join('0' * count)}", random)
+        for label in sorted(set(rows[:, 1])):
+            group = record.annotation_group.add(group_label=int(label))
+            for instance, row in enumerate(rows[rows[:, 1] == label]):
+                note = group.annotation.add(instance_id=instance)
+                note.bbox.xmin, note.bbox.ymin, note.bbox.xmax, note.bbox.ymax = row[3:7]
+                note.bbox.difficult = bool(row[7])
+        records.append((key, record.SerializeToString()))
+    _put_all(path, records)
+
+
+def _put_all(path, records):
     env = lmdb.open(str(path), map_size=1 << 24, sync=False)
     with env.begin(write=True) as transaction:
-        for key, value in _datums(images, labels):
+        for key, value in records:
             transaction.put(key, value)
     env.close()
 

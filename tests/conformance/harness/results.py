@@ -64,18 +64,22 @@ class Results:
 
     @property
     def agree(self):
-        """Does everything agree, but for known quirks, and was there anything?"""
-        return bool(self.all) and not any(row.verdict.complaints for row in self.all)
+        """Does everything agree, but for known quirks?"""
+        return not any(row.verdict.complaints for row in self.all)
 
     def summary(self):
-        agree = sum(not row.verdict.complaints and not row.verdict.quirk for row in self.all)
-        parts = (
-            f"{len(self.probes)} layers forward and backward",
-            f"{len(self.runs)} runs",
-            f"{len(self.refusals)} prototxts accepted or refused",
-            f"{len(self.crossings)} snapshots resumed by the other",
-            f"{len(self.fillers)} fillers",
-        )
+        agree = sum(agrees(row.verdict) for row in self.all)
+        parts = [
+            f"{len(rows)} {what}"
+            for rows, what in (
+                (self.probes, "layers forward and backward"),
+                (self.runs, "runs"),
+                (self.refusals, "prototxts accepted or refused"),
+                (self.crossings, "snapshots resumed by the other"),
+                (self.fillers, "fillers"),
+            )
+            if rows
+        ]
         known = sum(self.quirks_seen().values())
         more = f", {known} more differ as is known of this fork" if known else ""
         return f"{agree} of {len(self.all)} agree{more}: {', '.join(parts)}"
@@ -83,6 +87,11 @@ class Results:
     def quirks_seen(self):
         """{reason: how many comparisons show it}."""
         return Counter(row.verdict.quirk for row in self.all if row.verdict.quirk)
+
+
+def agrees(verdict):
+    """Is nothing otherwise, not even as is known?"""
+    return not verdict.complaints and not verdict.quirk
 
 
 def worst(rows, what):

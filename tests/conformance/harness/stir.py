@@ -29,7 +29,9 @@ class Stirred:
         return self.engine.call(words, folder)
 
     def _noisy(self, array):
-        return np.float32(array * (1 + self.size * self.random.standard_normal(array.shape)))
+        """The array changed, but for whole numbers: labels and indices stay what they are."""
+        noisy = np.float32(array * (1 + self.size * self.random.standard_normal(array.shape)))
+        return np.where(array == np.round(array), array, noisy)
 
     def _weights(self, path):
         net = schema.read_caffemodel(path)
@@ -44,7 +46,6 @@ class Stirred:
             for key, value in list(transaction.cursor()):
                 datum = caffe_pb.Datum.FromString(value)
                 values = np.array(datum.float_data)
-                whole = values == np.round(values)  # labels and indices stay what they are
-                datum.float_data[:] = np.where(whole, values, self._noisy(values)).tolist()
+                datum.float_data[:] = self._noisy(values).tolist()
                 transaction.put(key, datum.SerializeToString())
         env.close()
