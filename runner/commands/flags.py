@@ -41,12 +41,13 @@ OWN_FLAGS = {
     "layers": ("", "Optional; Python files that register layer types of your own, separated by "
                    "','; CAFFE_LAYERS names more."),
     "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
-                          "tf32 (CUDA) or bf16. Weights and updates are float32 in each."),
+                          "tf32 (CUDA) or bf16, or for train auto: the fastest of them. Weights "
+                          "and updates are float32 in each."),
 }  # fmt: skip
 
 FLAGS = {**CAFFE_FLAGS, **OWN_FLAGS}
 #: flags that take one of a few words
-CHOICES = {"engine": ("torch", "pycaffe"), "precision": ("fp32", "tf32", "bf16")}
+CHOICES = {"engine": ("torch", "pycaffe"), "precision": ("fp32", "tf32", "bf16", "auto")}
 
 USAGE = """caffe: command line brew
 usage: caffe <command> <args>

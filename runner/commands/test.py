@@ -26,6 +26,8 @@ def choose_device(flags: Flags, gpu_line: int, cpu_line: int) -> torch.device:
     else:
         glog.info("Use CPU.", f"caffe.cpp:{cpu_line}")
     device = device_of(ids)
+    if flags.precision == "auto":
+        raise CaffeError("-precision auto times training steps: it is for caffe train")
     set_precision(flags.precision, device)
     return device
 

@@ -19,6 +19,7 @@ from runner.process.place import is_worker, place, refuse_workers
 from runner.process.precision import set_precision
 from runner.process.signals import SignalHandler, effect
 from runner.solver import Solver, snapshot
+from runner.solver.trial import fastest_precision
 
 
 def train(flags: Flags) -> int:
@@ -96,7 +97,9 @@ def _tell_how_to_go_on(flags, solver):
     if state is None:
         tell("Nothing was kept: snapshot_after_train is false, and no snapshot was due.")
         return
-    words = without(flags.arguments, ("snapshot", "weights"))
+    words = without(flags.arguments, ("snapshot", "weights", "precision"))
+    if solver.precision != "fp32":
+        words += ["-precision", solver.precision]
     tell("To go on: " + shlex.join(["caffe", *words, "-snapshot", state]))
 
 
@@ -106,6 +109,8 @@ def _train_together(flags, paths):
     states = flags.snapshot.split(",") if flags.snapshot else [""] * len(paths)
     if len(states) != len(paths):
         raise CaffeError(f"-snapshot names {len(states)} states for {len(paths)} solvers")
+    if flags.precision == "auto":
+        raise CaffeError("-precision auto is for one training: name what it chose for each net")
     together = Together(titles(paths), glog.log_directory(flags.log_dir, "logs"))
     iterations = sum(param.max_iter for param in params)
     with _signals(flags) as signals, progress_bar(0, iterations) as bar:
@@ -149,8 +154,12 @@ def _read(flags, path):
 def _solver(flags, param, state, request, workers=None):
     """The Solver, restored from the file `state` if there is one."""
     device = _device(flags, param)
-    set_precision(flags.precision, device)
-    solver = Solver(param, device, request, precision=flags.precision, workers=workers)
+    precision = flags.precision
+    if precision == "auto":
+        refuse_workers("-precision auto")
+        precision = fastest_precision(param, device)
+    set_precision(precision, device)
+    solver = Solver(param, device, request, precision=precision, workers=workers)
     if state:
         glog.info(f"Resuming from {state}", "caffe.cpp:235")
         solver.restore(state)

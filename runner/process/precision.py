@@ -10,6 +10,7 @@ import contextlib
 import torch
 
 from netgen.errors import CaffeError
+from runner.log import glog
 
 
 def set_precision(name: str, device: torch.device) -> None:
@@ -20,8 +21,24 @@ def set_precision(name: str, device: torch.device) -> None:
     """
     if name == "tf32" and device.type != "cuda":
         raise CaffeError("-precision tf32 is for CUDA devices; a CPU has fp32 and bf16")
+    if name == "bf16" and device.type == "cpu" and not has_bfloat16_tiles():
+        glog.warning(
+            "this CPU multiplies bfloat16 more slowly than float32 (it has no AMX): -precision "
+            "fp32 trains faster, -precision auto takes what is fastest",
+            "caffe.cpp:219",
+        )
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = name == "tf32"
+
+
+def has_bfloat16_tiles(cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Has the CPU units for products of bfloat16 (x86's AMX)? True where it cannot be told."""
+    try:
+        with open(cpuinfo) as file:
+            flags = [line for line in file if line.startswith("flags")]
+    except OSError:
+        return True
+    return not flags or " amx_bf16" in flags[0]
 
 
 def widened(x: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """-precision: bfloat16 where it is safe, float32 where it counts."""
 
+import re
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from netgen import schema
 from netgen.schema import caffe_pb
 from runner.layers import Context
 from runner.net.net import Net, net_param_for
+from runner.process import precision
 
 LAYERS = """
 layer { name: "x" type: "DummyData" top: "x" top: "label" dummy_data_param {
@@ -97,3 +100,35 @@ def test_an_unknown_precision(caffe, write_solver):
     result = caffe("train", "-solver", write_solver(), "-precision", "fp8")
     assert result.status == 1
     assert "illegal value 'fp8' specified for flag 'precision': fp32 or tf32 or bf16" in result.err
+
+
+def test_bf16_is_warned_of_where_the_cpu_has_no_units_for_it(tmp_path, capfd, monkeypatch):
+    cpus = {"amx_tile amx_bf16 fpu": True, "fpu avx512_bf16": False}
+    for number, (flags, has) in enumerate(cpus.items()):
+        path = tmp_path / str(number)
+        path.write_text(f"processor\t: 0\nflags\t\t: vme {flags} sse\n")
+        assert precision.has_bfloat16_tiles(str(path)) is has
+    assert precision.has_bfloat16_tiles(str(tmp_path / "none"))
+    for has in (True, False):
+        monkeypatch.setattr(precision, "has_bfloat16_tiles", lambda has=has: has)
+        precision.set_precision("bf16", torch.device("cpu"))
+        assert ("-precision auto takes what is fastest" in capfd.readouterr().err) is not has
+
+
+def test_auto_takes_the_format_whose_steps_take_least_time(caffe, write_solver):
+    """And trains as that format does."""
+    told = caffe("train", "-solver", write_solver(max_iter=3), "-precision", "auto")
+    line = next(message for message in told.messages if message.startswith("A step takes"))
+    told_of = re.fullmatch(
+        r"A step takes fp32 (\S+) ms, bf16 (\S+) ms: training with -precision (\S+)", line
+    )
+    fp32, bf16, chosen = told_of.groups()
+    assert chosen == ("fp32" if float(fp32) <= float(bf16) else "bf16")
+    plain = caffe("train", "-solver", write_solver(max_iter=3), "-precision", chosen)
+    assert told.status == 0 and told.trained() == plain.trained() != []
+
+
+@pytest.mark.parametrize("command", ["test -weights w.caffemodel", "time"])
+def test_auto_is_for_training(caffe, command):
+    told = caffe(*command.split(), "-model", "net.prototxt", "-precision", "auto")
+    assert told.status == 1 and "it is for caffe train" in told.err
