@@ -8,10 +8,10 @@ from runner.layers.base import Layer, Tensors
 
 
 class Interp(Layer, type="Interp"):
-    """Bilinear interpolation with the corners on each other (DeepLab, PSPNet).
+    """Bilinear interpolation with the corners on each other.
 
-    Negative pad_beg and pad_end first cut so many rows and columns off. A second bottom only
-    gives the size.
+    Of DeepLab (Chen et al. 2015) and PSPNet (Zhao et al. 2017). Negative pad_beg and pad_end
+    first cut so many rows and columns off. A second bottom only gives the size.
     """
 
     no_force_backward = (1,)
@@ -27,7 +27,7 @@ class Interp(Layer, type="Interp"):
 class Upsample(Layer, type="Upsample"):
     """Unpooling with the mask of a MAX pooling (SegNet, Badrinarayanan et al. 2017).
 
-    Without a mask it is YOLO's layer: every value becomes a square of scale x scale.
+    Without a mask it is the layer of YOLO v3 (Redmon and Farhadi 2018): every value becomes a square of scale x scale.
     """
 
     no_force_backward = (1,)
