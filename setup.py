@@ -38,6 +38,7 @@ setup(
     package_data={
         "": ["README.md", "py.typed", "*.pyi"],
         "netgen.schema": ["caffe.proto", "caffe.desc"],
+        "tensorboard": ["tensorboard>=2.15"],
         "study": ["Snakefile"],
     },
     # What `python -m netgen generate` writes, to be looked at without writing it.
@@ -74,6 +75,7 @@ setup(
             "pydot>=2.0.0",
             "scikit-image>=0.22.0",
             "scipy>=1.11.1",
+            "tensorboard>=2.15",
             "setuptools>=70.1",  # builds wheels by itself: tests/install needs no network
         ],
     },
@@ -89,6 +91,7 @@ setup(
                     "parse_log",
                     "plot_loss",
                     "plot_tpm",
+                    "tensorboard_log",
                     "verify_split",
                 )
             ),

@@ -57,6 +57,19 @@ def test_state_of_unfinished_and_diverged_runs(drawn, writer, example):
     ]
 
 
+def test_a_chain_goes_on_where_the_one_before_ended(drawn, example):
+    logs = {"parent": example().done(), "child": example(("0.7", "0.9")).done()}
+    losses, accuracies = drawn(logs, chain=True)
+    parent, _, child, _, join = losses.get_lines()
+    assert list(parent.get_xdata()) == [0, 100, 200] and list(child.get_xdata()) == [200, 300]
+    assert list(join.get_xdata()) == [200, 200]
+    assert texts(accuracies)[1] == "child: best accuracy 0.9 at 100"  # of its own iterations
+    losses = drawn(logs, chain=True, x="seconds")[0]
+    parent, _, child, _, _ = losses.get_lines()
+    assert child.get_xdata()[0] == pytest.approx(parent.get_xdata()[-1], abs=5)
+    assert child.get_xdata()[0] >= parent.get_xdata()[-1]
+
+
 def test_seconds_in_a_fitting_unit(drawn, writer):
     for pause, unit, last in ((20, "seconds", 22), (3600, "minutes", 60), (36000, "hours", 10)):
         log = writer().solving().display(0, "1").wait(pause).display(1, "1")

@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   python tools/plot_loss.py logs/*.log
   python tools/plot_loss.py logs/baseline.log logs/msplit1.log --avg 10 --x seconds
   python tools/plot_loss.py logs/*.log --no_refresh -o loss.pdf
+  python tools/plot_loss.py logs/baseline.log logs/msplit1.log --chain
 """
 SILENT_SECONDS = 3600  # an unfinished log that has not grown for so long is taken as ended
 
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     view = open_view(
         options.output or default_output(options.logs),
         windowed=not options.output,
-        draw=partial(draw, average=options.avg, x=options.x),
+        draw=partial(draw, average=options.avg, x=options.x, chain=options.chain),
         size=figure_size(len(options.logs)),
     )
     try:
@@ -132,21 +133,31 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", dest="output", metavar="FILE", help="picture: .png, .pdf, .svg, ...")
     parser.add_argument("--x", choices=("iters", "seconds"), default="iters")
     parser.add_argument(
+        "--chain",
+        action="store_true",
+        help="each log goes on where the one before it ended: a parent, then its children",
+    )
+    parser.add_argument(
         "--every", type=float, default=5, metavar="S", help="look for news every S seconds (5)"
     )
     options = parser.parse_args(arguments)
     if options.avg < 1 or not 0 < options.every < 3600:
         parser.error("--avg is at least 1, --every above 0 and under 3600")
-    paths = []
-    for path in options.logs:
+    options.logs = existing_logs(parser, options.logs)
+    return options
+
+
+def existing_logs(parser: Parser, paths: Sequence[str]) -> list[str]:
+    """The logs that are there or may appear, each once; patterns that the shell left are read."""
+    found = []
+    for path in paths:
         matches = [path] if os.path.exists(path) else sorted(glob.glob(path))
         if not matches and (
             glob.has_magic(path) or not os.path.isdir(os.path.dirname(path) or ".")
         ):
             parser.error(f"{path}: no such log, nor a folder where it could appear")
-        paths += matches or [path]
-    options.logs = list(dict.fromkeys(paths))
-    return options
+        found += matches or [path]
+    return list(dict.fromkeys(found))
 
 
 def default_output(paths: Sequence[str]) -> str:

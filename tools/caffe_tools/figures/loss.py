@@ -27,16 +27,23 @@ STAR = {"marker": "*", "markersize": 12, "markeredgecolor": "white"}
 UNITS = [(3 * 3600, 3600, "hours"), (3 * 60, 60, "minutes"), (0, 1, "seconds")]
 
 
-def draw(figure: Figure, trainings: Trainings, average: int = 1, x: str = "iters") -> None:
+def draw(
+    figure: Figure,
+    trainings: Trainings,
+    average: int = 1,
+    x: str = "iters",
+    chain: bool = False,
+) -> None:
     """Fill `figure` anew with trainings, by label.
 
     average: how many displayed values a point of the train loss is the mean of.
-    x: `iters` or `seconds`. Raises LogError if there are no seconds.
+    x: `iters` or `seconds`. chain: each training begins where the one before it ended. Raises
+    LogError if there are no seconds.
     """
     figure.clear()
     with_accuracy = any(training.accuracies() for training in trainings.values())
     panels = figure.subplots(1 + with_accuracy, 1, sharex=True, squeeze=False)[:, 0]
-    axis = _XAxis(x, trainings)
+    axis = _XAxis(x, trainings, chain)
     colors = dict(zip(trainings, _colors(len(trainings)), strict=True))
     states = _losses(panels[0], trainings, colors, axis, average)
     bests = _accuracies(panels[1], trainings, colors, axis) if with_accuracy else {}
@@ -82,20 +89,32 @@ def thin(at: np.ndarray, values: np.ndarray, most: int = 5000) -> tuple[np.ndarr
 class _XAxis:
     """Where the points of a series lie, and what the axis says."""
 
-    def __init__(self, x: str, trainings: Trainings):
+    def __init__(self, x: str, trainings: Trainings, chain: bool = False):
         self.seconds = x == "seconds"
         untimed = [label for label, training in trainings.items() if isnan(training.seconds)]
         if self.seconds and untimed:
             raise LogError(f"{untimed[0]}: a log without time stamps; leave out --x seconds")
-        longest = max(training.seconds for training in trainings.values())
+        lengths = [
+            training.seconds if self.seconds else training.last_iteration
+            for training in trainings.values()
+        ]
+        ends = np.cumsum(lengths) if chain else np.array(lengths)
+        starts = ends - lengths if chain else np.zeros(len(ends))
+        #: where each training begins
+        self.starts = dict(zip(trainings, starts.tolist(), strict=True))
+        longest = ends.max()
         self.unit = next((unit for unit in UNITS if longest >= unit[0]), UNITS[-1])
+        self._divisor = self.unit[1] if self.seconds else 1
 
-    def points(self, series: Series) -> tuple[np.ndarray, np.ndarray]:
-        at = series.seconds if self.seconds else series.iterations
-        at = np.array(at, dtype=float) / (self.unit[1] if self.seconds else 1)
+    def points(self, label: str, series: Series) -> tuple[np.ndarray, np.ndarray]:
+        at = np.array(series.seconds if self.seconds else series.iterations, dtype=float)
+        at = (at + self.starts[label]) / self._divisor
         return at, np.array(series.values, dtype=float)
 
     def label(self, panels: Sequence[Axes]) -> None:
+        for start in filter(None, self.starts.values()):  # where one follows another
+            for axes in panels:
+                axes.axvline(start / self._divisor, color="0.7", linewidth=0.8, zorder=0)
         axes = panels[-1]
         if self.seconds:
             axes.set_xlabel(f"training time in {self.unit[2]}")
@@ -117,7 +136,7 @@ def _losses(
     for label, training in trainings.items():
         color, states[label] = colors[label], ""
         if series := training.train_loss():
-            at, values = axis.points(series)
+            at, values = axis.points(label, series)
             mean = running_mean(values, average)
             if average > 1:
                 axes.plot(*thin(at, values), color=color, linewidth=0.6, alpha=0.25)
@@ -126,7 +145,7 @@ def _losses(
             if len(values) and not np.isfinite(values[-1]):
                 states[label] += f", {values[-1]:g} from {_diverged_at(series):,} on"
         for series in training.test_losses():
-            at, values = axis.points(series)
+            at, values = axis.points(label, series)
             axes.plot(*thin(at, values), color=color, **TEST, **_dots(at))
             curves.append(values)
         if training.ended != "done":
@@ -149,7 +168,7 @@ def _accuracies(
     for label, training in trainings.items():
         for number, series in enumerate(training.accuracies()):
             style = {"color": colors[label], "linestyle": DASHES[number % len(DASHES)]}
-            at, values = axis.points(series)
+            at, values = axis.points(label, series)
             axes.plot(*thin(at, values), linewidth=1.4, **style, **_dots(at))
             best = series.best()
             if best is not None:
