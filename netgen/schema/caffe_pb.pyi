@@ -1810,12 +1810,18 @@ class AnnotatedDataParameter(Message):
     def batch_sampler(self) -> RepeatedCompositeFieldContainer[BatchSampler]: ...
     label_map_file: str
     anno_type: int
+    yolo_data_type: int
+    yolo_data_jitter: float
+    train_diffcult: bool
     def __init__(
         self,
         *,
         batch_sampler: Iterable[BatchSampler | Mapping[str, Any]] | None = ...,
         label_map_file: str | None = ...,
         anno_type: int | str | None = ...,
+        yolo_data_type: int | None = ...,
+        yolo_data_jitter: float | None = ...,
+        train_diffcult: bool | None = ...,
     ) -> None: ...
 
 class BNParameter(Message):

@@ -1,7 +1,7 @@
 """AnnotatedData's records: an image with boxes, changed at random and cut to the net's input.
 
 Sources: annotated_data_layer.cpp, data_transformer.cpp, sampler.cpp and im_transforms.cpp of
-weiliu89/caffe, branch ssd; Liu et al. 2016, arXiv 1512.02325, section 2.2. Caffe writes the image
+weiliu89/caffe, branch ssd, and of eric612/MobileNet-YOLO for the yolo_data fields; Liu et al. 2016, arXiv 1512.02325, section 2.2. Caffe writes the image
 as a JPEG again after each of its steps, and what that does to the pixels is left out here.
 """
 
@@ -24,13 +24,15 @@ from runner.data.distort import distort
 from runner.data.draws import Draws
 from runner.data.errors import DataLayerError
 from runner.data.resample import resample
-from runner.data.samplers import clip, sample
+from runner.data.samplers import clip, jitter, sample
 from runner.data.transform import read_mean
 from runner.log import glog
 
 Log = Callable[[str, str], None]
 
 Resize = caffe_pb.ResizeParameter
+#: Rows of labels that an image has with yolo_data_type.
+YOLO_ROWS = 300
 UNIT = np.array([0, 0, 1, 1], np.float32)
 _PAD_MODES = {
     Resize.CONSTANT: "constant",
@@ -91,6 +93,10 @@ class Annotation:
         self._param, self._transform = layer.annotated_data_param, layer.transform_param
         self._trains, self._has_labels = phase == caffe_pb.TRAIN, len(layer.top) > 1
         self.boxed = self._has_labels
+        self._yolo = self._param.yolo_data_type == 1
+        # That fork's data are jittered in every net; here in those that are written for it.
+        written = self._yolo or self._param.HasField("yolo_data_jitter")
+        self._jitter = self._param.yolo_data_jitter if written else 0
         transform = self._transform
         if transform.HasField("noise_param"):
             raise DataLayerError("noise_param is not known to AnnotatedData here")
@@ -180,6 +186,9 @@ class Annotation:
                 values[place] = one
                 if self.boxed:
                     self._check_type(stored)
+                    if self._yolo:
+                        rows.append(self._centred(left))
+                        continue
                     label, instance, difficult = left.notes.T[:, :, None]
                     item = np.full_like(label, place)
                     rows.append(np.hstack([item, label, instance, left.boxes, difficult]))
@@ -192,11 +201,23 @@ class Annotation:
                 raise DataLayerError(f"record '{name}': {error}") from None
         if not self.boxed:
             labels = np.array(plain, np.float32).reshape(-1, 1, 1, 1)
+        elif self._yolo:
+            labels = np.stack(rows)[:, None]
         elif sum(map(len, rows)):
             labels = np.concatenate(rows).astype(np.float32)[None, None]
         else:
             labels = np.full((1, 1, 1, 8), -1, np.float32)
         return Batch(torch.from_numpy(values), torch.from_numpy(labels))
+
+    def _centred(self, given: Annotated) -> np.ndarray:
+        """(300, 5): class, from 0, centre and size of each box, and zeros; more are left out."""
+        rows = np.zeros((YOLO_ROWS, 5), np.float32)
+        wanted = (given.notes[:, 2] == 0) | self._param.train_diffcult
+        found = given.boxes[wanted][:YOLO_ROWS]
+        rows[: len(found), 0] = given.notes[wanted][:YOLO_ROWS, 0] - 1
+        rows[: len(found), 1:3] = (found[:, :2] + found[:, 2:]) / 2
+        rows[: len(found), 3:] = found[:, 2:] - found[:, :2]
+        return rows
 
     def look(self, record: bytes) -> tuple[tuple[int, int, int], int]:
         """The shape that records come out with, and the number of this one's boxes.
@@ -231,6 +252,11 @@ class Annotation:
             samples = sample(samplers, given.boxes, draws)
             if len(samples):
                 given = self._cut(given, samples[draws.below(len(samples))])
+        elif self._jitter:
+            padded = self._resize is not None and (
+                self._resize.resize_mode == Resize.FIT_LARGE_SIZE_AND_PAD
+            )
+            given = self._cut(given, jitter(self._jitter, padded, draws))
         mirror = transform.mirror and draws.below(2) == 1
         size = given.size
         if self._resize is not None:

@@ -10,7 +10,7 @@ import torch
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.data import memory
-from runner.data.annotated import Annotation, Numbered
+from runner.data.annotated import YOLO_ROWS, Annotation, Numbered
 from runner.data.datum import Decoder
 from runner.data.decoded import collect, load
 from runner.data.dense import DenseImageList
@@ -303,8 +303,12 @@ class AnnotatedFeed(Feed):
         _, _, first = next(self._source.records())
         shape, count = self._annotation.look(first)
         self._batch_size, self.data_shape = param.batch_size, (param.batch_size, *shape)
-        boxed = self._annotation.boxed
-        self.label_shape = (1, 1, max(count, 1), 8) if boxed else (param.batch_size, 1, 1, 1)
+        if not self._annotation.boxed:
+            self.label_shape = (param.batch_size, 1, 1, 1)
+        elif layer.annotated_data_param.yolo_data_type == 1:
+            self.label_shape = (param.batch_size, 1, YOLO_ROWS, 5)
+        else:
+            self.label_shape = (1, 1, max(count, 1), 8)
         self._records = Stream(
             self._source, None, self._device, param.prefetch, self._annotation.collect
         )

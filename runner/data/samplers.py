@@ -34,6 +34,22 @@ def sample(
     return np.concatenate(found)
 
 
+def jitter(share: float, whole: bool, draws: Draws) -> np.ndarray:
+    """One crop (4,) float32 whose sides are 1 - share at least (MobileNet-YOLO's sampler.cpp).
+
+    One time in five it is the image, and one time in five half as much is cut off. whole: both
+    sides are cut alike.
+    """
+    choice = draws.uniform()
+    if choice < 0.2:
+        return np.array([0, 0, 1, 1], np.float32)
+    least = 1 - (share / 2 if choice < 0.4 else share)
+    width = draws.uniform(least, 1)
+    height = width if whole else draws.uniform(least, 1)
+    left, top = draws.uniform(0, 1 - width), draws.uniform(0, 1 - height)
+    return np.array([left, top, left + width, top + height], np.float32)
+
+
 def draw_crops(sampler: caffe_pb.Sampler, count: int, draws: Draws) -> np.ndarray:
     """Crops (count, 4) float32 of scales and aspect ratios in the sampler's ranges, anywhere."""
     if not 0 < sampler.min_scale <= sampler.max_scale <= 1:

@@ -13,7 +13,7 @@ from runner.data.annotated import Annotated, Annotation, resize, resized_boxes
 from runner.data.distort import distort, from_hsv, to_hsv
 from runner.data.draws import Draws
 from runner.data.resample import resample
-from runner.data.samplers import draw_crops, sample, satisfying
+from runner.data.samplers import draw_crops, jitter, sample, satisfying
 
 RANDOM = np.random.default_rng(0)
 
@@ -65,6 +65,48 @@ def test_mean_scale_and_mirror():
         wanted = [0.5, 0.2, 0.9, 0.6] if mirrored else [0.1, 0.2, 0.5, 0.6]
         np.testing.assert_allclose(left.boxes[0], wanted, rtol=1e-5)
     assert seen == {True, False}
+
+
+def test_labels_for_region_loss():
+    """MobileNet-YOLO's: an image's rows of class, centre and size, and then zeros."""
+    one = caffe_pb.AnnotatedDatum(type=caffe_pb.AnnotatedDatum.BBOX)
+    one.datum.channels, one.datum.height, one.datum.width = 1, 4, 4
+    one.datum.data = bytes(16)
+    for label, difficult in ((3, False), (1, True)):
+        box = one.annotation_group.add(group_label=label).annotation.add().bbox
+        box.xmin, box.ymin, box.xmax, box.ymax = 0.25, 0.5, 0.75, 0.625
+        box.difficult = difficult
+    record = (0, b"", one.SerializeToString())
+    text = "annotated_data_param { yolo_data_type: 1 yolo_data_jitter: 0 train_diffcult: %s }"
+    for wanted, count in (("true", 2), ("false", 1)):
+        labels = annotation(text % wanted).collect(iter([record] * 2), 2, None).labels
+        assert labels.shape == (2, 1, 300, 5)
+        np.testing.assert_allclose(labels[1, 0, 0], [2, 0.5, 0.5625, 0.5, 0.125])
+        np.testing.assert_allclose(labels[1, 0, 1, 0], 0)
+        assert (labels[:, 0].abs().sum(2) > 0).sum() == 2 * count
+
+
+def test_jitter_cuts_no_more_than_it_says():
+    crops = np.stack([jitter(0.4, False, Draws(1, n)) for n in range(300)])
+    sides = crops[:, 2:] - crops[:, :2]
+    assert (crops >= 0).all() and (crops <= 1 + 1e-6).all()
+    assert (sides >= 0.6 - 1e-6).all() and sides.min() < 0.65
+    assert abs((sides == 1).all(1).mean() - 0.2) < 0.1
+    assert (sides[:, 0] != sides[:, 1]).any()
+    whole = np.stack([jitter(0.4, True, Draws(1, n)) for n in range(30)])
+    np.testing.assert_allclose(whole[:, 2] - whole[:, 0], whole[:, 3] - whole[:, 1], atol=1e-6)
+
+
+def test_jitter_is_of_nets_that_are_written_for_it():
+    one = given()
+    for text, jittered in (
+        ("", False),
+        ("yolo_data_type: 1", True),
+        ("yolo_data_jitter: 0.5", True),
+    ):
+        text = f"annotated_data_param {{ {text} }}"
+        sizes = {changed(text, one, number=n)[0].shape for n in range(10)}
+        assert (len(sizes) > 1) == jittered
 
 
 def test_a_crop_takes_boxes_along():

@@ -77,7 +77,10 @@ def data(setup: Setup) -> LayerShapes:
 
 @rule("AnnotatedData", bottoms=0, tops=(1, 2))
 def annotated_data(setup: Setup) -> LayerShapes:
-    """Images and, row by row, their boxes (1, 1, boxes, 8); the number of these is the data's."""
+    """Images and, row by row, their boxes (1, 1, boxes, 8); the number of these is the data's.
+
+    With yolo_data_type, of MobileNet-YOLO, each image has rows of its own, (N, 1, 300, 5).
+    """
     transform, size = setup.layer.transform_param, None
     resize = transform.resize_param
     if resize.resize_mode != caffe_pb.ResizeParameter.FIT_SMALL_SIZE and resize.height:
@@ -85,7 +88,9 @@ def annotated_data(setup: Setup) -> LayerShapes:
     if transform.crop_h and transform.crop_w and not transform.crop_size:
         size = (transform.crop_h, transform.crop_w)
     shapes = _records(setup, setup.layer.data_param.batch_size, channels=3, size=size)
-    shapes.tops[1:] = [(1, 1, 1, 8)][: setup.num_tops - 1]
+    yolo = setup.layer.annotated_data_param.yolo_data_type == 1
+    labels = (shapes.tops[0][0], 1, 300, 5) if yolo else (1, 1, 1, 8)
+    shapes.tops[1:] = [labels][: setup.num_tops - 1]
     return shapes
 
 
