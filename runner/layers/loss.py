@@ -14,6 +14,7 @@ from netgen.schema import caffe_pb
 from runner.layers.base import Layer, Tensors
 from runner.layers.gradient import custom_gradient
 from runner.layers.in_place import Rereading
+from runner.log import glog
 
 FLT_MIN = torch.finfo(torch.float32).tiny
 LOG_THRESHOLD = 1e-20
@@ -284,26 +285,46 @@ class ContrastiveLoss(Loss, type="ContrastiveLoss"):
 class Accuracy(Layer, type="Accuracy"):
     """The share of labels that are among the top_k scores, where a tie counts as a miss.
 
-    A second top has that of each class.
+    A second top has that of each class. A label that is no class is never right: SegNet's nets
+    count so the pixels that their loss ignores (BVLC Caffe reads what lies beyond the scores).
     """
 
     no_force_backward = (0, 1)
     refuses_backward_to = (0, 1)
+    _warned = False
+
+    def _warn(self, stray: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
+        if self._warned or labels.device.type != "cpu" or not stray.any():
+            return  # looking there would mean waiting for the device
+        self._warned = True
+        glog.warning(
+            f"layer '{self.name}': label {int(labels[stray][0])} of blob '{self.param.bottom[1]}' "
+            f"is outside the {classes} classes of '{self.param.bottom[0]}' and counts as a miss; "
+            "accuracy_param { ignore_label } leaves it out",
+            "accuracy_layer.cpp:74",
+        )
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         p = self.param.accuracy_param
         ignore = p.ignore_label if p.HasField("ignore_label") else None
-        at = LabelledScores(self, bottoms[0], bottoms[1], self.shapes_of(*bottoms).axis, ignore)
+        scores, labels = bottoms
+        axis = self.shapes_of(*bottoms).axis
+        stray = (labels < 0) | (labels >= scores.shape[axis])
+        if ignore is not None:
+            stray &= labels != ignore
+        self._warn(stray, labels, scores.shape[axis])
+        at = LabelledScores(self, scores, torch.where(stray, 0, labels), axis, ignore)
         with torch.no_grad():
+            known = at.valid * ~stray.reshape(at.valid.shape)
             not_worse = (at.scores >= at.scores.gather(1, at.labels)).sum(1, keepdim=True)
-            right = (not_worse <= p.top_k) * at.valid
+            right = (not_worse <= p.top_k) * known
             tops = [right.sum() / at.valid.sum().clamp(min=1)]
             if len(self.param.top) > 1:
                 classes = at.scores.shape[1]
                 where = at.labels.reshape(-1)
                 per_class = [
                     torch.zeros(classes, device=where.device).index_add_(0, where, v.reshape(-1))
-                    for v in (right, at.valid)
+                    for v in (right, known)
                 ]
                 tops.append(per_class[0] / per_class[1].clamp(min=1))
         return tops

@@ -22,15 +22,27 @@ from typing import Any
 import torch
 
 from netgen import graph
+from netgen.schema import caffe_pb
 from runner.layers.base import Layer
 from runner.layers.blob import BlobVec, Vector
+
+
+class NamedPhase(int):
+    """A phase as Python layers see it: the number of stock Caffe, whose str is TRAIN or TEST.
+
+    So it was in the Caffe of Faster R-CNN, whose layers take str(self.phase) for a key.
+    """
+
+    def __str__(self) -> str:
+        return str(caffe_pb.Phase.Name(int(self)))
 
 
 class PythonLayer:
     """The base of users' layers, caffe.Layer.
 
     blobs: their parameters, which setup adds with `self.blobs.add_blob(*shape)`. param_str: of
-    the python_param, "" by default. phase: caffe.TRAIN or TEST. type: "Python".
+    the python_param, "" by default. phase: caffe.TRAIN or TEST, a number
+    whose str is its name. type: "Python".
     """
 
     type = "Python"
@@ -64,7 +76,7 @@ class Python(Layer, type="Python"):
         own = param.python_param
         self.instance = _class_of(own)(param)
         self.instance.param_str = self.instance.param_str_ = own.param_str
-        self.instance.phase = self.phase
+        self.instance.phase = NamedPhase(self.phase)
 
     def attach(self, bottoms: list, tops: list) -> None:
         self.bottom_blobs, self.top_blobs = Vector(bottoms), Vector(tops)

@@ -58,6 +58,14 @@ def told(write):
     write("told.py", MODULE)
 
 
+@pytest.mark.parametrize("phase, name", [(caffe.TRAIN, "TRAIN"), (caffe.TEST, "TEST")])
+def test_the_phase_is_a_number_with_a_name(net, phase, name):
+    """The number is stock Caffe's; its str that of Faster R-CNN's, whose layers look it up."""
+    seen = net(INPUT + LAYER % ("p", "x", "y", "", "Tell"), phase).layers[1].phase
+    assert seen == phase and [10, 11][seen] == 10 + phase
+    assert str(seen) == name and f"{seen:d}" == str(phase)
+
+
 def test_the_order_of_calls(net):
     made = net("force_backward: true\n" + INPUT + LAYER % ("one", "x", "y", "", "Tell"))
     layer = made.layers[1]

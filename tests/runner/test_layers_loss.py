@@ -146,9 +146,7 @@ def test_class_weights_are_used_where_asked_for(one_layer):
 
 
 @pytest.mark.parametrize("label", [3, -1])
-@pytest.mark.parametrize(
-    "text", ["SoftmaxWithLoss", "Accuracy", "MultinomialLogisticLoss", "HingeLoss"]
-)
+@pytest.mark.parametrize("text", ["SoftmaxWithLoss", "MultinomialLogisticLoss", "HingeLoss"])
 def test_a_label_that_is_no_class(one_layer, text, label):
     layer = one_layer(f'type: "{text}"', np.ones((2, 3)), np.array([0, label]))
     with pytest.raises(
@@ -156,6 +154,25 @@ def test_a_label_that_is_no_class(one_layer, text, label):
         match=f"layer 'l': label {label} of blob 'bottom1' is outside the 3 classes of 'bottom0'",
     ):
         layer.forward()
+
+
+@pytest.mark.parametrize("label", [3, -1])
+def test_a_label_that_is_no_class_is_a_miss_of_accuracy(one_layer, capfd, label):
+    """As SegNet's Caffe has it of the pixels that its loss ignores; of no class is it a miss."""
+    scores = np.array([[3.0, 1, 2], [1, 3, 2], [3, 1, 2], [3, 1, 2]])
+    layer = one_layer('type: "Accuracy"', scores, np.array([0, 1, 2, label]), tops=2)
+    for _ in range(2):
+        share, of_class = layer.forward()
+        np.testing.assert_allclose(share, 0.5)
+        np.testing.assert_array_equal(of_class, [1, 1, 0])
+    ignoring = one_layer(
+        f'type: "Accuracy" accuracy_param {{ ignore_label: {label} }}',
+        scores,
+        np.array([0, 1, 2, label]),
+    )
+    np.testing.assert_allclose(ignoring.forward()[0], 2 / 3, rtol=1e-6)
+    words = f"label {label} of blob 'bottom1' is outside the 3 classes of 'bottom0'"
+    assert capfd.readouterr().err.count(words) == 1
 
 
 # --- the others ---
