@@ -1,5 +1,5 @@
 # Everything a person types. The environment lives in .venv and is made on first use.
-.PHONY: setup demo test oldest lint prototxt pycaffe conformance bench clean
+.PHONY: setup demo ssd test oldest lint prototxt pycaffe conformance bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -53,6 +53,12 @@ DEMO_SEED ?= 1
 
 demo: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" CIFAR10='$(CIFAR10)' SEED=$(DEMO_SEED) sh tools/demo.sh
+
+# A small SSD on drawn images with boxes (docs/ssd): its detection_eval is above 0.9 in the end.
+ssd: setup
+	[ -d data/boxes/test_lmdb ] || $(RUN) docs/ssd/boxes.py
+	mkdir -p snapshots
+	$(BIN)/caffe train -solver docs/ssd/solver.prototxt
 
 clean:
 	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache .hypothesis
