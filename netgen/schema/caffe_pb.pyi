@@ -341,6 +341,8 @@ class LayerParameter(Message):
     def proposal_param(self) -> ProposalParameter: ...
     @property
     def dense_image_data_param(self) -> DenseImageDataParameter: ...
+    @property
+    def yolo_detection_output_param(self) -> YoloDetectionOutputParameter: ...
     forward_type: int
     backward_type: int
     forward_math: int
@@ -439,6 +441,7 @@ class LayerParameter(Message):
         yolov3_detection_output_param: Yolov3DetectionOutputParameter | Mapping[str, Any] | None = ...,
         proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
         dense_image_data_param: DenseImageDataParameter | Mapping[str, Any] | None = ...,
+        yolo_detection_output_param: YoloDetectionOutputParameter | Mapping[str, Any] | None = ...,
         forward_type: int | str | None = ...,
         backward_type: int | str | None = ...,
         forward_math: int | str | None = ...,
@@ -2305,6 +2308,29 @@ class UpsampleParameter(Message):
         pad_out_w: bool | None = ...,
         upsample_h: int | None = ...,
         upsample_w: int | None = ...,
+    ) -> None: ...
+
+class YoloDetectionOutputParameter(Message):
+    side: int
+    num_classes: int
+    num_box: int
+    coords: int
+    confidence_threshold: float
+    nms_threshold: float
+    @property
+    def biases(self) -> RepeatedScalarFieldContainer[float]: ...
+    label_map_file: str
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_classes: int | None = ...,
+        num_box: int | None = ...,
+        coords: int | None = ...,
+        confidence_threshold: float | None = ...,
+        nms_threshold: float | None = ...,
+        biases: Iterable[float] | None = ...,
+        label_map_file: str | None = ...,
     ) -> None: ...
 
 class Yolov3DetectionOutputParameter(Message):

@@ -178,9 +178,53 @@ def test_no_detection_is_one_row_of_minus_ones(one_layer):
     np.testing.assert_array_equal(top, [[[[0, -1, -1, -1, -1, -1, -1]]]])
 
 
+# --- YoloDetectionOutput ---
+
+YOLO2 = (
+    'type: "YoloDetectionOutput" yolo_detection_output_param {{ num_classes: 3 num_box: 2 '
+    "confidence_threshold: {} nms_threshold: 0.3 biases: 1 biases: 2 biases: 3 biases: 1.5 }}"
+)
+
+
+def test_yolo_detection_output(one_layer):
+    """Each anchor of each place shows its best class, of a softmax; all maps together."""
+    maps = [RANDOM.normal(0, 1.5, size=(1, 16, n, n)) for n in (4, 5)]
+    found, kept = [], []
+    for x in maps:
+        _, height, width = x[0].shape
+        for j, i, a in np.ndindex(height, width, 2):
+            v = x[0, a * 8 : a * 8 + 8, j, i]
+            classes = np.exp(v[5:]) / np.exp(v[5:]).sum()
+            confidence = sigmoid(v[4]) * classes.max()
+            w, h = ((1, 2), (3, 1.5))[a]
+            box = [
+                (i + sigmoid(v[0])) / width,
+                (j + sigmoid(v[1])) / height,
+                math.exp(v[2]) * w / width,
+                math.exp(v[3]) * h / height,
+            ]
+            if confidence >= 0.3:
+                found.append((confidence, classes.argmax(), box))
+    for one in sorted(found, key=lambda row: -row[0]):
+        if all(overlap(one[2], other[2]) < 0.3 for other in kept):
+            kept.append(one)
+    expected = [
+        [0, c + 1, s, x - w / 2, y - h / 2, x + w / 2, y + h / 2] for s, c, (x, y, w, h) in kept
+    ]
+    layer = one_layer(YOLO2.format(0.3), *maps).layer
+    (top,) = layer.forward([torch.tensor(m, dtype=torch.float32) for m in maps], [])
+    assert 5 < len(expected) < len(found)
+    np.testing.assert_allclose(top.numpy()[0, 0], expected, rtol=1e-4, atol=1e-5)
+    (none,) = one_layer(YOLO2.format(1), maps[0]).forward()
+    np.testing.assert_array_equal(none, [[[[0, -1, -1, -1, -1, -1, -1]]]])
+
+
 @pytest.mark.parametrize(
     "text, shapes, words",
     [
+        (YOLO2.format(0.5), [(1, 14, 4, 4)], r"bottom\[0\] must have 2 anchors"),
+        (YOLO2.format(0.5), [(2, 16, 4, 4)], "YoloDetectionOutput takes one image"),
+        (YOLO2.format("0.5 biases: 1"), [(1, 16, 4, 4)], "biases must have two values an anchor"),
         (YOLO.format(0.5), [(1, 16, 4, 4), (1, 14, 8, 8)], r"bottom\[1\] must have 2 anchors"),
         (YOLO.format(0.5), [(2, 16, 4, 4), (2, 16, 8, 8)], "Yolov3DetectionOutput takes one image"),
         (YOLO.format(0.5), [(1, 16, 4, 4)], "there must be mask_group_num bottoms"),

@@ -1,4 +1,4 @@
-"""RegionLoss and Yolov3DetectionOutput: the maps of YOLO, as MobileNet-YOLO's fork has them.
+"""RegionLoss, YoloDetectionOutput and Yolov3DetectionOutput: the maps of YOLO, as MobileNet-YOLO's fork has them.
 
 Boxes are (x, y, width, height) of their centre and size, as shares of the image.
 """
@@ -122,8 +122,8 @@ def _until_zero(values: torch.Tensor) -> int:
     return int(zeros[0]) if len(zeros) else len(values)
 
 
-class Yolov3DetectionOutput(Layer, type="Yolov3DetectionOutput"):
-    """The objects that maps of YOLO v3 show (Redmon and Farhadi 2018), for one image.
+class _Detections(Layer):
+    """Base of the layers that say which objects the maps of one image show.
 
     A row of the top is (0, class + 1, confidence, left, top, right, bottom), the most certain
     first. Of boxes that overlap a more certain one, of whatever class, by nms_threshold none
@@ -136,21 +136,23 @@ class Yolov3DetectionOutput(Layer, type="Yolov3DetectionOutput"):
         self.no_force_backward = self.refuses_backward_to = tuple(range(len(bottoms)))
         return super().setup(bottoms)
 
+    def found(self, maps: list[np.ndarray]) -> list[np.ndarray]:
+        """What each map (A (5 + classes), H, W) shows: confidence, class, x, y, w, h in rows."""
+        raise NotImplementedError
+
+    def threshold(self) -> float:
+        """The overlap from which on the less certain of two boxes is left out."""
+        raise NotImplementedError
+
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        p = self.param.yolov3_detection_output_param
-        anchors = np.array(p.biases, np.float32).reshape(-1, 2)
-        masks = np.array(p.mask).reshape(len(bottoms), -1)
-        found = []
-        for x, mask, scale in zip(bottoms, masks, p.anchors_scale, strict=True):
-            found.append(self._one(x.detach().cpu().numpy()[0], anchors[mask], scale))
-        rows = np.concatenate(found)
-        rows = rows[np.argsort(-rows[:, 0], kind="stable")]  # confidence, class, x, y, w, h
+        rows = np.concatenate(self.found([x.detach().cpu().numpy()[0] for x in bottoms]))
+        rows = rows[np.argsort(-rows[:, 0], kind="stable")]
         boxes, kept = torch.from_numpy(rows[:, 2:]), []
         alive = np.ones(len(rows), bool)
         for i in range(len(rows)):
             if alive[i]:
                 kept.append(i)
-                alive[i + 1 :] &= (_overlap(boxes[i], boxes[i + 1 :]) < p.nms_threshold).numpy()
+                alive[i + 1 :] &= (_overlap(boxes[i], boxes[i + 1 :]) < self.threshold()).numpy()
         top = np.full((max(len(kept), 1), 7), -1, np.float32)
         top[:, 0] = 0
         if kept:
@@ -160,16 +162,71 @@ class Yolov3DetectionOutput(Layer, type="Yolov3DetectionOutput"):
             top[:, 5:] = best[:, 2:4] + best[:, 4:] / 2
         return [torch.from_numpy(top[None, None]).to(bottoms[0].device)]
 
+
+def _places(maps: np.ndarray, anchors: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """A map as (H, W, A, 5 + classes), and its boxes (H, W, A, 4).
+
+    anchors: their widths and heights, (A, 2), in pixels of which `scale` are a place.
+    """
+    _, height, width = maps.shape
+    maps = maps.reshape(len(anchors), -1, height, width).transpose(2, 3, 0, 1)
+    y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    size = np.array([width, height], np.float32)
+    centre = (_sigmoid(maps[..., :2]) + np.stack([x, y], -1)[:, :, None]) / size
+    return maps, np.concatenate([centre, np.exp(maps[..., 2:4]) * anchors / (size * scale)], -1)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+class YoloDetectionOutput(_Detections, type="YoloDetectionOutput"):
+    """The objects that maps of YOLO v2 show (Redmon and Farhadi 2017), for one image.
+
+    Each anchor of each place shows its best class at most, with the probability of an object
+    times that of the class, where that is confidence_threshold at least.
+    """
+
+    def threshold(self) -> float:
+        return self.param.yolo_detection_output_param.nms_threshold
+
+    def found(self, maps: list[np.ndarray]) -> list[np.ndarray]:
+        return [self._one(one) for one in maps]
+
+    def _one(self, maps: np.ndarray) -> np.ndarray:
+        p = self.param.yolo_detection_output_param
+        maps, boxes = _places(maps, np.array(p.biases, np.float32).reshape(-1, 2), 1)
+        scores = np.exp(maps[..., 5:] - maps[..., 5:].max(-1, keepdims=True))
+        classes = scores.argmax(-1)
+        confidence = _sigmoid(maps[..., 4]) * (scores.max(-1) / scores.sum(-1))
+        where = np.nonzero(confidence >= p.confidence_threshold)
+        rows = np.stack([confidence[where], classes[where]], 1)
+        return np.concatenate([rows, boxes[where]], 1).astype(np.float32)
+
+
+class Yolov3DetectionOutput(_Detections, type="Yolov3DetectionOutput"):
+    """The objects that maps of YOLO v3 show (Redmon and Farhadi 2018), for one image.
+
+    A box shows every class whose probability, times that of an object, is above
+    confidence_threshold.
+    """
+
+    def threshold(self) -> float:
+        return self.param.yolov3_detection_output_param.nms_threshold
+
+    def found(self, maps: list[np.ndarray]) -> list[np.ndarray]:
+        p = self.param.yolov3_detection_output_param
+        anchors = np.array(p.biases, np.float32).reshape(-1, 2)
+        masks = np.array(p.mask).reshape(len(maps), -1)
+        return [
+            self._one(one, anchors[mask], scale)
+            for one, mask, scale in zip(maps, masks, p.anchors_scale, strict=True)
+        ]
+
     def _one(self, maps: np.ndarray, anchors: np.ndarray, scale: int) -> np.ndarray:
-        """What one map (A (5 + classes), H, W) shows: confidence, class, x, y, w, h in rows."""
-        p, (_, height, width) = self.param.yolov3_detection_output_param, maps.shape
-        maps = maps.reshape(len(anchors), -1, height, width).transpose(2, 3, 0, 1)
-        said = 1 / (1 + np.exp(-maps))
-        y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-        size = np.array([width, height], np.float32)
-        centre = (said[..., :2] + np.stack([x, y], -1)[:, :, None]) / size
-        boxes = np.concatenate([centre, np.exp(maps[..., 2:4]) * anchors / (size * scale)], -1)
-        confidence = said[..., 5:] * said[..., 4:5]
-        *where, classes = np.nonzero(confidence > p.confidence_threshold)
+        maps, boxes = _places(maps, anchors, scale)
+        confidence = _sigmoid(maps[..., 5:]) * _sigmoid(maps[..., 4:5])
+        threshold = self.param.yolov3_detection_output_param.confidence_threshold
+        *where, classes = np.nonzero(confidence > threshold)
         rows = np.stack([confidence[(*where, classes)], classes], 1)
         return np.concatenate([rows, boxes[tuple(where)]], 1).astype(np.float32)

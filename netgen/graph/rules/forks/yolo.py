@@ -1,4 +1,4 @@
-"""RegionLoss and Yolov3DetectionOutput: the maps of YOLO.
+"""RegionLoss, YoloDetectionOutput and Yolov3DetectionOutput: the maps of YOLO.
 
 A map (N, A (5 + classes), H, W) has for each of A anchors x, y, log width, log height, whether
 there is an object, and a score a class.
@@ -34,6 +34,21 @@ def region_loss(setup: Setup) -> LayerShapes:
     require_equal(maps[0], labels[0], "The data and label should have the same first dimension.")
     require_equal(0, prod(labels[1:]) % 5, "labels must be rows of five values")
     return LayerShapes([()])
+
+
+@rule("YoloDetectionOutput", bottoms=(1, 2))
+def yolo_detection_output(setup: Setup) -> LayerShapes:
+    """Maps of one image to detections (1, 1, K, 7)."""
+    param = setup.layer.yolo_detection_output_param
+    require(param.HasField("num_classes"), "Must specify num_classes")
+    require_equal(4, param.coords, "coords must be 4")
+    require_equal(
+        2 * param.num_box, len(param.biases), "biases must have two values an anchor (num_box)"
+    )
+    for i, bottom in enumerate(setup.bottoms):
+        _check_map(f"bottom[{i}]", bottom, param.num_box, param.num_classes)
+        require_equal(1, bottom[0], "YoloDetectionOutput takes one image at a time")
+    return LayerShapes([(1, 1, 1, 7)], note="the third axis depends on the data")
 
 
 @rule("Yolov3DetectionOutput", bottoms=(1, None))
