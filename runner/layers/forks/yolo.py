@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from netgen import graph
+from runner.data.boxes import suppress
 from runner.layers.base import Layer, Tensors
 from runner.layers.gradient import custom_gradient
 from runner.layers.loss import Loss
@@ -147,19 +148,16 @@ class _Detections(Layer):
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         rows = np.concatenate(self.found([x.detach().cpu().numpy()[0] for x in bottoms]))
         rows = rows[np.argsort(-rows[:, 0], kind="stable")]
-        boxes, kept = torch.from_numpy(rows[:, 2:]), []
-        alive = np.ones(len(rows), bool)
-        for i in range(len(rows)):
-            if alive[i]:
-                kept.append(i)
-                alive[i + 1 :] &= (_overlap(boxes[i], boxes[i + 1 :]) < self.threshold()).numpy()
+        rows[:, 2:] = np.concatenate(
+            [rows[:, 2:4] - rows[:, 4:] / 2, rows[:, 2:4] + rows[:, 4:] / 2], 1
+        )
+        # An overlap of just the threshold is too much, unlike SSD's.
+        below = np.nextafter(np.float32(self.threshold()), np.float32(-1))
+        kept = rows[suppress(torch.from_numpy(rows[:, 2:]), float(below))]
         top = np.full((max(len(kept), 1), 7), -1, np.float32)
         top[:, 0] = 0
-        if kept:
-            best = rows[kept]
-            top[:, 1], top[:, 2] = best[:, 1] + 1, best[:, 0]
-            top[:, 3:5] = best[:, 2:4] - best[:, 4:] / 2
-            top[:, 5:] = best[:, 2:4] + best[:, 4:] / 2
+        if len(kept):
+            top[:, 1], top[:, 2], top[:, 3:] = kept[:, 1] + 1, kept[:, 0], kept[:, 2:]
         return [torch.from_numpy(top[None, None]).to(bottoms[0].device)]
 
 
@@ -195,13 +193,13 @@ class YoloDetectionOutput(_Detections, type="YoloDetectionOutput"):
 
     def _one(self, maps: np.ndarray) -> np.ndarray:
         p = self.param.yolo_detection_output_param
-        maps, boxes = _places(maps, np.array(p.biases, np.float32).reshape(-1, 2), 1)
+        maps, places = _places(maps, np.array(p.biases, np.float32).reshape(-1, 2), 1)
         scores = np.exp(maps[..., 5:] - maps[..., 5:].max(-1, keepdims=True))
         classes = scores.argmax(-1)
         confidence = _sigmoid(maps[..., 4]) * (scores.max(-1) / scores.sum(-1))
         where = np.nonzero(confidence >= p.confidence_threshold)
         rows = np.stack([confidence[where], classes[where]], 1)
-        return np.concatenate([rows, boxes[where]], 1).astype(np.float32)
+        return np.concatenate([rows, places[where]], 1).astype(np.float32)
 
 
 class Yolov3DetectionOutput(_Detections, type="Yolov3DetectionOutput"):
@@ -224,9 +222,9 @@ class Yolov3DetectionOutput(_Detections, type="Yolov3DetectionOutput"):
         ]
 
     def _one(self, maps: np.ndarray, anchors: np.ndarray, scale: int) -> np.ndarray:
-        maps, boxes = _places(maps, anchors, scale)
+        maps, places = _places(maps, anchors, scale)
         confidence = _sigmoid(maps[..., 5:]) * _sigmoid(maps[..., 4:5])
         threshold = self.param.yolov3_detection_output_param.confidence_threshold
         *where, classes = np.nonzero(confidence > threshold)
         rows = np.stack([confidence[(*where, classes)], classes], 1)
-        return np.concatenate([rows, boxes[tuple(where)]], 1).astype(np.float32)
+        return np.concatenate([rows, places[tuple(where)]], 1).astype(np.float32)
