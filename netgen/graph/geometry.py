@@ -129,7 +129,8 @@ def pool_geometry(pooling_param: caffe_pb.PoolingParameter, bottom_shape: Shape)
 
     The output is rounded up unless round_mode is FLOOR, or as the forks' ceil_mode says, which
     counts more; with padding the last window must
-    start inside the image or its leading pad. Raises NetError in Caffe's words.
+    start inside the image or its leading pad. Its pad leaves out that of pool_margins. Raises
+    NetError in Caffe's words.
     """
     p = pooling_param
     if p.global_pooling:
@@ -172,11 +173,14 @@ def pool_geometry(pooling_param: caffe_pb.PoolingParameter, bottom_shape: Shape)
         "Input must have 4 axes, corresponding to (num, channels, height, width)",
     )
     sizes = tuple(bottom_shape[2:])
-    windows = zip(sizes, kernel, stride, pad, strict=True)
+    left, right, above, below = pool_margins(p) or (pad[1], pad[1], pad[0], pad[0])
+    around = ((above, below), (left, right))
+    windows = zip(sizes, kernel, stride, around, strict=True)
     floor = p.round_mode == caffe_pb.PoolingParameter.FLOOR
     if p.HasField("ceil_mode"):
         floor = not p.ceil_mode
-    out = [_pooled(floor, any(pad), *window) for window in windows]
+    padded = any(map(any, around))
+    out = [_pooled(floor, padded, *window) for window in windows]
     return PoolGeometry(kernel, stride, pad, _nonempty(out, sizes, (kernel, stride, pad)))
 
 
@@ -188,10 +192,28 @@ def _pair(param: caffe_pb.PoolingParameter, field: str, words: str) -> tuple[int
     return (getattr(param, field),) * 2
 
 
-def _pooled(floor: bool, padded: bool, size: int, kernel: int, stride: int, pad: int) -> int:
-    room = size + 2 * pad - kernel
+def pool_margins(param: caffe_pb.PoolingParameter) -> Shape:
+    """The padding of forks' pad_l, pad_r, pad_t and pad_b on each side, or () if there is none.
+
+    Raises NetError if they are given beside pad.
+    """
+    margins = tuple(getattr(param, name) for name in _ONE_SIDED)
+    if not any(margins):
+        return ()
+    for name in ("pad", "pad_h", "pad_w"):
+        require(
+            not param.HasField(name),
+            f"Either {name} or pad_l/r/t/b should be specified; not both.",
+        )
+    return margins
+
+
+def _pooled(
+    floor: bool, padded: bool, size: int, kernel: int, stride: int, pads: tuple[int, int]
+) -> int:
+    room = size + sum(pads) - kernel
     out = (room // stride if floor else -(-room // stride)) + 1
-    if padded and (out - 1) * stride >= size + pad:
+    if padded and (out - 1) * stride >= size + pads[0]:
         out -= 1
     return out
 

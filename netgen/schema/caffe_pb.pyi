@@ -1107,6 +1107,7 @@ class PoolingParameter(Message):
     AVE: ClassVar[int]
     STOCHASTIC: ClassVar[int]
     AVE_EXC_PAD: ClassVar[int]
+    AVE_TF: ClassVar[int]
     Engine: ClassVar[EnumTypeWrapper]
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
@@ -1130,6 +1131,10 @@ class PoolingParameter(Message):
     global_pooling: bool
     round_mode: int
     ceil_mode: bool
+    pad_l: int
+    pad_r: int
+    pad_t: int
+    pad_b: int
     def __init__(
         self,
         *,
@@ -1147,6 +1152,10 @@ class PoolingParameter(Message):
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
         ceil_mode: bool | None = ...,
+        pad_l: int | None = ...,
+        pad_r: int | None = ...,
+        pad_t: int | None = ...,
+        pad_b: int | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):
@@ -1476,6 +1485,8 @@ class SolverParameter(Message):
     ap_version: str
     show_per_class_result: bool
     solver_data_type: int
+    @property
+    def plateau_winsize(self) -> RepeatedScalarFieldContainer[int]: ...
     def __init__(
         self,
         *,
@@ -1525,6 +1536,7 @@ class SolverParameter(Message):
         ap_version: str | None = ...,
         show_per_class_result: bool | None = ...,
         solver_data_type: int | str | None = ...,
+        plateau_winsize: Iterable[int] | None = ...,
     ) -> None: ...
 
 class SolverState(Message):
@@ -1533,6 +1545,8 @@ class SolverState(Message):
     @property
     def history(self) -> RepeatedCompositeFieldContainer[BlobProto]: ...
     current_step: int
+    minimum_loss: float
+    iter_last_event: int
     def __init__(
         self,
         *,
@@ -1540,6 +1554,8 @@ class SolverState(Message):
         learned_net: str | None = ...,
         history: Iterable[BlobProto | Mapping[str, Any]] | None = ...,
         current_step: int | None = ...,
+        minimum_loss: float | None = ...,
+        iter_last_event: int | None = ...,
     ) -> None: ...
 
 class LabelMapItem(Message):
@@ -2429,6 +2445,7 @@ class V1LayerParameter(Message):
     EXP: ClassVar[int]
     DECONVOLUTION: ClassVar[int]
     INTERP: ClassVar[int]
+    CROP: ClassVar[int]
     DimCheckMode: ClassVar[EnumTypeWrapper]
     STRICT: ClassVar[int]
     PERMISSIVE: ClassVar[int]

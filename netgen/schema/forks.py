@@ -80,7 +80,6 @@ _FIELDS = {
         "DropoutParameter.random_seed LayerParameter.detectnet_groundtruth_param "
         "LayerParameter.detectnet_augmentation_param"
     ),
-    "NVIDIA, MobileNet-YOLO, SSD": ("SolverParameter.plateau_winsize"),
     "NVIDIA, intel": ("LossParameter.label_smoothing BatchNormParameter.bias_filler"),
     "NVIDIA, jolibrain": ("SolverParameter.min_lr"),
     "PSPNet, caffe_ocr, DeepLab v2": ("BatchNormParameter.update_global_stats"),
@@ -118,6 +117,16 @@ _TYPES = {
     "caffe-lstm": "Lstm",
     "video-caffe": "NdConvolution NdPooling",
 }
+#: Values of enums, as Message.field=VALUE.
+_VALUES = {
+    "CRF-RNN": "V1LayerParameter.type=MULTI_STAGE_MEANFIELD",
+    "DeepLab": (
+        "V1LayerParameter.type=IMAGE_SEG_DATA V1LayerParameter.type=MAT_WRITE "
+        "V1LayerParameter.type=SEG_ACCURACY V1LayerParameter.type=PADDING"
+    ),
+    "visual-concepts": ("V1LayerParameter.type=CROSS_ENTROPY_LOSS V1LayerParameter.type=MIL_DATA"),
+}
+_FORK_OF_VALUE = {value: fork for fork, values in _VALUES.items() for value in values.split()}
 _FORK_OF_FIELD = {field: fork for fork, fields in _FIELDS.items() for field in fields.split()}
 _FORK_OF_TYPE = {name: fork for fork, names in _TYPES.items() for name in names.split()}
 
@@ -159,8 +168,14 @@ _TRANSFORMATIONS = [
 
 
 def fork_of(name: str) -> str:
-    """The forks that have a layer type, or a field as Message.field; "" where none is known."""
-    return _FORK_OF_TYPE.get(name, "") or _FORK_OF_FIELD.get(name, "")
+    """The forks that have a layer type, a field or a value; "" where none is known.
+
+    name: the type, Message.field, or Message.field=VALUE.
+    """
+    return next(
+        (forks[name] for forks in (_FORK_OF_TYPE, _FORK_OF_FIELD, _FORK_OF_VALUE) if name in forks),
+        "",
+    )
 
 
 def skipped(message: Message) -> str | None:
@@ -189,13 +204,18 @@ def _ignored(message: Message) -> Iterator[str]:
                 yield f"{name}: {engine}"
 
 
-def lacking(types: Iterable[str], fields: Iterable[str] = ()) -> str:
+def lacking(types: Iterable[str], fields: Iterable[str] = (), values: Iterable[str] = ()) -> str:
     """What a net needs and we lack, with counts and forks, and the ways out; "" for one typo.
 
-    types: layer types that nobody registered, fields: Message.field, each as often as it stands
-    in the net. A single name that no fork is known to have is a mistake of the net.
+    types: layer types that nobody registered, fields: Message.field, values: Message.field=VALUE,
+    each as often as it stands in the net. A single name that no fork is known to have is a
+    mistake of the net.
     """
-    kinds = (("layer types", Counter(types)), ("fields", Counter(fields)))
+    kinds = (
+        ("layer types", Counter(types)),
+        ("fields", Counter(fields)),
+        ("values", Counter(values)),
+    )
     names = [name for _, found in kinds for name in found]
     if len(names) < 2 and not any(map(fork_of, names)):
         return ""
@@ -207,7 +227,7 @@ def lacking(types: Iterable[str], fields: Iterable[str] = ()) -> str:
     ways = (
         _FORK if all(name.startswith("SolverParameter.") for name in names) else _OWN_LAYER + _FORK
     )
-    return f"; all that is needed and not here: {' and '.join(parts)}; ways out: {ways}"
+    return f"; all that is needed and not here: {_joined(parts)}; ways out: {ways}"
 
 
 def drop_misread(net: NetParameter) -> None:
@@ -223,6 +243,10 @@ def drop_misread(net: NetParameter) -> None:
         if layer.HasField("transform_param") and layer.type != "AnnotatedData":
             for name in _TRANSFORMATIONS:
                 layer.transform_param.ClearField(name)
+
+
+def _joined(parts: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
 
 def _counted(name: str, count: int) -> str:

@@ -110,6 +110,16 @@ class Item:
         """Whether its message, which is known, has no such field."""
         return self.message is not None and self.name not in self.message.fields_by_name
 
+    @property
+    def no_values(self) -> list[str]:
+        """The words of the text that are no values of the field's enum."""
+        known = self.message.fields_by_name.get(self.name) if self.message is not None else None
+        enum = known.enum_type if known is not None else None
+        if enum is None:
+            return []
+        words = [token for token in self.tokens if token[0].isalpha() or token[0] == "_"]
+        return [word for word in words if word not in enum.values_by_name]
+
 
 def items(text: str, message: Any) -> list[Item]:
     """The fields of a text; message: the Descriptor of what it is. Raises ValueError where that is no text format."""
@@ -123,19 +133,22 @@ def walk(found: list[Item]) -> Iterator[Item]:
         yield from walk(item.items or [])
 
 
-def lacks(found: list[Item]) -> tuple[list[str], list[str]]:
-    """The layer types and the fields, as Message.field, that a text has and nobody knows.
+def lacks(found: list[Item]) -> tuple[list[str], list[str], list[str]]:
+    """The layer types, the fields, as Message.field, and the values that nobody knows of a text.
 
-    found: its items. Types are told only where the rules of layer types are loaded.
+    found: its items. Types are told only where the rules of layer types are loaded. A value of an
+    enum is told as Message.field=VALUE.
     """
-    fields = [f"{i.message.name}.{i.name}" for i in walk(found) if i.unknown and i.message]
+    every = list(walk(found))
+    fields = [f"{i.message.name}.{i.name}" for i in every if i.unknown and i.message]
+    values = [f"{i.message.name}.{i.name}={v}" for i in every if i.message for v in i.no_values]
     layers = [item.items or [] for item in found if item.name == "layer" and KNOWN]
     types = [
         str(_scalar(inner.tokens[0]))
         for inner in itertools.chain(*layers)
         if inner.name == "type" and inner.tokens
     ]
-    return [name for name in types if name not in KNOWN], fields
+    return [name for name in types if name not in KNOWN], fields, values
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
@@ -169,16 +182,36 @@ def _message(
         item = Item(token, message, start)
         if stream[at[0]][0] == ":":
             at[0] += 1
+        known = message.fields_by_name.get(token) if message is not None else None
+        inner = known.message_type if known is not None else None
         opening = stream[at[0]][0]
+        if opening == "[" and stream[at[0] + 1][0] in ("{", "<"):
+            yield from _listed(stream, at, item, inner)
+            continue
         if opening in ("{", "<"):
             at[0] += 1
-            known = message.fields_by_name.get(token) if message is not None else None
-            inner = known.message_type if known is not None else None
             item.items = list(_message(stream, at, inner, _CLOSING[opening]))
         else:
             item.tokens = _value(stream, at)
         item.end = stream[at[0] - 1][2]
         yield item
+
+
+def _listed(
+    stream: list[tuple[str, int, int]], at: list[int], item: Item, inner: Descriptor | None
+) -> Iterator[Item]:
+    """One item for each message of a list in brackets; the first has the span of all."""
+    found = []
+    while stream[at[0]][0] != "]":
+        opening, start, _ = stream[at[0] + 1]
+        at[0] += 2
+        if stream[at[0] - 2][0] not in ("[", ",") or opening not in ("{", "<"):
+            raise ValueError(start)
+        found.append(list(_message(stream, at, inner, _CLOSING[opening])))
+    end = stream[at[0]][2]
+    at[0] += 1
+    for i, fields in enumerate(found):
+        yield Item(item.name, item.message, end if i else item.start, end, items=fields)
 
 
 def _value(stream: list[tuple[str, int, int]], at: list[int]) -> list[str]:

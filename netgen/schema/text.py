@@ -64,8 +64,8 @@ def _with_own_fields(
         if any(item.unknown for item in own.walk(items)):
             own_layers.load_installed()
             text, fields = own.take_own_fields(text, items, parse_text)
-            if not fields:
-                lacking = forks.lacking(*own.lacks(items))
+        if not fields:
+            lacking = forks.lacking(*own.lacks(items))
     except SchemaError as refusal:
         raise SchemaError(f"{filename}{refusal}") from None
     except ValueError:  # protobuf says better what is wrong

@@ -140,10 +140,31 @@ class Pooling(Layer, type="Pooling"):
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, p = bottoms[0], self.param.pooling_param
-        (window,) = self.shapes_of(x).pools
+        shapes = self.shapes_of(x)
+        (window,) = shapes.pools
+        if shapes.margins:
+            return self._with_margins(x, window, *shapes.margins)
         if p.pool == caffe_pb.PoolingParameter.MAX:
             return max_pool(x, *window, with_mask=len(self.param.top) > 1)
         return [ave_pool(x, *window, p.pool == caffe_pb.PoolingParameter.AVE)]
+
+    def _with_margins(
+        self, x: torch.Tensor, window: graph.PoolGeometry, left: int, right: int, top: int, low: int
+    ) -> Tensors:
+        """The tops where each side has a padding of its own (Synopsys's fork)."""
+        sides, pool = (left, right, top, low), self.param.pooling_param.pool
+        if pool == caffe_pb.PoolingParameter.MAX:
+            wide = F.pad(x, sides, value=-FLT_MAX)
+            tops = max_pool(wide, *window, with_mask=len(self.param.top) > 1)
+            if len(tops) > 1:
+                row, column = tops[1] // wide.shape[3] - top, tops[1] % wide.shape[3] - left
+                tops[1] = torch.where(tops[0] == -FLT_MAX, -1, row * x.shape[3] + column)
+            return tops
+        means = ave_pool(F.pad(x, sides), *window)
+        if pool == caffe_pb.PoolingParameter.AVE:
+            return [means]
+        inside = ave_pool(F.pad(torch.ones_like(x[:1, :1]), sides), *window)
+        return [torch.where(inside > 0, means / inside, 0)]
 
 
 class SPP(Layer, type="SPP"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,17 @@ def read_weights(path: str) -> dict[str, dict[int, np.ndarray]]:
         }
 
 
-def read_solverstate(path: str) -> tuple[int, str, int, list[np.ndarray]]:
-    """(iter, learned_net, current_step, [history arrays]) of a .solverstate.h5."""
+#: What the policy plateau adds to a solver state (SSD's sgd_solver.cpp), and its types.
+_OF_PLATEAU = {"iter_last_event": np.int32, "minimum_loss": np.float32}
+
+
+def read_solverstate(
+    path: str,
+) -> tuple[int, str, int, list[np.ndarray], dict[str, float]]:
+    """What a .solverstate.h5 holds.
+
+    iter, learned_net, current_step, the arrays of the history, and what the policy plateau added.
+    """
     with schema.open_hdf5(path) as f:
         missing = [key for key in ("iter", "current_step", "history") if key not in f]
         if missing:
@@ -33,7 +42,9 @@ def read_solverstate(path: str) -> tuple[int, str, int, list[np.ndarray]]:
         learned = os.fsdecode(learned) if isinstance(learned, bytes) else str(learned)
         history = f["history"]
         arrays = [np.asarray(history[str(i)], np.float32) for i in range(len(history))]
-        return int(np.ravel(f["iter"])[0]), learned, int(np.ravel(f["current_step"])[0]), arrays
+        iteration, step = (int(np.ravel(f[name])[0]) for name in ("iter", "current_step"))
+        remembered = {name: np.ravel(f[name])[0].item() for name in _OF_PLATEAU if name in f}
+        return iteration, learned, step, arrays, remembered
 
 
 def write_weights(net: Any, path: str, with_diff: bool = False) -> None:
@@ -59,8 +70,9 @@ def write_solverstate(
     learned_net: str,
     current_step: int,
     history: Sequence[np.ndarray],
+    remembered: Mapping[str, float],
 ) -> None:
-    """A .solverstate.h5; history: list of arrays."""
+    """A .solverstate.h5; history: list of arrays; remembered: what the policy plateau adds."""
 
     with schema.writing_hdf5(path) as f:
         f["iter"] = np.array([iteration], np.int32)
@@ -68,6 +80,8 @@ def write_solverstate(
         # With room for a final zero: Caffe reads it as a C string, into just this many bytes.
         f.create_dataset("learned_net", data=np.array(name), dtype=f"S{len(name) + 1}")
         f["current_step"] = np.array([current_step], np.int32)
+        for name, value in remembered.items():
+            f[name] = np.array([value], _OF_PLATEAU[name])
         group = f.create_group("history")
         for i, array in enumerate(history):
             group[str(i)] = array

@@ -9,6 +9,7 @@ interrupted: going on from there starts the test nets' data afresh, again as Caf
 from __future__ import annotations
 
 import os
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.log import glog, lines
 from runner.net import hdf5, weights
+from runner.solver.lr_policy import Plateau
 
 RESUME = ".resume"
 
@@ -93,15 +95,25 @@ def write(solver: Any) -> str:
     if solver.resumes_exactly:
         _write_resume(solver, state_path + RESUME)
     if tail:
-        hdf5.write_solverstate(state_path, solver.iter, model, solver.current_step, history)
+        hdf5.write_solverstate(
+            state_path, solver.iter, model, solver.current_step, history, _remembered(solver)
+        )
     else:
         state = caffe_pb.SolverState(
-            iter=solver.iter, learned_net=model, current_step=solver.current_step
+            iter=solver.iter,
+            learned_net=model,
+            current_step=solver.current_step,
+            **_remembered(solver),
         )
         for array in history:
             schema.array_to_blob(array, state.history.add())
         schema.write_binary(state, state_path)
     return state_path
+
+
+def _remembered(solver):
+    """What the policy plateau adds to a solver state, as SSD's does; nothing for the others."""
+    return asdict(solver.plateau) if solver.param.lr_policy == "plateau" else {}
 
 
 def _write_resume(solver, path):
@@ -125,11 +137,12 @@ def restore(solver: Any, path: str) -> None:
     if not os.path.exists(path):
         raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {path}")
     if path.endswith(".h5"):
-        iteration, learned, current_step, history = hdf5.read_solverstate(path)
+        iteration, learned, current_step, history, remembered = hdf5.read_solverstate(path)
     else:
         state = schema.read_solverstate(path)
         iteration, learned, current_step = state.iter, state.learned_net, state.current_step
         history = [_history_array(path, *item) for item in enumerate(state.history)]
+        remembered = {f.name: getattr(state, f.name) for f in fields(Plateau)}
     parameters = solver.net.parameters
     targets = [blob for flat in solver.updater.history for blob in parameters.split(flat)]
     if len(history) != len(targets):
@@ -147,6 +160,7 @@ def restore(solver: Any, path: str) -> None:
     if learned:
         weights.load_weights(solver.net, _find_model(learned, path))
     solver.iter, solver.current_step = iteration, current_step
+    solver.plateau = Plateau(**remembered)
     if not path.endswith(".h5"):
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
     for array, target in zip(history, targets, strict=True):

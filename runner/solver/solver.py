@@ -21,7 +21,7 @@ from runner.process.recording import recorder
 from runner.process.signals import Action
 from runner.solver import snapshot
 from runner.solver.losses import SmoothedLoss
-from runner.solver.lr_policy import learning_rate
+from runner.solver.lr_policy import Plateau, learning_rate
 from runner.solver.passes import NetPass
 from runner.solver.tallies import check_evaluation, tally_of
 from runner.solver.updates import Updater, check_solver
@@ -81,6 +81,7 @@ class Solver:
         self.make_passes(record)
         self.losses = SmoothedLoss(param.average_loss)
         self.iter = self.current_step = 0
+        self.plateau = Plateau()
         self.stopped = False
         self._resumed_losses = False
         self._before_test = None
@@ -273,6 +274,10 @@ class Solver:
     def apply_update(self) -> None:
         """One update from the gradients that are there; counts the iteration."""
         p = self.param
+        if p.lr_policy == "plateau":
+            before, loss = self.current_step, self.losses.value()
+            lowered = self.plateau.step(p, self.iter, before, loss) > before
+            self.current_step = before + self.workers.from_root(lowered)
         rate, self.current_step = learning_rate(p, self.iter, self.current_step)
         if p.display and self.iter % p.display == 0:
             glog.info(lines.learning_rate(self.iter, rate), "sgd_solver.cpp:112")

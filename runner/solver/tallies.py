@@ -15,6 +15,7 @@ from runner.log import glog, lines
 from runner.net.net import Net
 
 _EPSILON = np.float32(1e-6)
+_EVALUATION = ("eval_type", "ap_version", "show_per_class_result")
 Print = Callable[[str, Net, dict[str, torch.Tensor], str], None]
 
 
@@ -119,7 +120,19 @@ def tally_of(param: caffe_pb.SolverParameter, net: Net, print_outputs: Print) ->
 
 
 def check_evaluation(param: caffe_pb.SolverParameter) -> None:
-    """Raise CaffeError unless eval_type and ap_version are known."""
+    """Raise CaffeError unless eval_type and ap_version are known.
+
+    Where nothing is tested they change nothing, and one warning says so.
+    """
+    if not param.test_iter:
+        given = [name for name in _EVALUATION if param.HasField(name)]
+        if given:
+            glog.warning(
+                f"skipped, since there is no test_iter, so that nothing is evaluated: "
+                f"{', '.join(given)}",
+                "solver.cpp:57",
+            )
+        return
     if param.eval_type not in ("classification", "detection"):
         raise CaffeError(
             f"Unknown evaluation type: {param.eval_type} (known: classification, detection)"

@@ -64,8 +64,8 @@ def test_a_field_of_a_fork_is_told_with_the_fork():
 
 def test_a_solvers_field_has_one_way_out():
     with pytest.raises(schema.SchemaError) as caught:
-        schema.parse_text("plateau_winsize: 3", caffe_pb.SolverParameter, "solver")
-    assert "plateau_winsize (1, of NVIDIA" in str(caught.value)
+        schema.parse_text("warmup_iter: 3", caffe_pb.SolverParameter, "solver")
+    assert "warmup_iter (1, of intel" in str(caught.value)
     assert str(caught.value).endswith(
         "; ways out: the fork itself (-engine pycaffe with CAFFE_ROOT)"
     )
@@ -125,3 +125,25 @@ def test_a_forks_caffemodel_is_not_read_as_something_else(tmp_path):
         ["name", "type", "transform_param"],
     ]
     assert again.layer[4].transform_param == caffe_pb.TransformationParameter(crop_size=3)
+
+
+def test_a_value_of_a_fork_is_told_with_the_fork():
+    with pytest.raises(schema.SchemaError) as caught:
+        schema.parse_text('layers { name: "a" type: MAT_WRITE }', caffe_pb.NetParameter, "net")
+    words = str(caught.value)
+    assert words.startswith('net:1:26: type: Enum type "caffe.V1LayerParameter.LayerType" has no')
+    assert "values V1LayerParameter.type=MAT_WRITE (1, of DeepLab); ways out: " in words
+
+
+def test_a_wrong_value_that_no_fork_has_is_told_in_protobufs_words():
+    words = refusal('layer { type: "Pooling" pooling_param { pool: MEAN } }')
+    assert words.endswith('Enum type "caffe.PoolingParameter.PoolMethod" has no value named MEAN')
+
+
+def test_what_layers_in_a_list_lack_is_named_as_well():
+    words = refusal(
+        'layer: [ { type: "Quux" quux_param { a: 1 } }, { type: "VideoData" quux_param: [ {}, {} ] } ]'
+    )
+    assert (
+        "layer types Quux (1), VideoData (1, of SSD) and fields LayerParameter.quux_param (3)"
+    ) in words

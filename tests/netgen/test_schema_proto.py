@@ -89,7 +89,7 @@ FORK_ENUMS = {
     ("InnerProductParameter", "Engine"),
 }
 # Values that forks add to Caffe's own enums.
-FORK_VALUES = {"AVE_EXC_PAD", "INTERP", "MKL2017", "MKLDNN", "PRE_FIXED"}
+FORK_VALUES = {"AVE_EXC_PAD", "AVE_TF", "CROP", "INTERP", "MKL2017", "MKLDNN", "PRE_FIXED"}
 # SHA-256 over one line for each field and enum value, taken from the same caffe.proto.
 FACTS = "fb74d9f949393d916b56c1408bc6f5d09aba032ab7a6845fe8192a73faf8518a"
 
@@ -185,6 +185,7 @@ def _values(name, enum):
 def test_a_fork_field_has_ssds_number_or_a_private_one():
     ssd = {("LayerParameter", n) for n in range(200, 207)}
     ssd |= {("TransformationParameter", n) for n in range(8, 15)}
+    ssd |= {("SolverState", 5), ("SolverState", 6)}
     for message, fields in _stock():
         for field in message.field[len(fields) :]:
             known = (message.name, field.number) in ssd

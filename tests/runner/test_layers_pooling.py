@@ -241,3 +241,58 @@ def test_ceil_mode_rounds_the_output_size(one_layer, method, more, size):
     np.testing.assert_allclose(
         layer.forward()[0], expected[0] if method == "MAX" else expected, rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("pads", [(0, 1, 0, 1), (1, 0, 2, 0), (2, 1, 0, 0)])
+@pytest.mark.parametrize("floor", [False, True])
+@pytest.mark.parametrize("method", ["MAX", "AVE", "AVE_EXC_PAD"])
+def test_each_side_has_its_padding(one_layer, method, floor, pads):
+    """By brute force, as Synopsys's pooling_layer.cpp: pad_l, pad_r, pad_t, pad_b."""
+    left, right, above, below = pads
+    x, kernel, stride = RANDOM.normal(size=(2, 2, 6, 7)), 3, 2
+    sides = [(above, below), (left, right)]
+    out = []
+    for size, (before, after) in zip(x.shape[2:], sides, strict=True):
+        count = (math.floor if floor else math.ceil)((size + before + after - kernel) / stride) + 1
+        out.append(count - ((count - 1) * stride >= size + before))
+    top, mask = np.zeros((2, 2, *out)), np.full((2, 2, *out), -1)
+    gradient, spread = RANDOM.normal(size=top.shape), np.zeros(x.shape)
+    for n, c, i, j in np.ndindex(*top.shape):
+        low = [i * stride - above, j * stride - left]
+        high = [min(low[0] + kernel, 6 + below), min(low[1] + kernel, 7 + right)]
+        inside = [
+            (r, s)
+            for r in range(max(low[0], 0), min(high[0], 6))
+            for s in range(max(low[1], 0), min(high[1], 7))
+        ]
+        values = [x[n, c, r, s] for r, s in inside]
+        if method == "MAX":
+            r, s = inside[int(np.argmax(values))]
+            top[n, c, i, j], mask[n, c, i, j] = max(values), r * 7 + s
+            spread[n, c, r, s] += gradient[n, c, i, j]
+            continue
+        divisor = (high[0] - low[0]) * (high[1] - low[1]) if method == "AVE" else len(inside)
+        top[n, c, i, j] = sum(values) / divisor
+        for r, s in inside:
+            spread[n, c, r, s] += gradient[n, c, i, j] / divisor
+    text = (
+        f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: 3 stride: 2 pad_l: {left} '
+        f"pad_r: {right} pad_t: {above} pad_b: {below} ceil_mode: {'false' if floor else 'true'} }}"
+    )
+    layer = one_layer(text, x)
+    np.testing.assert_allclose(layer.forward()[0], top, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.gradients(gradient)[0], spread, atol=1e-12)
+    if method == "MAX":
+        np.testing.assert_array_equal(one_layer(text, x, tops=2).forward()[1], mask)
+
+
+def test_padding_is_given_in_one_way(one_layer):
+    text = 'type: "Pooling" pooling_param { kernel_size: 2 pad: 1 pad_l: 1 }'
+    with pytest.raises(NetError, match="Either pad or pad_l/r/t/b should be specified; not both"):
+        one_layer(text, np.zeros((1, 1, 4, 4)))
+
+
+def test_ave_tf_is_ave_exc_pad(one_layer):
+    x = np.ones((1, 1, 3, 3))
+    text = 'type: "Pooling" pooling_param { pool: AVE_TF kernel_size: 2 pad_r: 1 pad_b: 1 }'
+    np.testing.assert_allclose(one_layer(text, x).forward()[0], np.ones((1, 1, 3, 3)), rtol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.solver.lr_policy import learning_rate
+from runner.solver.lr_policy import Plateau, learning_rate
 
 
 def solver(text):
@@ -104,3 +104,22 @@ def test_refusals(text, message):
     with pytest.raises(CaffeError) as failure:
         rate(text, 0)
     assert str(failure.value) == message
+
+
+def test_plateau_lowers_the_rate_after_iterations_without_a_smaller_loss(capsys):
+    param = solver('lr_policy: "plateau" base_lr: 8 gamma: 0.5 plateau_winsize: [3, 2] display: 4')
+    plateau, step, rates = Plateau(), 0, []
+    for iteration, loss in enumerate([5, 4, 4, 4, 4, 3, 3, 3, 2, 9, 9, 9, 9]):
+        step = plateau.step(param, iteration, step, loss)
+        rates.append(learning_rate(param, iteration, step)[0])
+    # 4 at iteration 1 stands for 3; 3 at 5 for 2; the two sizes are used up
+    assert rates == [8, 8, 8, 8, 4, 4, 4, 2, 2, 2, 2, 2, 2]
+    assert (plateau.minimum_loss, plateau.iter_last_event) == (2, 8)
+    status = [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()]
+    assert status == [
+        "Plateau Status: Iteration 0, current minimum_loss = 5",
+        "Plateau Status: Iteration 4, step = 1",
+        "Plateau Status: Iteration 4, current minimum_loss = 4",
+        "Plateau Status: Iteration 7, step = 2",
+        "Plateau Status: Iteration 8, current minimum_loss = 2",
+    ]

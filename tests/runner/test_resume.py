@@ -267,3 +267,20 @@ def test_a_process_interrupted_from_outside(run, read_result):
     resumed = run("two", "-snapshot", state, max_iter=at + 6)
     assert stopped.trained() == whole.trained()[: len(stopped.trained())]
     assert_continues(resumed, whole, iteration=at + 6)
+
+
+@pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
+def test_plateau_goes_on_with_the_loss_that_was_smallest(run, form):
+    fields = {
+        "lr_policy": '"plateau"', "gamma": 0.5, "plateau_winsize": 2, "snapshot_format": form,
+        "snapshot": 5,
+    }  # fmt: skip
+    whole = run("one", **fields)
+    assert "Plateau Status: Iteration" in whole.err
+    tail = ".h5" if form == "HDF5" else ""
+    run("two", **{**fields, "max_iter": 5})
+    resumed = run("two", "-snapshot", f"two_iter_5.solverstate{tail}", **fields)
+    assert files("two", 12, tail)[0] == files("one", 12, tail)[0]
+    assert [x.split("] ")[1] for x in whole.err.splitlines() if "Plateau" in x][-1:] == [
+        x.split("] ")[1] for x in resumed.err.splitlines() if "Plateau" in x
+    ][-1:]

@@ -108,6 +108,16 @@ def test_refused(caffe, write_solver, fields, words):
     assert words in result.messages[-1]
 
 
+def test_what_evaluates_nothing_is_one_warning(caffe, write_solver):
+    fields = {"test_iter": None, "test_interval": None, "max_iter": 1}
+    path = write_solver(eval_type='"detection"', ap_version='"11point"', **fields)
+    result = caffe("train", "-solver", path)
+    assert result.status == 0
+    assert [line[2] for line in result.lines if "skipped" in line[2]] == [
+        "skipped, since there is no test_iter, so that nothing is evaluated: eval_type, ap_version"
+    ]
+
+
 def test_other_outputs_are_no_detections(caffe, write_solver):
     result = caffe("train", "-solver", write_solver(eval_type='"detection"'))
     assert result.status == 1

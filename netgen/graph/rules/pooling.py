@@ -3,7 +3,7 @@
 from math import prod
 
 from netgen.graph.errors import require, require_equal
-from netgen.graph.geometry import pool_geometry
+from netgen.graph.geometry import pool_geometry, pool_margins
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import legacy_dim
 from netgen.schema import caffe_pb
@@ -18,7 +18,9 @@ def _pooling_tops(layer: caffe_pb.LayerParameter) -> tuple[int, int]:
 def pooling(setup: Setup) -> LayerShapes:
     (bottom,) = setup.bottoms
     window = pool_geometry(setup.layer.pooling_param, bottom)
-    return LayerShapes([(*bottom[:2], *window.out)] * setup.num_tops, pools=(window,))
+    margins = pool_margins(setup.layer.pooling_param)
+    tops = [(*bottom[:2], *window.out)] * setup.num_tops
+    return LayerShapes(tops, pools=(window,), margins=margins)
 
 
 @rule("SPP")
