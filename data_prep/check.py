@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lmdb
-
 from data_prep.manifest import read_manifest
 from data_prep.progress import progress
 from data_prep.records import KEY, RecordDigest, read_lmdb
 from netgen.schema import file_digest
 from netgen.schema.files import StrPath
+from netgen.schema.lmdb import LMDBError
 
 
 def verify(folder: StrPath) -> list[str]:
@@ -56,8 +55,10 @@ def _check_records(path: Path, facts: dict) -> str | None:
             if key != KEY.format(count - 1).encode():
                 return f"record {count - 1} has key {key!r}"
             digest.update(key, value)
-    except lmdb.Error as error:
-        return str(error)
+    except LMDBError as error:
+        return str(error).removeprefix(f"{path}: ")
+    except OSError as error:
+        return f"data.mdb: {error.strerror}"
     if count != facts["records"]:
         return f"{count} records, the manifest says {facts['records']}"
     if digest.hexdigest() != facts["records_sha256"]:

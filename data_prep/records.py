@@ -10,6 +10,7 @@ import lmdb
 
 from data_prep.errors import DataError
 from netgen.schema.files import StrPath
+from netgen.schema.lmdb import LMDBFolder
 
 KEY = "{:05d}"  # Caffe's convert_cifar_data
 MOST_RECORDS = 100_000  # beyond, byte order of the keys is not their order
@@ -68,10 +69,6 @@ def _put(env: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> bool:
 
 
 def read_lmdb(folder: StrPath) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of every record in key order, as bytes. Raises lmdb.Error."""
-    with (
-        lmdb.open(str(folder), readonly=True, lock=False, create=False) as env,
-        env.begin() as transaction,
-        transaction.cursor() as cursor,
-    ):
-        yield from cursor
+    """Yield (key, value) of every record in key order, as bytes. Raises LMDBError, OSError."""
+    for key, value in LMDBFolder(folder).once():
+        yield bytes(key), bytes(value)

@@ -8,6 +8,7 @@ from typing import Any
 
 from netgen.errors import CaffeError
 from netgen.schema import read_json, write_json
+from netgen.schema.lmdb import LMDBError, LMDBFolder
 from study.arms import CONTROLS, NAMES
 
 FILE = "study.json"
@@ -132,17 +133,15 @@ def read_settings(out: str) -> Settings:
 
 
 def _sizes(data: str) -> dict[str, int]:
-    import lmdb  # only now, as a workflow engine that reads study.json may lack it
-
     sizes = {}
     for field, name in _SIZES.items():
         folder = os.path.join(data, name)
         try:
-            with lmdb.open(folder, readonly=True, lock=False, create=False) as environment:
-                sizes[field] = environment.stat()["entries"]
-        except lmdb.Error as error:
+            sizes[field] = LMDBFolder(folder).length
+        except (LMDBError, OSError) as error:
+            why = str(error).removeprefix(f"{folder}: ")
+            why = error.strerror if isinstance(error, OSError) else why
             raise CaffeError(
-                f"{folder}: {str(error).removeprefix(folder + ': ')}; "
-                f"`python -m data_prep cifar10 --out {data}` makes it"
+                f"{folder}: {why}; `python -m data_prep cifar10 --out {data}` makes it"
             ) from None
     return sizes

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from netgen.graph.registry import DataShape
 from netgen.graph.shape import Shape
-from netgen.schema import caffe_pb, open_hdf5
+from netgen.schema import SchemaError, caffe_pb, open_hdf5
 
 _ORIENTATION = 0x0112  # EXIF's tag
 
@@ -20,7 +20,7 @@ def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
 
     layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData and
     DenseImageData: of the first image of the list; HDF5Data: one shape a top from the first file
-    of its list. Needs the optional packages lmdb, plyvel, pillow and h5py, each for what it reads.
+    of its list. Needs the optional packages plyvel, pillow and h5py, each for what it reads.
     """
     try:
         if layer.type == "Data":
@@ -33,25 +33,16 @@ def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
             return _listed_pair(layer.dense_image_data_param)
         if layer.type == "HDF5Data":
             return _hdf5_record(layer.hdf5_data_param.source, layer.top)
-    except (ImportError, OSError, LookupError, ValueError, DecodeError):
+    except (ImportError, OSError, LookupError, ValueError, DecodeError, SchemaError):
         pass  # no package or no such source: the caller assumes, and says so
     return None
 
 
 def _lmdb_record(source: str) -> bytes:
-    import lmdb
+    from netgen.schema.lmdb import LMDBFolder
 
-    if not (Path(source) / "data.mdb").is_file():
-        raise LookupError(source)
-    try:
-        with (
-            lmdb.open(source, readonly=True, lock=False, create=False) as env,
-            env.begin() as transaction,
-            transaction.cursor() as cursor,
-        ):
-            return cursor.value() if cursor.first() else b""
-    except lmdb.Error as error:
-        raise OSError(error) from None
+    _, value = next(LMDBFolder(source).records(), (b"", b""))
+    return bytes(value)
 
 
 def _leveldb_record(source: str) -> bytes:

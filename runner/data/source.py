@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
-import lmdb
-
 from netgen.schema import caffe_pb
+from netgen.schema.lmdb import LMDBError, LMDBFolder
 from runner.data.errors import DataLayerError
 from runner.data.leveldb import LevelDB
 
@@ -42,24 +40,23 @@ def open_source(path: str, backend: int = caffe_pb.DataParameter.LMDB) -> Source
 
 
 class Source:
-    """A read-only LMDB environment of `length` records; it closes when its last user goes."""
+    """An LMDB of `length` records; its file closes when its last user goes."""
 
     def __init__(self, path: str) -> None:
         try:
-            with open(os.path.join(path, "data.mdb"), "rb") as file:
-                stat = os.fstat(file.fileno())
-            self._env = lmdb.open(path, readonly=True, lock=False, create=False)
+            self._folder = LMDBFolder(path)
         except OSError as error:
             told = f"mdb_status == 0 ({error.errno} vs. 0) {error.strerror}"
             command = COMMANDS.get(os.path.basename(os.path.dirname(path)))
             if error.errno == errno.ENOENT and command:
                 told += f"; this makes it: {command}"
             raise DataLayerError(told) from None
-        except lmdb.Error as error:
+        except LMDBError as error:
             raise DataLayerError(f"mdb_status == 0: {error}") from None
+        stat = self._folder.stat
         #: what tells this content from another one that is written to the same place later
         self.identity = (os.path.realpath(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        self.length = self._env.stat()["entries"]
+        self.length = self._folder.length
         if not self.length:
             raise DataLayerError("it holds no records")
 
@@ -70,12 +67,10 @@ class Source:
     def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[Any, Any]]:
         """Yield (key, value) memoryviews in key order: every stride-th record from `start` on.
 
-        Round and round; a view is valid until the next one is asked for. Walking reads no values.
+        Round and round. Of what is left out no values are read. Raises DataLayerError where the
+        file is damaged, or was cut since it was opened.
         """
-        with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:
-            yield from itertools.islice(_rounds(cursor), start % self.length, None, stride)
-
-
-def _rounds(cursor):
-    while cursor.first():
-        yield from cursor.iternext()
+        try:
+            yield from self._folder.records(start, stride)
+        except LMDBError as error:
+            raise DataLayerError(f"mdb_status == 0: {error}") from None

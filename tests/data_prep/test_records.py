@@ -44,5 +44,5 @@ def test_limits(tmp_path):
         write_lmdb(tmp_path / "many", [[b""] * 60_000, [b""] * 40_001])
     with pytest.raises(FileExistsError):
         write_lmdb(tmp_path / "many", [])
-    with pytest.raises(lmdb.Error):
+    with pytest.raises(FileNotFoundError):
         list(read_lmdb(tmp_path / "absent"))
