@@ -220,10 +220,7 @@ class _Leaf:
         low, high, flags, key_size = _NODE.unpack_from(page, at)
         start = at + _NODE.size
         begin, size = start + key_size, low | high << 16
-        if flags & _BIG:
-            end = begin + _PAGE.size
-        else:
-            end = begin + size
+        end = begin + _PAGE.size if flags & _BIG else begin + size
         if end > len(page) or flags & ~_BIG:
             raise self._folder._damaged(f"record {index} of page {self._number} is no record")
         key = memoryview(page)[start:begin]

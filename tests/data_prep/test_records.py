@@ -1,7 +1,6 @@
 import hashlib
 from itertools import pairwise
 
-import lmdb
 import pytest
 
 from data_prep import DataError, read_lmdb, write_lmdb
