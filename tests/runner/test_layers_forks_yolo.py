@@ -133,6 +133,10 @@ YOLO = (
     "mask: 2 mask: 1 mask: 0 mask: 1 biases: 20 biases: 37 biases: 49 biases: 94 biases: 73 "
     "biases: 201 }}"
 )
+YOLO2 = (
+    'type: "YoloDetectionOutput" yolo_detection_output_param {{ num_classes: 3 num_box: 2 '
+    "confidence_threshold: {} nms_threshold: 0.3 biases: 1 biases: 2 biases: 3 biases: 1.5 }}"
+)
 SIZES = [(20, 37), (49, 94), (73, 201)]
 
 
@@ -172,6 +176,15 @@ def test_yolov3_detection_output(one_layer):
     np.testing.assert_allclose(top.numpy()[0, 0], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("text", [YOLO, YOLO2], ids=["v3", "v2"])
+@pytest.mark.parametrize("size", [1e3, -1e3])
+def test_maps_of_a_net_that_knows_nothing_yet(one_layer, text, size):
+    """Values whose exponentials overflow give no warning."""
+    maps = np.full((1, 16, 2, 2), size)
+    (top,) = one_layer(text.format(0.5), *([maps] * (2 if text is YOLO else 1))).forward()
+    assert top.shape[-1] == 7 and (top[..., 2] <= 1).all()
+
+
 def test_no_detection_is_one_row_of_minus_ones(one_layer):
     maps = [np.zeros((1, 16, n, n)) for n in (4, 8)]
     (top,) = one_layer(YOLO.format(0.5), *maps).forward()
@@ -179,11 +192,6 @@ def test_no_detection_is_one_row_of_minus_ones(one_layer):
 
 
 # --- YoloDetectionOutput ---
-
-YOLO2 = (
-    'type: "YoloDetectionOutput" yolo_detection_output_param {{ num_classes: 3 num_box: 2 '
-    "confidence_threshold: {} nms_threshold: 0.3 biases: 1 biases: 2 biases: 3 biases: 1.5 }}"
-)
 
 
 def test_yolo_detection_output(one_layer):

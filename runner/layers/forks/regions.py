@@ -191,7 +191,8 @@ def _moved(boxes: np.ndarray, deltas: np.ndarray, height: float, width: float) -
     """Boxes moved and resized by (dx, dy, log dw, log dh), and cut to the image."""
     size = boxes[:, 2:] - boxes[:, :2] + 1
     center = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
-    half = 0.5 * np.exp(deltas[:, 2:]) * size
+    with np.errstate(over="ignore"):  # then the box is the image's
+        half = 0.5 * np.exp(deltas[:, 2:]) * size
     ends = np.array([width - 1, height - 1], boxes.dtype)
     return np.concatenate([(center + s * half).clip(0, ends) for s in (-1, 1)], 1)
 

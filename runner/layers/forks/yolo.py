@@ -146,11 +146,12 @@ class _Detections(Layer):
         raise NotImplementedError
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        rows = np.concatenate(self.found([x.detach().cpu().numpy()[0] for x in bottoms]))
+        maps = [x.detach().cpu().numpy()[0] for x in bottoms]
+        with np.errstate(over="ignore"):  # of a net that knows nothing yet: inf, as in Caffe
+            rows = np.concatenate(self.found(maps))
         rows = rows[np.argsort(-rows[:, 0], kind="stable")]
-        rows[:, 2:] = np.concatenate(
-            [rows[:, 2:4] - rows[:, 4:] / 2, rows[:, 2:4] + rows[:, 4:] / 2], 1
-        )
+        centre, half = rows[:, 2:4], rows[:, 4:] / 2
+        rows[:, 2:] = np.concatenate([centre - half, centre + half], 1)
         # An overlap of just the threshold is too much, unlike SSD's.
         below = np.nextafter(np.float32(self.threshold()), np.float32(-1))
         kept = rows[suppress(torch.from_numpy(rows[:, 2:]), float(below))]
