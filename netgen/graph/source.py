@@ -67,7 +67,17 @@ def _listed_image(param: caffe_pb.ImageDataParameter) -> Shape:
     with open(param.source, "rb") as file:
         line = file.readline().rstrip(b"\n")
     path = line.rpartition(b" ")[0] or line
-    return _image_shape(param.root_folder + os.fsdecode(path), channels)
+    shape = _image_shape(param.root_folder + os.fsdecode(path), channels)
+    if not param.new_dim:
+        return shape
+    return channels, *shorter_side(shape[1], shape[2], param.new_dim)
+
+
+def shorter_side(height: int, width: int, wanted: int) -> tuple[int, int]:
+    """The size of an image whose shorter side becomes `wanted` (caffe-pro's ReadImageToCVMat)."""
+    # in C: round(float32), half away from zero
+    longer = int(0.5 + wanted * max(height, width) / min(height, width))
+    return (longer, wanted) if height >= width else (wanted, longer)
 
 
 def _listed_pair(param: caffe_pb.DenseImageDataParameter) -> Shape:

@@ -343,6 +343,10 @@ class LayerParameter(Message):
     def dense_image_data_param(self) -> DenseImageDataParameter: ...
     @property
     def yolo_detection_output_param(self) -> YoloDetectionOutputParameter: ...
+    @property
+    def lifted_struct_sim_softmax_loss_param(self) -> LiftedStructSimilaritySoftmaxLossParameter: ...
+    @property
+    def margin_inner_product_param(self) -> MarginInnerProductParameter: ...
     forward_type: int
     backward_type: int
     forward_math: int
@@ -442,6 +446,8 @@ class LayerParameter(Message):
         proposal_param: ProposalParameter | Mapping[str, Any] | None = ...,
         dense_image_data_param: DenseImageDataParameter | Mapping[str, Any] | None = ...,
         yolo_detection_output_param: YoloDetectionOutputParameter | Mapping[str, Any] | None = ...,
+        lifted_struct_sim_softmax_loss_param: LiftedStructSimilaritySoftmaxLossParameter | Mapping[str, Any] | None = ...,
+        margin_inner_product_param: MarginInnerProductParameter | Mapping[str, Any] | None = ...,
         forward_type: int | str | None = ...,
         backward_type: int | str | None = ...,
         forward_math: int | str | None = ...,
@@ -458,6 +464,7 @@ class ParamSpec(Message):
     share_mode: int
     lr_mult: float
     decay_mult: float
+    param_propagate_down: bool
     def __init__(
         self,
         *,
@@ -465,6 +472,7 @@ class ParamSpec(Message):
         share_mode: int | str | None = ...,
         lr_mult: float | None = ...,
         decay_mult: float | None = ...,
+        param_propagate_down: bool | None = ...,
     ) -> None: ...
 
 class FillerParameter(Message):
@@ -958,6 +966,8 @@ class ImageDataParameter(Message):
     threads: int
     cache: bool
     precache: bool
+    new_dim: int
+    bicubic: bool
     def __init__(
         self,
         *,
@@ -978,6 +988,8 @@ class ImageDataParameter(Message):
         threads: int | None = ...,
         cache: bool | None = ...,
         precache: bool | None = ...,
+        new_dim: int | None = ...,
+        bicubic: bool | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(Message):
@@ -2051,6 +2063,44 @@ class LSTMParameter(Message):
         weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
         bias_filler: FillerParameter | Mapping[str, Any] | None = ...,
         batch_size: int | None = ...,
+    ) -> None: ...
+
+class LiftedStructSimilaritySoftmaxLossParameter(Message):
+    margin: float
+    def __init__(
+        self,
+        *,
+        margin: float | None = ...,
+    ) -> None: ...
+
+class MarginInnerProductParameter(Message):
+    MarginType: ClassVar[EnumTypeWrapper]
+    SINGLE: ClassVar[int]
+    DOUBLE: ClassVar[int]
+    TRIPLE: ClassVar[int]
+    QUADRUPLE: ClassVar[int]
+    num_output: int
+    type: int
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    axis: int
+    base: float
+    gamma: float
+    power: float
+    iteration: int
+    lambda_min: float
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        type: int | str | None = ...,
+        weight_filler: FillerParameter | Mapping[str, Any] | None = ...,
+        axis: int | None = ...,
+        base: float | None = ...,
+        gamma: float | None = ...,
+        power: float | None = ...,
+        iteration: int | None = ...,
+        lambda_min: float | None = ...,
     ) -> None: ...
 
 class MultiBoxLossParameter(Message):

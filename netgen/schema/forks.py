@@ -85,7 +85,6 @@ _FIELDS = {
     "PSPNet, caffe_ocr, DeepLab v2": ("BatchNormParameter.update_global_stats"),
     "SSD, video-caffe": ("LayerParameter.video_data_param"),
     "SSL": ("ParamSpec.force_mult ParamSpec.force_regularize"),
-    "SphereFace": ("LayerParameter.margin_inner_product_param"),
     "caffe_ocr": ("LayerParameter.transpose_param"),
     "intel": (
         "PoolingParameter.pad_3d PoolingParameter.kernel_size_3d "
@@ -107,12 +106,11 @@ _FIELDS = {
 }
 _TYPES = {
     "DeepLab, PSPNet": "ImageSegData SegAccuracy",
-    "FlowNet": "FlowWarp L1Loss",
+    "FlowNet": "FlowWarp",
     "MNC": "MaskPooling MaskResize ROIWarping",
     "MobileNet-YOLO": "SegmentationEvaluate YoloSeg Yolov3",
     "NVIDIA": "DetectNetTransformation",
     "SSD": "VideoData",
-    "SphereFace": "MarginInnerProduct",
     "caffe_ocr": "Transpose",
     "caffe-lstm": "Lstm",
     "video-caffe": "NdConvolution NdPooling",

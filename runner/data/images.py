@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from netgen import graph
 from netgen.schema import caffe_pb
 from runner.data import image
 from runner.data.errors import DataLayerError
 from runner.data.order import shuffled
+from runner.data.resample import resample
 
 Log = Callable[[str, str], None]
 
@@ -47,6 +49,8 @@ class ImageList:
         log: Log,
     ) -> None:
         self._size = (param.new_height, param.new_width)
+        self._shorter = getattr(param, "new_dim", 0)
+        self._cubic = getattr(param, "bicubic", False)
         self._is_color, self._root = param.is_color, param.root_folder
         self._shuffle, self._rand_skip = param.shuffle, param.rand_skip
         log(f"Opening file {param.source}", self.told_in["opened"])
@@ -103,7 +107,13 @@ class ImageList:
         """The pixels of a line's image, its shape (C, H, W), and its label."""
         path, label = line
         pixels = self.pixels(path, self._is_color)
-        if all(self._size):
+        if self._shorter:
+            size = graph.shorter_side(*pixels.shape[:2], self._shorter)
+            if self._cubic:
+                pixels = resample(pixels, *size, "CUBIC")
+            else:
+                pixels = image.resize(pixels, *size)
+        elif all(self._size):
             pixels = image.resize(pixels, *self._size)
         pixels = image.planes(pixels)
         return pixels.ravel(), pixels.shape, label

@@ -139,7 +139,7 @@ class Net:
         for i, (shape, spec) in enumerate(zip(node.shapes.params, specs, strict=True)):
             position = self.parameters.add(node.name, i, shape, spec, glog.info)
             node.learnable.append(position)
-            node.blob_needs.append(spec is None or spec.lr_mult != 0)
+            node.blob_needs.append(_propagates(spec))
 
     def _check_gradients(self, node):
         if self.phase != caffe_pb.TRAIN or not node.needs_backward:
@@ -322,6 +322,14 @@ class Net:
         for node in self.nodes:
             if node.name in states:
                 node.layer.load_state(states[node.name])
+
+
+def _propagates(spec: caffe_pb.ParamSpec | None) -> bool:
+    """Whether backward reaches a blob: as lr_mult says, unless param_propagate_down does."""
+    if spec is None:
+        return True
+    given = spec.HasField("param_propagate_down")
+    return spec.param_propagate_down if given else spec.lr_mult != 0
 
 
 def net_param_for(

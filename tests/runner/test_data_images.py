@@ -10,7 +10,8 @@ from PIL import Image
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from runner.data import DataLayerError, ImageFeed
+from runner.data import DataLayerError, ImageFeed, image
+from runner.data.resample import resample
 
 
 @pytest.fixture(autouse=True)
@@ -250,3 +251,15 @@ def test_a_broken_image_is_told_when_it_is_reached_and_again(feed):
     for _ in range(2):
         with pytest.raises(DataLayerError, match=r"^Could not load 3.png: .*\(layer 'd', source"):
             broken.next()
+
+
+@pytest.mark.parametrize("cubic", [False, True])
+@pytest.mark.parametrize("shape, size", [((8, 5, 3), (6, 4)), ((5, 8, 3), (4, 6))])
+def test_new_dim_is_the_shorter_side(feed, cubic, shape, size):
+    """6 = round(4 * 8 / 5 = 6.4) of the longer side (caffe-pro's io.cpp)."""
+    images = put(2, shape)
+    data, _ = feed(f"new_dim: 4 bicubic: {str(cubic).lower()}").next()
+    assert data.shape == (2, 3, *size)
+    bgr = np.ascontiguousarray(images[0][..., ::-1])
+    wanted = resample(bgr, *size, "CUBIC") if cubic else image.resize(bgr, *size)
+    np.testing.assert_array_equal(data[0], wanted.transpose(2, 0, 1))

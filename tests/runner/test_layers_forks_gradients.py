@@ -27,6 +27,7 @@ WITHOUT = {
     "LabelsequenceAccuracy",
     "PriorBox",
     "Proposal",
+    "YoloDetectionOutput",
     "Yolov3DetectionOutput",
 }
 #: whose fork computes the gradient, and of it the value: test_layers_forks_yolo.py
@@ -61,11 +62,17 @@ CASES = [
     ("ConvolutionDepthwise", "convolution_param { num_output: 4 kernel_size: 3 pad: 1 }", [normal(1, 2, 4, 3)], (0, 1, 2)),
     # The gradient is that of the sum of the losses, the value their mean: of one they are alike.
     ("CtcLoss", "ctc_loss_param { alphabet_size: 3 time_step: 4 }", [normal(4, 1, 3), np.array([[1, 2]])], (0,)),
+    ("DiceCoefLoss", "", [normal(3, 4), normal(3, 4)], (0, 1)),
     ("DepthwiseConvolution", "convolution_param { num_output: 2 kernel_size: 3 group: 2 stride: 2 }", [normal(1, 2, 5, 5)], (0, 1, 2)),
     ("Interp", "interp_param { height: 5 width: 7 }", [normal(1, 2, 3, 4)], (0,)),
     ("Interp", "interp_param { shrink_factor: 2 pad_beg: -1 }", [normal(1, 2, 6, 6)], (0,)),
+    ("L1Loss", "", [normal(3, 4), normal(3, 4)], (0, 1)),
+    ("LiftedStructSimilaritySoftmaxLoss", "", [normal(5, 3), np.array([0, 1, 0, 2, 1])], (0,)),
+    ("LiftedStructSimilaritySoftmaxLoss", "lifted_struct_sim_softmax_loss_param { margin: -1 }", [normal(5, 3), np.array([0, 1, 0, 2, 1])], (0,)),
     ("Lstm", LSTM, [normal(6, 3)], (0, 1, 2, 3)),
     ("Lstm", LSTM, [normal(6, 3), np.array([0, 0, 1, 0, 1, 1])], (0, 2, 3, 4)),
+    # with a margin neither gradient is the derivative: test_layers_forks_metric.py
+    ("MarginInnerProduct", 'margin_inner_product_param { num_output: 3 weight_filler { type: "xavier" } }', [normal(4, 3), np.array([0, 2, 0, 1])], (0,)),
     ("MultiBoxLoss", BOX % "", [normal(2, 16), normal(2, 12), PRIORS, TRUTH[None, None]], (0, 1)),
     ("MultiBoxLoss", BOX % "mining_type: NONE conf_loss_type: LOGISTIC loc_loss_type: L2", [normal(2, 16), normal(2, 12), PRIORS, TRUTH[None, None]], (0, 1)),
     ("Normalize", "", [normal(2, 3, 2, 2)], (0,)),

@@ -151,3 +151,31 @@ def test_a_label_without_a_centre_is_refused(one_layer):
     )
     with pytest.raises(NetError, match="layer 'l': label 2 is outside the 2 classes"):
         layer.forward()
+
+
+def test_l1_loss(one_layer):
+    layer = one_layer('type: "L1Loss"', X, TARGET)
+    np.testing.assert_allclose(layer.forward()[0], np.abs(X - TARGET).sum() / 4, rtol=1e-5)
+    sign = np.sign(X - TARGET) / 4
+    for got, wanted in zip(layer.gradients(), (sign, -sign), strict=True):
+        np.testing.assert_allclose(got, wanted)
+
+
+def test_dice_coef_loss(one_layer):
+    """dice_coef_loss_layer.cpp of HolmesShuan, record by record."""
+    layer = one_layer('type: "DiceCoefLoss"', X, TARGET)
+    ratios, slopes = [], []
+    for x, y in zip(X, TARGET, strict=True):
+        size = (x * x).sum() + (y * y).sum() + 1
+        ratio = (2 * (x * y).sum() + 1) / size
+        ratios.append(abs(ratio))
+        slopes.append(np.sign(ratio) * (2 * x * ratio - 2 * y) / size / len(X))
+    np.testing.assert_allclose(layer.forward()[0], 1 - np.mean(ratios), rtol=1e-5)
+    np.testing.assert_allclose(layer.gradients()[0], slopes, rtol=1e-5)
+    layer.check_gradients(bottoms=(0, 1))
+
+
+@pytest.mark.parametrize("kind", ["L1Loss", "DiceCoefLoss"])
+def test_sizes_that_differ_are_refused(one_layer, kind):
+    with pytest.raises(NetError, match="Inputs must have the same dimension"):
+        one_layer(f'type: "{kind}"', X, TARGET[:, :2])

@@ -217,6 +217,14 @@ def test_lr_mult_zero_gets_no_gradient(fed):
     assert weight.any() and not bias.any()
 
 
+def test_param_propagate_down_says_which_blobs_get_gradients(fed):
+    """caffe_colorizer's net.cpp: whatever lr_mult is."""
+    spec = "param { param_propagate_down: false } param { lr_mult: 0 param_propagate_down: true }"
+    net = fed(ip("ip1", "x", "y", spec) + LOSS % "y")
+    weight, bias = gradients(net)["ip1"]
+    assert bias.any() and not weight.any()
+
+
 def test_propagate_down_false_stops_the_gradient(fed):
     net = fed(ip("ip1", "x", "y") + ip("ip2", "y", "z", "propagate_down: false") + LOSS % "z")
     found = gradients(net)

@@ -107,6 +107,10 @@ def image_data(setup: Setup) -> LayerShapes:
         "Current implementation requires new_height and new_width to be set at the same time. "
         f"({size[0]} and {size[1]})",
     )
+    require(
+        not (param.new_dim and all(size)),
+        "Both new_dim and (new_height + new_width) cannot be non-zero at the same time",
+    )
     channels = 3 if param.is_color else 1
     return _records(setup, param.batch_size, channels, size if all(size) else None)
 

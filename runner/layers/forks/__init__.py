@@ -7,6 +7,7 @@ which in some losses is not the derivative of the value.
 from runner.layers.forks import (  # noqa: F401  (each import registers its types)
     arranging,
     losses,
+    metric,
     normalizing,
     regions,
     resizing,

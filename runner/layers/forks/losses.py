@@ -1,4 +1,4 @@
-"""SmoothL1Loss, CenterLoss, and the losses that mine hard examples (OHEM)."""
+"""SmoothL1Loss, L1Loss, DiceCoefLoss, CenterLoss, and the losses that mine hard examples (OHEM)."""
 
 import torch
 
@@ -47,6 +47,31 @@ class SmoothL1Loss(Layer, type="SmoothL1Loss"):
             return upstream * gradient, (-upstream * gradient).reshape(target.shape)
 
         return [custom_gradient(value, [x, target], backward)]
+
+
+class L1Loss(Layer, type="L1Loss"):
+    """The L1 distance of two bottoms over the batch size (DetectNet of NVIDIA's fork)."""
+
+    is_loss = True
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        x, target = bottoms
+        return [(x - target.reshape(x.shape)).abs().sum() / x.shape[0]]
+
+
+class DiceCoefLoss(Layer, type="DiceCoefLoss"):
+    """1 - (2 x y + 1) / (x x + y y + 1), the mean over the records (Milletari et al. 2016, V-Net).
+
+    The 1 in both is that of HolmesShuan's Caffe layer, which keeps empty masks from 0 / 0.
+    """
+
+    is_loss = True
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        x, y = (bottom.reshape(bottom.shape[0], -1) for bottom in bottoms)
+        common, size = (x * y).sum(1), x.square().sum(1) + y.square().sum(1)
+        ratio = (2 * common + 1) / (size + 1)
+        return [1 - ratio.abs().mean().reshape(())]
 
 
 class SmoothL1LossOHEM(Layer, type="SmoothL1LossOHEM"):

@@ -3,6 +3,7 @@
 from netgen.graph.rules.forks import (  # noqa: F401
     arranging,
     losses,
+    metric,
     normalizing,
     regions,
     resizing,

@@ -1,4 +1,4 @@
-"""SmoothL1Loss, CenterLoss, and the losses that mine hard examples (OHEM)."""
+"""SmoothL1Loss, L1Loss, DiceCoefLoss, CenterLoss, and the losses that mine hard examples (OHEM)."""
 
 from math import prod
 
@@ -60,3 +60,12 @@ def center_loss(setup: Setup) -> LayerShapes:
         features[0], prod(features[:axis]), "axes between the first and `axis` must have size 1"
     )
     return LayerShapes([()], [(param.num_output, prod(features[axis:]))], axis=axis)
+
+
+@rule("L1Loss", "DiceCoefLoss", bottoms=2, automatic_top=True)
+def l1_loss(setup: Setup) -> LayerShapes:
+    """Predictions and targets of one size."""
+    x, target = setup.bottoms
+    require_equal(x[:1], target[:1], "The data and label should have the same first dimension.")
+    require_equal(prod(x[1:]), prod(target[1:]), "Inputs must have the same dimension.")
+    return LayerShapes([()])
