@@ -10,10 +10,11 @@ have: lmdb's mdb.c, "Meta page content" to "MDB_node".
 
 from __future__ import annotations
 
+import bisect
 import os
 import struct
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from netgen.schema.files import SchemaError, StrPath
@@ -119,6 +120,25 @@ class LMDBFolder:
                 raise self._damaged(f"it tells of {self.length:,} records and has {first:,}")
             wanted -= self.length
 
+    def picked(self, numbers: Iterable[int]) -> Iterator[tuple[memoryview, memoryview]]:
+        """Yield (key, value) of the records of these numbers, which count them in key order.
+
+        Every leaf page is looked at once before the first of them. Raises LMDBError as `records`.
+        """
+        pages, starts, first = [], [], 0
+        for leaf in self._leaves():
+            pages.append(leaf.number)
+            starts.append(first)
+            first += len(leaf)
+        if first != self.length:
+            raise self._damaged(f"it tells of {self.length:,} records and has {first:,}")
+        read = _Chunks(self._read)
+        for number in numbers:
+            at = bisect.bisect_right(starts, number) - 1
+            page = self._page(pages[at])
+            leaf = _Leaf(self, pages[at], page, self._slots(page, pages[at]))
+            yield leaf.record(number - starts[at], read)
+
     def once(self) -> Iterator[tuple[memoryview, memoryview]]:
         """Yield (key, value) of all records once, in key order."""
         records = self.records()
@@ -196,7 +216,7 @@ class _Leaf:
     def __init__(
         self, folder: LMDBFolder, number: int, page: bytes, slots: tuple[int, ...]
     ) -> None:
-        self._folder, self._number, self._page, self._slots = folder, number, page, slots
+        self._folder, self.number, self._page, self._slots = folder, number, page, slots
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -212,7 +232,7 @@ class _Leaf:
         for index in range(len(self._slots)):
             _, place, size, is_here = self._extent(index)
             if not is_here and place + size > end:
-                raise self._folder._damaged(f"page {self._number} refers to what is behind its end")
+                raise self._folder._damaged(f"page {self.number} refers to what is behind its end")
 
     def _extent(self, index: int) -> tuple[memoryview, int, int, bool]:
         """The key; where the value begins, its size, and whether that is in this page."""
@@ -222,14 +242,14 @@ class _Leaf:
         begin, size = start + key_size, low | high << 16
         end = begin + _PAGE.size if flags & _BIG else begin + size
         if end > len(page) or flags & ~_BIG:
-            raise self._folder._damaged(f"record {index} of page {self._number} is no record")
+            raise self._folder._damaged(f"record {index} of page {self.number} is no record")
         key = memoryview(page)[start:begin]
         if not flags & _BIG:
             return key, begin, size, True
         first = _PAGE.unpack_from(page, begin)[0]
         width = self._folder._page_size
         if first < 2 or first + -(-(16 + size) // width) > self._folder._last + 1:
-            raise self._folder._damaged(f"record {index} of page {self._number} is not in the file")
+            raise self._folder._damaged(f"record {index} of page {self.number} is not in the file")
         return key, first * width + 16, size, False
 
 

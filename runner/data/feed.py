@@ -16,7 +16,7 @@ from runner.data.decoded import collect, load
 from runner.data.dense import DenseImageList
 from runner.data.errors import DataLayerError
 from runner.data.images import ImageList
-from runner.data.source import open_source
+from runner.data.source import Shuffled, open_source
 from runner.data.stream import Stream
 from runner.data.transform import Transform, read_mean, upload
 from runner.data.windows import Windows
@@ -156,7 +156,8 @@ class DataFeed(Feed):
     """The batches of a Data layer.
 
     The database is decoded once and kept on the device if it fits (`memory.budget`), streamed
-    otherwise, with the same batches. rand_skip is ignored, as Caffe 1.0 does; prefetch only
+    otherwise, with the same batches; with shuffle it is streamed, in another order every epoch,
+    as in intel's fork (NVIDIA's obeys shuffle in what it caches alone). rand_skip is ignored, as Caffe 1.0 does; prefetch only
     bounds what streaming reads ahead.
     """
 
@@ -172,12 +173,25 @@ class DataFeed(Feed):
         self._log_opened(param)
         decode = Decoder(flags.force_color, flags.force_gray)
         transform = Transform(flags, phase, self._device, self._log)
-        self._serve(source, decode, transform, param.batch_size, param.prefetch, resident=True)
+        self._shuffled = None
+        if param.shuffle:
+            if param.backend != caffe_pb.DataParameter.LMDB:
+                raise DataLayerError("LevelDB doesn't support shuffle")
+            self._log("Shuffling data", "data_reader.cpp:198")
+            source = self._shuffled = Shuffled(source, self._seed)
+        resident = not param.shuffle
+        self._serve(source, decode, transform, param.batch_size, param.prefetch, resident)
         if decode.unencoded and (flags.force_color or flags.force_gray):
             self._log(
                 "force_color and force_gray only for encoded datum", "data_transformer.cpp:152"
             )
         self._log("output data size: " + ",".join(map(str, self.data_shape)), "data_layer.cpp:45")
+
+    def load_state(self, state: dict[str, int | None]) -> None:
+        super().load_state(state)
+        if self._shuffled is not None:
+            self.close()  # what was read ahead came from the other seed
+            self._shuffled.seed = self._seed
 
     def _passed(self, first, end):
         length = self._source.length

@@ -54,8 +54,7 @@ SHAPES = [
     ("Im2col", "convolution_param { kernel_size: 1 }", [VECTORS],
      "no spatial axes after axis 1 in 4 5 (20)"),
     ("Data", 'data_param { source: "x" batch_size: 1 shuffle: true }', [],
-     "data_param.shuffle, a field of forks, is not supported: shuffle the records when they are "
-     "written (convert_imageset -shuffle)"),
+     "LevelDB doesn't support shuffle"),
     ("Pooling", "pooling_param { global_pooling: true kernel_size: 2 }", [IMAGE],
      "With Global_pooling: true Filter size cannot specified"),
     ("Pooling", "pooling_param { global_pooling: true stride: 2 }", [IMAGE],

@@ -300,3 +300,21 @@ def test_every_bundled_nets_records_have_a_command():
         param = nets.build_net(name, nets.NetOptions())
         sources = {layer.data_param.source for layer in param.layer if layer.type == "Data"}
         assert {path.split("/")[1] for path in sources} <= set(source.COMMANDS)
+
+
+def test_shuffle_gives_every_record_once_an_epoch_in_another_order():
+    put(datums(250, (1, 40, 40)))  # on pages of their own
+    feed = Feed("shuffle: true batch_size: 50")
+    assert ("Shuffling data", "data_reader.cpp:198") in feed.lines
+    epochs = []
+    for _ in range(2):
+        batches = [feed.next() for _ in range(5)]
+        for data, numbers in batches:
+            np.testing.assert_array_equal(data[:, 0, 0, 0], numbers)
+        epochs.append([n for _, numbers in batches for n in numbers.tolist()])
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(250))
+    assert epochs[0] != epochs[1] != list(range(250))
+    again = Feed("shuffle: true batch_size: 50", seed=2)
+    again.load_state({**feed.state(), "image": 250})
+    assert [n for _ in range(5) for n in again.next()[1].tolist()] == epochs[1]
+    feed.close(), again.close()

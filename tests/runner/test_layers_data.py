@@ -192,6 +192,8 @@ SOURCES = {
     'image_data_param { source: "images.txt" batch_size: 4 shuffle: true rand_skip: 3 }',
     "windows": 'type: "WindowData" transform_param { crop_size: 6 mirror: true } '
     'window_data_param { source: "windows.txt" batch_size: 4 scale: 0.004 context_pad: 1 }',
+    "shuffled": 'type: "Data" transform_param { crop_size: 6 mirror: true scale: 0.004 } '
+    'data_param { source: "records" backend: LMDB batch_size: 4 shuffle: true }',
     "leveldb": 'type: "Data" transform_param { crop_size: 6 mirror: true scale: 0.004 } '
     'data_param { source: "level" batch_size: 4 }',
 }
@@ -200,7 +202,7 @@ SOURCES = {
 def write_sources():
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (10, 8, 8, 3)).astype(np.uint8)
-    database = plyvel.DB("level", create_if_missing=True)
+    database, records = plyvel.DB("level", create_if_missing=True), []
     with h5py.File("a.h5", "w") as a, h5py.File("b.h5", "w") as b:
         for file, part in ((a, images[:7]), (b, images[7:])):
             file["data"] = part.transpose(0, 3, 1, 2)[:, :, :6, :6] / np.float32(255)
@@ -210,7 +212,11 @@ def write_sources():
         data = pixels.transpose(2, 0, 1).tobytes()
         datum = caffe_pb.Datum(channels=3, height=8, width=8, data=data, label=number % 3)
         database.put(b"%05d" % number, datum.SerializeToString())
+        records.append((b"%05d" % number, datum.SerializeToString()))
     database.close()
+    with lmdb.open("records") as env, env.begin(write=True) as transaction:
+        for key, value in records:
+            transaction.put(key, value)
     Path("rows.txt").write_text("a.h5\nb.h5\n")
     Path("images.txt").write_text("".join(f"{n}.png {n % 3}\n" for n in range(10)))
     Path("windows.txt").write_text(

@@ -67,10 +67,10 @@ def memory_data(setup: Setup) -> LayerShapes:
 
 @rule("Data", bottoms=0, tops=(1, 2))
 def data(setup: Setup) -> LayerShapes:
+    param = setup.layer.data_param
     require(
-        not setup.layer.data_param.shuffle,
-        "data_param.shuffle, a field of forks, is not supported: shuffle the records when they "
-        "are written (convert_imageset -shuffle)",
+        not param.shuffle or param.backend == caffe_pb.DataParameter.LMDB,
+        "LevelDB doesn't support shuffle",
     )
     return _records(setup, setup.layer.data_param.batch_size, channels=3, size=None)
 
