@@ -511,7 +511,7 @@ class TransformationParameter(Message):
     force_color: bool
     force_gray: bool
     @property
-    def resize_param(self) -> ResizeParameter: ...
+    def resize_param(self) -> RepeatedCompositeFieldContainer[ResizeParameter]: ...
     @property
     def noise_param(self) -> NoiseParameter: ...
     @property
@@ -532,7 +532,7 @@ class TransformationParameter(Message):
         mean_value: Iterable[float] | None = ...,
         force_color: bool | None = ...,
         force_gray: bool | None = ...,
-        resize_param: ResizeParameter | Mapping[str, Any] | None = ...,
+        resize_param: Iterable[ResizeParameter | Mapping[str, Any]] | None = ...,
         noise_param: NoiseParameter | Mapping[str, Any] | None = ...,
         emit_constraint: EmitConstraint | Mapping[str, Any] | None = ...,
         crop_h: int | None = ...,

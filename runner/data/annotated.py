@@ -31,6 +31,8 @@ from runner.log import glog
 Log = Callable[[str, str], None]
 
 Resize = caffe_pb.ResizeParameter
+#: Batches that one of several resize_param is kept for, and how exactly their prob add up to 1.
+SIZE_LASTS, PROBABILITY_EPSILON = 10, 1e-3
 #: Rows of labels that an image has with yolo_data_type.
 YOLO_ROWS = 300
 UNIT = np.array([0, 0, 1, 1], np.float32)
@@ -103,12 +105,16 @@ class Annotation:
         if transform.force_color and transform.force_gray:
             raise DataLayerError("cannot set both force_color and force_gray")
         self._color = True if transform.force_color else False if transform.force_gray else None
-        self._resize = transform.resize_param if transform.HasField("resize_param") else None
-        if self._resize is not None:
+        self._resizes, self._batch_size = list(transform.resize_param), layer.data_param.batch_size
+        self._resize = self._resizes[0] if self._resizes else None
+        for one in self._resizes:
             for name in ("height", "width"):
-                if not getattr(self._resize, name):
+                if not getattr(one, name):
                     raise DataLayerError(f"resize_param needs a {name} > 0")
-        small = self._resize is not None and self._resize.resize_mode == Resize.FIT_SMALL_SIZE
+        total = sum(one.prob for one in self._resizes)
+        if len(self._resizes) > 1 and abs(total - 1) > PROBABILITY_EPSILON:
+            raise DataLayerError(f"the prob of several resize_param must add up to 1 ({total:g})")
+        small = any(one.resize_mode == Resize.FIT_SMALL_SIZE for one in self._resizes)
         if small and layer.data_param.batch_size != 1:
             raise DataLayerError("Only support batch size of 1 for FIT_SMALL_SIZE.")
         if transform.HasField("expand_param") and transform.expand_param.max_expand_ratio <= 1:
@@ -173,6 +179,8 @@ class Annotation:
         """
         values, rows, plain = None, [], []
         for place, (number, key, record) in enumerate(itertools.islice(records, count)):
+            if place == 0:
+                self._choose(number)
             try:
                 given, stored = self.read(record)
                 one, left = self.change(given, Draws(self.seed, number))
@@ -208,6 +216,19 @@ class Annotation:
         else:
             labels = np.full((1, 1, 1, 8), -1, np.float32)
         return Batch(torch.from_numpy(values), torch.from_numpy(labels))
+
+    def _choose(self, number: int) -> None:
+        """Draw the size of the batch that record `number` begins, if there are several.
+
+        One of them is drawn by its prob every ten batches, from the seed and that number.
+        """
+        if len(self._resizes) > 1:
+            ten = number // (SIZE_LASTS * max(1, self._batch_size))
+            # Records' own draws have their numbers from 0 up.
+            share = Draws(self.seed, 2**63 + ten).uniform()
+            shares = np.cumsum([one.prob for one in self._resizes])
+            place = int(np.searchsorted(shares, share, side="right"))
+            self._resize = self._resizes[min(place, len(shares) - 1)]
 
     def _centred(self, given: Annotated) -> np.ndarray:
         """(300, 5): class, from 0, centre and size of each box, and zeros; more are left out."""

@@ -86,6 +86,40 @@ def test_labels_for_region_loss():
         assert (labels[:, 0].abs().sum(2) > 0).sum() == 2 * count
 
 
+def datum(height=6, width=6):
+    one = caffe_pb.AnnotatedDatum(type=caffe_pb.AnnotatedDatum.BBOX)
+    one.datum.channels, one.datum.height, one.datum.width = 1, height, width
+    one.datum.data = bytes(range(height * width))
+    return one.SerializeToString()
+
+
+SIZES = "resize_param { height: %d width: %d prob: %g } "
+
+
+def test_several_sizes_last_ten_batches_each():
+    """MobileNet-YOLO's: drawn by their prob, for all records of a batch, and again the same."""
+    text = f"transform_param {{ {SIZES % (4, 4, 0.25)} {SIZES % (8, 6, 0.75)} }}"
+    record, one = datum(), annotation(text)
+    assert one.look(record)[0] == (1, 4, 4)
+
+    def sizes(seed):
+        one.seed = seed
+        batches = [iter([(number, b"", record)]) for number in range(400)]
+        return [tuple(one.collect(batch, 1, None).values.shape[2:]) for batch in batches]
+
+    drawn = sizes(1)
+    assert drawn == sizes(1) != sizes(2)
+    assert all(len(set(drawn[i : i + 10])) == 1 for i in range(0, 400, 10))
+    counts = [drawn[::10].count(size) for size in ((4, 4), (8, 6))]
+    assert sum(counts) == 40 and counts[0] >= 2 and counts[1] >= 20
+
+
+def test_the_probabilities_of_several_sizes_add_up_to_one():
+    text = f"transform_param {{ {SIZES % (4, 4, 0.5)} {SIZES % (8, 6, 0.4)} }}"
+    with pytest.raises(DataLayerError, match=r"must add up to 1 \(0.9\)"):
+        annotation(text)
+
+
 def test_jitter_cuts_no_more_than_it_says():
     crops = np.stack([jitter(0.4, False, Draws(1, n)) for n in range(300)])
     sides = crops[:, 2:] - crops[:, :2]

@@ -82,9 +82,9 @@ def annotated_data(setup: Setup) -> LayerShapes:
     With yolo_data_type, of MobileNet-YOLO, each image has rows of its own, (N, 1, 300, 5).
     """
     transform, size = setup.layer.transform_param, None
-    resize = transform.resize_param
-    if resize.resize_mode != caffe_pb.ResizeParameter.FIT_SMALL_SIZE and resize.height:
-        size = (resize.height, resize.width)
+    for resize in transform.resize_param[:1]:  # of several, other batches have other sizes
+        if resize.resize_mode != caffe_pb.ResizeParameter.FIT_SMALL_SIZE and resize.height:
+            size = (resize.height, resize.width)
     if transform.crop_h and transform.crop_w and not transform.crop_size:
         size = (transform.crop_h, transform.crop_w)
     shapes = _records(setup, setup.layer.data_param.batch_size, channels=3, size=size)
