@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -59,7 +60,9 @@ def print_error(program: str, message: object) -> None:
         from netgen.schema import shown
 
         line = shown(line)
-    print(f"{program}: {line}", file=sys.stderr)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):  # closed, or on a full disk
+            print(f"{program}: {line}", file=sys.stderr, flush=True)
 
 
 def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -> int:
@@ -68,6 +71,7 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
     main returns its status, None for 0. An interrupt and a reader that went away (`head` has
     seen enough) end the command without a word. What is nobody's input keeps its traceback.
     """
+    _hold_descriptors()
     try:
         status = main()
         if sys.stdout is not None:
@@ -89,6 +93,18 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
         except OSError:  # what was printed cannot be written: the disk is full, say
             _drop_output()
         return error.status if isinstance(error, CaffeError) else 1
+
+
+def _hold_descriptors() -> None:
+    """Have something at 0, 1 and 2 where they were closed: no other file may come to lie there.
+
+    It would receive what C libraries write to stderr.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _drop_output() -> None:

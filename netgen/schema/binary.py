@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
@@ -28,10 +29,17 @@ def read_binary(path: StrPath, message_class: type[M]) -> M:
     return message
 
 
-def write_binary(message: Message, path: StrPath) -> None:
-    """Write a message as a binary file, whole or not at all. Raises SchemaError."""
+def write_binary(
+    message: Message, path: StrPath, ready: Callable[[bytes], object] | None = None
+) -> None:
+    """Write a message as a binary file, whole or not at all. Raises SchemaError.
+
+    ready: is called with the bytes before anything is written.
+    """
     try:
         data = encoding.to_wire(message)
     except (EncodeError, ValueError) as error:
         raise SchemaError(f"{os.fspath(path)}: cannot be written: {error}") from None
+    if ready is not None:
+        ready(data)
     write_bytes(data, path)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import stat
+import time
 from collections.abc import Iterator
 from typing import IO, Any, TypeAlias
 
@@ -45,7 +48,8 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
 
     mode: "wb", or "w" for text, which is UTF-8; options: further ones of open(). Until the end
     of the block the file has an unpredictable name in the same folder. It is on the disk before
-    it is renamed, and so is the folder afterwards: nothing is lost at a power cut. A file that is
+    it is renamed, and so is the folder afterwards: nothing is lost at a power cut. What killed
+    processes have left of theirs in that folder is removed. A file that is
     replaced hands its permissions on, a new one has those of the umask. A link is followed, so
     what it points to is replaced; a device or pipe is written to directly. Raises SchemaError,
     and what the block raises; then `path` is as it was.
@@ -62,9 +66,12 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
                 yield file
             return
         folder, name = os.path.split(target)
+        _sweep(folder)
         temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(8).hex()}.tmp")
         with open(temporary, mode, opener=_exclusive, **options) as file:
             made = True
+            with contextlib.suppress(OSError):  # a file system without locks
+                _lock(file.fileno())  # tells who sweeps that its process is alive
             yield file
             file.flush()
             if old is not None:
@@ -79,6 +86,34 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
         if isinstance(error, OSError) and _is_of_writing(error, path, temporary):
             raise SchemaError(f"{path}: cannot be written: {error.strerror or error}") from None
         raise
+
+
+_TEMPORARY = re.compile(r"\..{1,40}\.[0-9a-f]{16}\.tmp")
+_NEW = 2.0  # seconds that a temporary file may take from its making to its lock
+
+
+def _sweep(folder: str) -> None:
+    """Remove the temporary files in a folder that no process has locked: it was killed."""
+    left: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+        left = [entry.path for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    for path in left:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                of = os.fstat(handle)
+                old = of.st_size or time.time() - of.st_mtime > _NEW
+                ours = of.st_uid == os.getuid() and of.st_nlink == 1
+                if stat.S_ISREG(of.st_mode) and ours and old:
+                    _lock(handle)
+                    os.unlink(path)
+            finally:
+                os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file for as long as it is open. Raises OSError where another process has."""
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sync(path: StrPath) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from netgen.errors import CaffeError
@@ -59,12 +59,17 @@ def open_hdf5(path: StrPath) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def writing_hdf5(path: StrPath) -> Iterator[Any]:
+def writing_hdf5(
+    path: StrPath, ready: Callable[[memoryview], object] | None = None
+) -> Iterator[Any]:
     """Give an h5py.File in memory that is written to `path`, whole, when the block ends well.
 
-    Raises SchemaError, and what the block raises.
+    ready: is called with the bytes before anything is written. Raises SchemaError, and what the
+    block raises.
     """
     content = io.BytesIO()
     with require_h5py(path).File(content, "w") as file:
         yield file
+    if ready is not None:
+        ready(content.getbuffer())
     write_bytes(content.getbuffer(), path)

@@ -17,7 +17,8 @@ from runner.log import glog
 from runner.process import host
 from runner.process.place import place, refuse_workers
 
-COMMANDS = ("device_query", "test", "time", "train")
+COMMANDS = ("device_query", "test", "time", "train", "verify")
+TAKES_FILES = ("verify",)  # as words behind the command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,10 +50,10 @@ def _main(words: Sequence[str]) -> int:
     if "help" in flags.values or "h" in flags.values:
         print(gflags.help_text())
         return 1  # gflags' own exit status
-    if len(flags.words) != 1:
+    if len(flags.words) != 1 and flags.words[:1] not in [[name] for name in TAKES_FILES]:
         print(gflags.help_text())
         return 0
-    return _prepared(*flags.words, flags)(flags)
+    return _prepared(flags.words[0], flags)(flags)
 
 
 def _prepared(command: str, flags: gflags.Flags) -> Callable[[gflags.Flags], int]:

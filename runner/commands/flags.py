@@ -40,6 +40,8 @@ OWN_FLAGS = {
                         "an external C++ Caffe (CAFFE_ROOT, or built by `build_pycaffe`)."),
     "layers": ("", "Optional; Python files that register layer types of your own, separated by "
                    "','; CAFFE_LAYERS names more."),
+    "sigterm_effect": ("stop", "Optional; action to take when a SIGTERM signal is received, "
+                               "which ends C++ Caffe at once: snapshot, stop or none."),
     "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
                           "tf32 (CUDA) or bf16, or for train auto: the fastest of them. Weights "
                           "and updates are float32 in each."),
@@ -57,6 +59,7 @@ commands:
   test            score a model
   device_query    show GPU diagnostic information
   time            benchmark model execution time
+  verify FILE...  check models, solver states, .resume files and LMDB folders
 """
 
 

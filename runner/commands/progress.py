@@ -57,8 +57,9 @@ class _Part(Progress):
 
 def tell(line: str) -> None:
     """Write a line for the person at hand to stderr; it is none of Caffe's log."""
-    with contextlib.suppress(OSError, ValueError):  # a stderr that is closed or full is no error
-        print(line, file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # a stderr that is full is no error
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -67,7 +68,7 @@ def progress_bar(start: int, total: int) -> Iterator[Progress | None]:
 
     Log lines are written above the bar, which shows the rate and the time left.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from tqdm import tqdm

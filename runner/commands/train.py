@@ -49,6 +49,8 @@ def _train(flags, path, workers):
     with contextlib.ExitStack() as stack:
         with workers.together():
             param = _read(flags, path)
+            if workers.root:
+                stack.enter_context(snapshot.prefix_lock(param))
             signals = stack.enter_context(_signals(flags))
             request = workers.listen(signals.request)
             solver = _solver(flags, param, flags.snapshot, request, workers)
@@ -59,7 +61,7 @@ def _train(flags, path, workers):
         _tell_snapshots(param, solver)
         with _optimization():
             solver.solve()
-    if workers.root and solver.stopped:
+    if solver.progress and solver.stopped:  # a person is at hand
         _tell_how_to_go_on(flags, solver)
 
 
@@ -113,7 +115,11 @@ def _train_together(flags, paths):
         raise CaffeError("-precision auto is for one training: name what it chose for each net")
     together = Together(titles(paths), glog.log_directory(flags.log_dir, "logs"))
     iterations = sum(param.max_iter for param in params)
-    with _signals(flags) as signals, progress_bar(0, iterations) as bar:
+    with contextlib.ExitStack() as stack:
+        for param in params:
+            stack.enter_context(snapshot.prefix_lock(param))
+        signals = stack.enter_context(_signals(flags))
+        bar = stack.enter_context(progress_bar(0, iterations))
 
         def prepare(i):
             solver = _solver(flags, params[i], states[i], signals.listener())
@@ -130,7 +136,9 @@ def _train_together(flags, paths):
 
 def _signals(flags):
     return contextlib.closing(
-        SignalHandler(effect(flags.sigint_effect), effect(flags.sighup_effect))
+        SignalHandler(
+            effect(flags.sigint_effect), effect(flags.sighup_effect), effect(flags.sigterm_effect)
+        )
     )
 
 

@@ -41,7 +41,7 @@ class LogSink:
         self.close()
         now = datetime.now()
         path = os.path.join(directory, f"{name}.{now:%Y%m%d-%H%M%S}.{os.getpid()}.log")
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        self._file = open(path, "a", encoding="utf-8", buffering=1, opener=_no_link)  # noqa: SIM115
         self._file.write(
             f"Log file created at: {now:%Y/%m/%d %H:%M:%S}\n"
             f"Running on machine: {socket.gethostname()}\n"
@@ -74,8 +74,14 @@ class LogSink:
 
             message = shown(message)
         message = message.removesuffix("\n")  # like glog, which does not end such a line twice
+        lost = None
         if self._file is not None:
-            self._file.write(f"{head}{message}\n")
+            try:
+                self._file.write(f"{head}{message}\n")
+            except OSError as error:  # the disk is full, say: as glog's, the run goes on
+                lost, file, self._file = error, self._file, None
+                with contextlib.suppress(OSError):
+                    file.close()
         text = head + self.title + message
         try:
             write = self._write_screen or log._write_screen
@@ -90,6 +96,13 @@ class LogSink:
             # The terminal has gone (SIGHUP). The run goes on, as Caffe's does, and what it
             # could not write must not become a failure at its end (Python's status 120).
             sys.stderr = None
+        if lost is not None:
+            self.line("W", f"{file.name}: {lost.strerror}: the log ends there", where)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """For open(): the file is no link that somebody has put where a log was expected."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def log_directory(asked: str, fallback: str = "") -> str:

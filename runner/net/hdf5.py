@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,11 +47,19 @@ def read_solverstate(
         return iteration, learned, step, arrays, remembered
 
 
-def write_weights(net: Any, path: str, with_diff: bool = False) -> None:
-    """A .caffemodel.h5 of the net; a shared blob is stored once, with its owner."""
+def write_weights(
+    net: Any,
+    path: str,
+    with_diff: bool = False,
+    ready: Callable[[memoryview], object] | None = None,
+) -> None:
+    """A .caffemodel.h5 of the net; a shared blob is stored once, with its owner.
+
+    ready: as for schema.writing_hdf5.
+    """
 
     groups = [("data", False)] + ([("diff", True)] if with_diff else [])
-    with schema.writing_hdf5(path) as f:
+    with schema.writing_hdf5(path, ready) as f:
         for group, diff in groups:
             top = f.create_group(group)
             for node in net.nodes:
@@ -71,10 +79,14 @@ def write_solverstate(
     current_step: int,
     history: Sequence[np.ndarray],
     remembered: Mapping[str, float],
+    ready: Callable[[memoryview], object] | None = None,
 ) -> None:
-    """A .solverstate.h5; history: list of arrays; remembered: what the policy plateau adds."""
+    """A .solverstate.h5; history: list of arrays; remembered: what the policy plateau adds.
 
-    with schema.writing_hdf5(path) as f:
+    ready: as for schema.writing_hdf5.
+    """
+
+    with schema.writing_hdf5(path, ready) as f:
         f["iter"] = np.array([iteration], np.int32)
         name = os.fsencode(learned_net)
         # With room for a final zero: Caffe reads it as a C string, into just this many bytes.

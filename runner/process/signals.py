@@ -1,4 +1,4 @@
-"""SIGINT and SIGHUP as Caffe handles them: a flag, polled by the solver."""
+"""SIGINT and SIGHUP as Caffe handles them, and SIGTERM: a flag, polled by the solver."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ EFFECTS = {"stop": Action.STOP, "snapshot": Action.SNAPSHOT, "none": Action.NONE
 
 
 def effect(name: str) -> Action:
-    """The Action of -sigint_effect or -sighup_effect. Raises CaffeError."""
+    """The Action of -sigint_effect and its like. Raises CaffeError."""
     if name not in EFFECTS:
         raise CaffeError(f'Invalid signal effect "{name}" was specified')
     return EFFECTS[name]
 
 
 class SignalHandler:
-    """Catches SIGINT and SIGHUP until `close`; `request()` gives, once, what they asked for.
+    """Catches SIGINT, SIGHUP and SIGTERM until `close`; `request()` gives, once, what they asked for.
 
     Anybody else who has to know of a signal takes a `listener()` of their own.
     """
 
-    def __init__(self, sigint: Action, sighup: Action) -> None:
-        self._effects = {"SIGHUP": sighup, "SIGINT": sigint}  # SIGHUP is looked at first
+    def __init__(self, sigint: Action, sighup: Action, sigterm: Action = Action.STOP) -> None:
+        # They are looked at in this order.
+        self._effects = {"SIGHUP": sighup, "SIGINT": sigint, "SIGTERM": sigterm}
         self._listeners: list[set[str]] = []
         self.request = self.listener()
         self._before = {

@@ -8,7 +8,13 @@ interrupted: going on from there starts the test nets' data afresh, again as Caf
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -46,16 +52,64 @@ def check_writable(param: caffe_pb.SolverParameter) -> None:
         return
     if param.snapshot_format == caffe_pb.SolverParameter.HDF5:
         schema.require_h5py(param.snapshot_prefix)
-    probe = f"{param.snapshot_prefix}_iter_0.tempfile"
     try:
-        with open(probe, "w"):
+        with tempfile.TemporaryFile(dir=os.path.dirname(param.snapshot_prefix) or "."):
             pass
-        os.remove(probe)
     except OSError:
         raise CaffeError(
             f"Cannot write to snapshot prefix '{param.snapshot_prefix}'.  Make sure that the "
             "directory exists and is writable."
         ) from None
+
+
+@contextlib.contextmanager
+def prefix_lock(param: caffe_pb.SolverParameter) -> Iterator[None]:
+    """Keep other trainings from writing snapshots of the same prefix inside the with block.
+
+    What is held is a lock of the system on the file `.NAME.lock` beside them, which ends with
+    the process however that ends. Raises CaffeError where another training holds it.
+    """
+    folder, name = os.path.split(param.snapshot_prefix)
+    if not (param.snapshot or param.snapshot_after_train) or not os.path.isdir(folder or "."):
+        yield  # none are written, or the solver is about to say that they cannot be
+        return
+    path = os.path.join(folder, f".{name}.lock")
+    handle = _locked(path, param.snapshot_prefix)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            os.close(handle)
+
+
+def _locked(path, prefix):
+    """An open file with the lock; None where the file system has no locks or takes no file."""
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.lstat(path)):
+                os.truncate(handle, 0)
+                os.write(handle, f"{os.getpid()}\n".encode())
+                return handle
+        except BlockingIOError:
+            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            os.close(handle)
+            raise CaffeError(
+                f"another training (process {holder or 'unknown'}) writes snapshots of "
+                f"snapshot_prefix '{prefix}' now: stop it, or give this one a prefix of its own"
+            ) from None
+        except FileNotFoundError:
+            pass  # its last holder has just removed it
+        except OSError:
+            os.close(handle)
+            return None
+        os.close(handle)
 
 
 def _history(solver):
@@ -81,33 +135,39 @@ def write(solver: Any) -> str:
     tail = "" if param.snapshot_format == binary else ".h5"
     kind = "HDF5" if tail else "binary proto"
     model, state_path = f"{base}.caffemodel{tail}", f"{base}.solverstate{tail}"
+    digests: dict[str, str] = {}
+
+    def model_ready(data):
+        digests["model"] = hashlib.sha256(data).hexdigest()
+
+    def state_ready(data):
+        # What belongs to the state is in place before the state itself is.
+        digests["state"] = hashlib.sha256(data).hexdigest()
+        if solver.resumes_exactly:
+            _write_resume(solver, state_path + RESUME, digests)
+
     glog.info(lines.snapshotting(kind, model), "solver.cpp:474" if tail else "solver.cpp:464")
     if tail:
-        hdf5.write_weights(solver.net, model, param.snapshot_diff)
+        hdf5.write_weights(solver.net, model, param.snapshot_diff, model_ready)
     else:
-        schema.write_binary(weights.net_to_proto(solver.net, param.snapshot_diff), model)
+        message = weights.net_to_proto(solver.net, param.snapshot_diff)
+        schema.write_binary(message, model, model_ready)
     glog.info(
         lines.snapshotting(kind, state_path, state=True),
         "sgd_solver.cpp:296" if tail else "sgd_solver.cpp:284",
     )
-    history = _history(solver)
-    # What belongs to the state is in place before the state itself is.
-    if solver.resumes_exactly:
-        _write_resume(solver, state_path + RESUME)
+    history, remembered = _history(solver), _remembered(solver)
     if tail:
         hdf5.write_solverstate(
-            state_path, solver.iter, model, solver.current_step, history, _remembered(solver)
+            state_path, solver.iter, model, solver.current_step, history, remembered, state_ready
         )
     else:
         state = caffe_pb.SolverState(
-            iter=solver.iter,
-            learned_net=model,
-            current_step=solver.current_step,
-            **_remembered(solver),
+            iter=solver.iter, learned_net=model, current_step=solver.current_step, **remembered
         )
         for array in history:
             schema.array_to_blob(array, state.history.add())
-        schema.write_binary(state, state_path)
+        schema.write_binary(state, state_path, state_ready)
     return state_path
 
 
@@ -116,7 +176,7 @@ def _remembered(solver):
     return asdict(solver.plateau) if solver.param.lr_policy == "plateau" else {}
 
 
-def _write_resume(solver, path):
+def _write_resume(solver, path, digests):
     interrupted = solver.iter < solver.param.max_iter
     content = {
         "iter": solver.iter,
@@ -125,6 +185,7 @@ def _write_resume(solver, path):
         **solver.test_state(),
         "losses": solver.losses.state() if interrupted else None,
         "workers": solver.workers.count,
+        "digests": digests,
     }
     if not interrupted:
         content["test"] = None
@@ -143,6 +204,8 @@ def restore(solver: Any, path: str) -> None:
         iteration, learned, current_step = state.iter, state.learned_net, state.current_step
         history = [_history_array(path, *item) for item in enumerate(state.history)]
         remembered = {f.name: getattr(state, f.name) for f in fields(Plateau)}
+    model = _find_model(learned, path) if learned else None
+    resume = _load_resume(path + RESUME, iteration, path, model)
     parameters = solver.net.parameters
     targets = [blob for flat in solver.updater.history for blob in parameters.split(flat)]
     if len(history) != len(targets):
@@ -157,15 +220,22 @@ def restore(solver: Any, path: str) -> None:
                 f"{path}: history blob {i} has shape {array.shape}, the net's parameter has "
                 f"{tuple(target.shape)}"
             )
-    if learned:
-        weights.load_weights(solver.net, _find_model(learned, path))
+    if model is not None:
+        weights.load_weights(solver.net, model)
     solver.iter, solver.current_step = iteration, current_step
     solver.plateau = Plateau(**remembered)
     if not path.endswith(".h5"):
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
     for array, target in zip(history, targets, strict=True):
         target.copy_(torch.from_numpy(np.ascontiguousarray(array)).view(target.shape))
-    _read_resume(solver, path + RESUME)
+    if resume is not None:
+        _take_resume(solver, path + RESUME, resume)
+
+
+def model_of(state_path: str) -> str:
+    """The path of the model that was written with a solver state."""
+    stem, _, tail = state_path.rpartition(".solverstate")
+    return f"{stem}.caffemodel{tail}"
 
 
 def _history_array(path, index, blob):
@@ -181,14 +251,52 @@ def _find_model(learned, state_path):
     return learned if os.path.exists(learned) or not os.path.exists(beside) else beside
 
 
-def _read_resume(solver, path):
+def _load_resume(path, iteration, state_path, model):
+    """What a .resume of these two files holds; None where there is no such file."""
     if not os.path.exists(path):
         glog.info(f"No {path}: data starts at its first record, as in Caffe", "solver.cpp:296")
-        return
+        return None
     try:
+        content = read_resume(path)
+        if content["iter"] != iteration:
+            raise CaffeError(f"it is of iteration {content['iter']}, not {iteration}")
+        for kind, file in (("model", model), ("state", state_path)):
+            expected = content.get("digests", {}).get(kind)  # none: written by an older version
+            if file is None or not os.path.exists(file):
+                continue  # who reads it says so
+            if expected not in (None, schema.file_digest(file)):
+                raise CaffeError(
+                    f"{file} is not the file that belongs to it: it is damaged, or of another "
+                    "run. Go on from another snapshot"
+                )
+        return content
+    except OSError as error:
+        raise CaffeError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    except CaffeError as error:
+        raise CaffeError(f"{path}: {error}; delete it to resume as Caffe does") from None
+
+
+def read_resume(path: str) -> dict[str, Any]:
+    """What a .resume holds. Raises CaffeError, in one line without the path, and OSError.
+
+    Its parts are stored as they are, so that nothing in it can take more memory than the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise CaffeError("it holds something compressed, which no .resume does")
         content = torch.load(path, weights_only=True)
-        if content["iter"] != solver.iter:
-            raise CaffeError(f"it is of iteration {content['iter']}, not {solver.iter}")
+        if not isinstance(content, dict) or "iter" not in content:
+            raise CaffeError("it is no .resume")
+        return content
+    except (CaffeError, OSError):
+        raise
+    except Exception as error:  # an unreadable file may fail in any way inside the unpickler
+        raise CaffeError(f"unreadable ({type(error).__name__})") from None
+
+
+def _take_resume(solver, path, content):
+    try:
         solver.seed = content["seed"]
         solver.net.load_state(content["train"])
         solver.load_test_state(content)
@@ -203,6 +311,7 @@ def _read_resume(solver, path):
             solver.losses.load_state(content["losses"], solver.device)
     except CaffeError as error:
         raise CaffeError(f"{path}: {error}; delete it to resume as Caffe does") from None
-    except Exception as error:  # an unreadable file may fail in any way inside the unpickler
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CaffeError(f"{path}: unreadable ({why}); delete it to resume as Caffe does") from None
+    except Exception as error:  # of values that no training has written
+        raise CaffeError(
+            f"{path}: unreadable ({type(error).__name__}); delete it to resume as Caffe does"
+        ) from None

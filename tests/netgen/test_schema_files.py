@@ -234,3 +234,30 @@ def test_a_name_of_any_length_that_the_disk_takes(tmp_path):
     path = tmp_path / ("n" * 255)
     schema.write_bytes(b"x", path)
     assert path.read_bytes() == b"x"
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    code = """
+import os, signal, sys
+from netgen import schema
+with schema.writing(sys.argv[1]) as file:
+    file.write(b"x")
+    file.flush()
+    print(os.path.basename(file.name), flush=True)
+    signal.pause()
+"""
+    command = [sys.executable, "-c", code, tmp_path / "file"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as alive,
+    ):
+        left, held = killed.stdout.readline().strip(), alive.stdout.readline().strip()
+        killed.kill()
+        killed.wait()
+        users = [".file.tmp", ".file.0123456789abcdef.tmp.bak", "file.0123456789abcdef.tmp"]
+        for name in users:
+            (tmp_path / name).write_text("mine")
+        assert {left, held} <= set(os.listdir(tmp_path))
+        schema.write_bytes(b"y", tmp_path / "another")
+        assert sorted(os.listdir(tmp_path)) == sorted(["another", held, *users])
+        alive.kill()

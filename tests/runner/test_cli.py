@@ -103,7 +103,7 @@ def test_bad_flags(caffe, words, line):
 def test_an_unknown_command(caffe):
     result = caffe("fly")
     assert result.status == 1
-    assert [line[:1] for line in result.lines] == [("E",)] * 5 + [("F",)]
+    assert [line[:1] for line in result.lines] == [("E",)] * 6 + [("F",)]
     assert result.messages == [
         "Available caffe actions:", "\tdevice_query", "\ttest", "\ttime", "\ttrain",
         "Unknown action: fly",
@@ -347,3 +347,37 @@ def test_nobody_reads_the_log(work, monkeypatch):
         patch.setattr(sys, "stderr", ClosedPipe())
         status = cli.main(["time", "-model", "net.prototxt"])
     assert status == 128 + signal.SIGPIPE
+
+
+# --- where the log goes may fail ---
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full", "<&- >&- 2>&-"])
+def test_training_needs_no_stderr(work, write_solver, closed):
+    command = f'"{sys.executable}" -m runner train -solver {write_solver(max_iter=3)} {closed}'
+    assert subprocess.run(["sh", "-c", command]).returncode == 0
+    assert (work / "s_iter_3.caffemodel").exists()
+
+
+def test_a_log_on_a_full_disk_ends_and_the_training_goes_on(work, write_solver):
+    """No file may grow beyond the log's first lines; the snapshots are smaller, so they fit."""
+    code = """
+import os, resource, signal, sys
+from runner.commands.cli import main
+from runner.log import glog
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+line = glog.LogSink.line
+def once(self, *words):
+    if "Solving" in words[1]:
+        size = os.path.getsize(self._file.name)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, size + 10))
+    line(self, *words)
+glog.LogSink.line = once
+sys.exit(main(sys.argv[1:]))
+"""
+    words = ["train", "-solver", write_solver(max_iter=3), "-log_dir", "log"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(": File too large: the log ends there") == 1
+    assert done.stderr.endswith("Optimization Done.\n")
+    assert (work / "s_iter_3.solverstate.resume").exists()

@@ -175,6 +175,8 @@ def test_a_hangup_while_testing(run, on_line):
         ("-sigint_effect=none", signal.SIGINT, [12], False),
         ("-sighup_effect=stop", signal.SIGHUP, [5], True),
         ("-sighup_effect=none", signal.SIGHUP, [12], False),
+        ("-sigterm_effect=stop", signal.SIGTERM, [5], True),
+        ("-sigterm_effect=snapshot", signal.SIGTERM, [5, 12], False),
     ],
 )
 def test_effects_of_signals(run, on_line, flag, number, snapshots, stops):
@@ -187,9 +189,10 @@ def test_effects_of_signals(run, on_line, flag, number, snapshots, stops):
 
 
 def test_signals_have_their_old_effect_after_a_run(run):
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
+    numbers = signal.SIGINT, signal.SIGHUP, signal.SIGTERM
+    before = [signal.getsignal(number) for number in numbers]
     run("one", max_iter=1)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)) == before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_stop_without_a_snapshot(run, on_line, work):

@@ -1,11 +1,14 @@
 """Snapshots and weights: what is written, under which names, and what is read back."""
 
 import os
+import subprocess
 import sys
+import zipfile
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from netgen import schema
 from netgen.errors import CaffeError
@@ -496,3 +499,65 @@ def test_hdf5_without_h5py_is_told_before_training(caffe, write_solver, monkeypa
     assert result.status == 1
     assert result.messages[-1] == "s: HDF5 files need the package h5py: pip install h5py"
     assert not result.starting("Iteration")
+
+
+# --- what belongs together ---
+
+
+@pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
+@pytest.mark.parametrize("part", ["caffemodel", "solverstate", "solverstate.resume"])
+def test_a_set_mixed_of_two_runs_is_refused(caffe, work, train, form, part):
+    """As a rerun leaves it that is killed between two of its files."""
+    tail = ".h5" if form == "HDF5" else ""
+    name = "iter_2." + part.replace("model", f"model{tail}").replace("state", f"state{tail}")
+    for seed, prefix in ((1, "s"), (2, "other")):
+        train(max_iter=2, snapshot_format=form, random_seed=seed, snapshot_prefix=f'"{prefix}"')
+    os.replace(work / f"other_{name}", work / f"s_{name}")
+    words = ["-solver", "solver.prototxt", "-snapshot", f"s_iter_2.solverstate{tail}"]
+    message = mistake(caffe, "train", *words)
+    assert message.startswith(f"s_iter_2.solverstate{tail}.resume: ")
+    assert "is not the file that belongs to it: it is damaged, or of another run" in message
+    (work / f"s_iter_2.solverstate{tail}.resume").unlink()  # as the message says
+    assert caffe("train", *words).status == 0
+
+
+def test_a_resume_without_digests_is_of_an_older_version(caffe, work, train):
+    train(max_iter=2)
+    path = work / "s_iter_2.solverstate.resume"
+    content = torch.load(path, weights_only=True)
+    del content["digests"]
+    torch.save(content, path)
+    words = ["-solver", "solver.prototxt", "-snapshot", "s_iter_2.solverstate"]
+    assert caffe("train", *words).status == 0
+
+
+def test_a_compressed_resume_is_not_unpacked(caffe, work, train):
+    train(max_iter=2)
+    with zipfile.ZipFile(work / "s_iter_2.solverstate.resume", "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("archive/data.pkl", bytes(1 << 26))
+    words = ["-solver", "solver.prototxt", "-snapshot", "s_iter_2.solverstate"]
+    assert "it holds something compressed" in mistake(caffe, "train", *words)
+
+
+def test_two_trainings_of_one_prefix(caffe, work, write_solver):
+    """The second is refused while the first lives, and no lock is left behind by a kill."""
+    long = write_solver("long", max_iter=10**6, display=1)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "runner", "train", "-solver", long],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        for line in first.stderr:
+            if "Iteration 1 " in line:
+                break
+        short = write_solver("short", max_iter=1)
+        assert mistake(caffe, "train", "-solver", short) == (
+            f"another training (process {first.pid}) writes snapshots of snapshot_prefix 's' now: "
+            "stop it, or give this one a prefix of its own"
+        )
+        assert caffe("train", "-solver", write_solver("b", max_iter=1, snapshot_prefix='"b"'))
+    finally:
+        first.kill()
+        first.communicate()
+    assert caffe("train", "-solver", short).status == 0
+    assert not list(work.glob(".*"))

@@ -1,0 +1,72 @@
+"""`caffe verify FILE...`: are models, states, .resume files and LMDBs as they were written?
+
+A snapshot's .resume holds the SHA-256 of its model and its state, so that nothing is added to the
+files that Caffe reads.
+"""
+
+from __future__ import annotations
+
+import os
+
+from netgen import schema
+from netgen.errors import CaffeError, line_of
+from netgen.schema.lmdb import LMDBFolder
+from runner.commands.flags import Flags
+from runner.net import hdf5
+from runner.solver import snapshot
+
+
+def verify(flags: Flags) -> int:
+    """Check every file, a line each; returns 1 where one of them is not what it should be."""
+    if not flags.words[1:]:
+        raise CaffeError(
+            "caffe verify FILE...: name models, solver states, .resume files or LMDB folders"
+        )
+    status = 0
+    for path in flags.words[1:]:
+        try:
+            found = _check(path)
+        except (CaffeError, OSError) as error:
+            found, status = f"NOT WHOLE: {line_of(error)}", 1
+        print(schema.shown(f"{path}: {found}"))
+    return status
+
+
+def _check(path: str) -> str:
+    """What was found right. Raises CaffeError or OSError for what was not."""
+    if os.path.isdir(path):
+        folder = LMDBFolder(path)
+        size = sum(len(value) for _, value in folder.once())
+        return f"ok, {folder.length:,} records of {size:,} bytes, all there (no checksum)"
+    if path.endswith(snapshot.RESUME):
+        content = snapshot.read_resume(path)
+        state = path.removesuffix(snapshot.RESUME)
+        told = [_compare(file, content) for file in (snapshot.model_of(state), state)]
+        return f"ok, of iteration {content['iter']}; {'; '.join(told)}"
+    stem, dot, kind = path.rpartition(".caffemodel" if ".caffemodel" in path else ".solverstate")
+    if not dot:
+        raise CaffeError("neither a .caffemodel, a .solverstate, a .resume nor an LMDB folder")
+    _parse(path, dot)
+    resume = f"{stem}.solverstate{kind}{snapshot.RESUME}"
+    if not os.path.exists(resume):
+        return f"ok as far as can be told: it is whole, and there is no {resume} with its checksum"
+    return f"ok, {_compare(path, snapshot.read_resume(resume))}"
+
+
+def _parse(path: str, kind: str) -> None:
+    if path.endswith(".h5"):
+        (hdf5.read_weights if kind == ".caffemodel" else hdf5.read_solverstate)(path)
+    else:
+        (schema.read_caffemodel if kind == ".caffemodel" else schema.read_solverstate)(path)
+
+
+def _compare(path: str, content: dict) -> str:
+    """That the file is the one whose SHA-256 stands in a .resume. Raises CaffeError."""
+    kind = "model" if ".caffemodel" in os.path.basename(path) else "state"
+    expected = content.get("digests", {}).get(kind)
+    if expected is None:
+        return f"no checksum of {os.path.basename(path)} is known: an older version wrote it"
+    found = schema.file_digest(path)
+    if found != expected:
+        raise CaffeError(f"{path} has SHA-256 {found}, {expected} was written")
+    return f"{os.path.basename(path)} has the SHA-256 that was written"
