@@ -19,7 +19,7 @@ def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
     """The shape of a data layer's records from its source, or None if it cannot be read.
 
     layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData and
-    DenseImageData: of the first image of the list; HDF5Data: one shape a top from the first file
+    DenseImageData, ImageLabelmapData and ImageSegData: of the first image of the list; HDF5Data: one shape a top from the first file
     of its list. Needs the optional packages plyvel, pillow and h5py, each for what it reads.
     """
     try:
@@ -29,6 +29,14 @@ def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
             return _datum_shape(record, layer.transform_param)
         if layer.type == "ImageData":
             return _listed_image(layer.image_data_param)
+        if layer.type in ("ImageLabelmapData", "ImageSegData"):
+            transform, param = layer.transform_param, caffe_pb.DenseImageDataParameter()
+            for name in ("source", "new_height", "new_width", "is_color", "root_folder"):
+                setattr(param, name, getattr(layer.image_data_param, name))
+            if layer.type == "ImageSegData":
+                param.crop_height = transform.crop_height or transform.crop_size
+                param.crop_width = transform.crop_width or transform.crop_size
+            return _listed_pair(param)
         if layer.type == "DenseImageData":
             return _listed_pair(layer.dense_image_data_param)
         if layer.type == "HDF5Data":

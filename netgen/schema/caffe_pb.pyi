@@ -522,6 +522,10 @@ class TransformationParameter(Message):
     def distort_param(self) -> DistortionParameter: ...
     @property
     def expand_param(self) -> ExpansionParameter: ...
+    @property
+    def scale_factors(self) -> RepeatedScalarFieldContainer[float]: ...
+    crop_width: int
+    crop_height: int
     def __init__(
         self,
         *,
@@ -539,6 +543,9 @@ class TransformationParameter(Message):
         crop_w: int | None = ...,
         distort_param: DistortionParameter | Mapping[str, Any] | None = ...,
         expand_param: ExpansionParameter | Mapping[str, Any] | None = ...,
+        scale_factors: Iterable[float] | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
     ) -> None: ...
 
 class LossParameter(Message):
@@ -2496,6 +2503,7 @@ class V1LayerParameter(Message):
     DECONVOLUTION: ClassVar[int]
     INTERP: ClassVar[int]
     CROP: ClassVar[int]
+    IMAGE_SEG_DATA: ClassVar[int]
     DimCheckMode: ClassVar[EnumTypeWrapper]
     STRICT: ClassVar[int]
     PERMISSIVE: ClassVar[int]

@@ -50,10 +50,6 @@ _ENGINES = ("MKL2017", "MKLDNN")
 
 _FIELDS = {
     "DRFN": ("LossParameter.class_weight_source"),
-    "DRFN, PSPNet, DeepLab v2": (
-        "TransformationParameter.scale_factors TransformationParameter.crop_width "
-        "TransformationParameter.crop_height"
-    ),
     "DeepLab": (
         "ConvolutionParameter.hole ConvolutionParameter.hole_h "
         "ConvolutionParameter.hole_w ImageDataParameter.has_label "
@@ -105,7 +101,7 @@ _FIELDS = {
     ),
 }
 _TYPES = {
-    "DeepLab, PSPNet": "ImageSegData SegAccuracy",
+    "DeepLab, PSPNet": "SegAccuracy",
     "FlowNet": "FlowWarp",
     "MNC": "MaskPooling MaskResize ROIWarping",
     "MobileNet-YOLO": "SegmentationEvaluate YoloSeg Yolov3",
@@ -119,7 +115,7 @@ _TYPES = {
 _VALUES = {
     "CRF-RNN": "V1LayerParameter.type=MULTI_STAGE_MEANFIELD",
     "DeepLab": (
-        "V1LayerParameter.type=IMAGE_SEG_DATA V1LayerParameter.type=MAT_WRITE "
+        "V1LayerParameter.type=MAT_WRITE "
         "V1LayerParameter.type=SEG_ACCURACY V1LayerParameter.type=PADDING"
     ),
     "visual-concepts": ("V1LayerParameter.type=CROSS_ENTROPY_LOSS V1LayerParameter.type=MIL_DATA"),
@@ -189,6 +185,9 @@ def _ignored(message: Message) -> Iterator[str]:
     descriptor = message.DESCRIPTOR
     if descriptor.name == "BlobProto":
         return
+    of_image_data = descriptor.name == "LayerParameter" and message.type == "ImageData"  # type: ignore[attr-defined]
+    if of_image_data and message.image_data_param.HasField("label_type"):  # type: ignore[attr-defined]
+        yield "ImageDataParameter.label_type, which ImageSegData obeys"
     for field, value in message.ListFields():
         name = f"{descriptor.name}.{field.name}"
         if name in IGNORED:

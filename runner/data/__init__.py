@@ -5,8 +5,10 @@ from runner.data.feed import (
     AnnotatedFeed,
     DataFeed,
     DenseImageFeed,
+    EdgeFeed,
     Feed,
     ImageFeed,
+    SegFeed,
     WindowFeed,
 )
 from runner.data.rows import RowFeed
@@ -16,8 +18,10 @@ __all__ = [
     "DataLayerError",
     "DataFeed",
     "DenseImageFeed",
+    "EdgeFeed",
     "Feed",
     "ImageFeed",
     "RowFeed",
+    "SegFeed",
     "WindowFeed",
 ]

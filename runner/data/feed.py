@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from netgen.errors import CaffeError
@@ -13,7 +14,7 @@ from runner.data import memory
 from runner.data.annotated import YOLO_ROWS, Annotation, Numbered
 from runner.data.datum import Decoder
 from runner.data.decoded import collect, load
-from runner.data.dense import DenseImageList
+from runner.data.dense import DenseImageList, EdgeList, SegList
 from runner.data.errors import DataLayerError
 from runner.data.images import ImageList
 from runner.data.source import Shuffled, open_source
@@ -244,9 +245,16 @@ class DenseImageFeed(_DrawnFeed):
     def _param(layer):
         return layer.dense_image_data_param
 
+    told_at = "dense_image_data_layer.cpp:109"
+
+    def _pairs(self, layer, phase):
+        param = layer.dense_image_data_param
+        crop = (param.crop_height, param.crop_width)
+        return DenseImageList(param, param.mirror, crop, self._seed, self._log)
+
     def _open(self, layer, phase):
-        param, flags = layer.dense_image_data_param, layer.transform_param
-        pairs = DenseImageList(param, self._seed, self._log)
+        param, flags = self._param(layer), layer.transform_param
+        pairs = self._pairs(layer, phase)
         plain = Transform(caffe_pb.TransformationParameter(), phase, self._device, self._log)
         self._serve(pairs, pairs, plain, param.batch_size, layer.data_param.prefetch)
         count, planes, *size = self.data_shape
@@ -261,10 +269,7 @@ class DenseImageFeed(_DrawnFeed):
             if shape != self.data_shape[1:]:
                 raise DataLayerError(f"mean_file is of {shape}, the data {self.data_shape[1:]}")
             self._mean = torch.from_numpy(mean.reshape(shape)).to(self._device)
-        self._log(
-            "output data size: " + ",".join(map(str, self.data_shape)),
-            "dense_image_data_layer.cpp:109",
-        )
+        self._log("output data size: " + ",".join(map(str, self.data_shape)), self.told_at)
 
     def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
         data, labels = fetched[0].split([fetched[0].shape[1] - 1, 1], dim=1)
@@ -273,6 +278,42 @@ class DenseImageFeed(_DrawnFeed):
         if self._scale != 1:
             data = data * self._scale
         return data.contiguous(), labels.contiguous()
+
+
+class EdgeFeed(DenseImageFeed):
+    """The batches of an ImageLabelmapData layer: images, and of each pixel 0 or 1."""
+
+    told_at = "image_labelmap_data_layer.cpp:113"
+
+    @staticmethod
+    def _param(layer):
+        return layer.image_data_param
+
+    def _pairs(self, layer, phase):
+        flags = layer.transform_param
+        crop = (flags.crop_size, flags.crop_size)
+        return EdgeList(layer.image_data_param, flags.mirror, crop, self._seed, self._log)
+
+
+class SegFeed(DenseImageFeed):
+    """The batches of an ImageSegData layer: images, labels, and the images' heights and widths."""
+
+    told_at = "image_seg_data_layer.cpp:134"
+
+    @staticmethod
+    def _param(layer):
+        return layer.image_data_param
+
+    def _pairs(self, layer, phase):
+        return SegList(layer, phase, self._seed, self._log)
+
+    def _gather(self, table, records):
+        sizes = np.stack(np.divmod(records.labels, 2**31), 1)[:, None, None]
+        data, _ = super()._gather(table, records)
+        return data, torch.from_numpy(sizes).to(data)
+
+    def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return (*super().finish(fetched[:1]), fetched[1])
 
 
 class WindowFeed(_DrawnFeed):

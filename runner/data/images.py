@@ -129,6 +129,11 @@ def _text(source):
 
 def _parse(line):
     path, space, label = line.rpartition(b" ")
-    number = _ATOI.match(label)
+    return os.fsdecode(path if space else line), number_of(label)
+
+
+def number_of(text: bytes) -> int:
+    """What C's atoi makes of a text: 0.7 is 0, a word is 0."""
+    number = _ATOI.match(text)
     value = int(number[1]) if number else 0
-    return os.fsdecode(path if space else line), max(-(2**31), min(value, 2**31 - 1))
+    return max(-(2**31), min(value, 2**31 - 1))

@@ -18,8 +18,10 @@ from runner.data import (
     AnnotatedFeed,
     DataFeed,
     DenseImageFeed,
+    EdgeFeed,
     ImageFeed,
     RowFeed,
+    SegFeed,
     WindowFeed,
 )
 from runner.layers.base import Context, Layer, Tensors
@@ -131,6 +133,18 @@ class DenseImageData(ImageData, type="DenseImageData"):
     """Batches of images and of images of labels, one a pixel, from a list of pairs of files."""
 
     feed_type = DenseImageFeed
+
+
+class ImageLabelmapData(ImageData, type="ImageLabelmapData"):
+    """Batches of images and of images of edges, 0 or 1 a pixel, from a list of pairs of files."""
+
+    feed_type = EdgeFeed
+
+
+class ImageSegData(ImageData, type="ImageSegData"):
+    """Batches of images, their labels, one a pixel, and their heights and widths."""
+
+    feed_type = SegFeed
 
 
 class WindowData(ImageData, type="WindowData"):

@@ -89,7 +89,16 @@ FORK_ENUMS = {
     ("InnerProductParameter", "Engine"),
 }
 # Values that forks add to Caffe's own enums.
-FORK_VALUES = {"AVE_EXC_PAD", "AVE_TF", "CROP", "INTERP", "MKL2017", "MKLDNN", "PRE_FIXED"}
+FORK_VALUES = {
+    "AVE_EXC_PAD",
+    "AVE_TF",
+    "CROP",
+    "IMAGE_SEG_DATA",
+    "INTERP",
+    "MKL2017",
+    "MKLDNN",
+    "PRE_FIXED",
+}
 # SHA-256 over one line for each field and enum value, taken from the same caffe.proto.
 FACTS = "fb74d9f949393d916b56c1408bc6f5d09aba032ab7a6845fe8192a73faf8518a"
 

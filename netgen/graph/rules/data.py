@@ -97,10 +97,6 @@ def annotated_data(setup: Setup) -> LayerShapes:
 @rule("ImageData", bottoms=0, tops=2)
 def image_data(setup: Setup) -> LayerShapes:
     param = setup.layer.image_data_param
-    require(
-        param.label_type == caffe_pb.ImageDataParameter.IMAGE,
-        "image_data_param.label_type, a field of forks, is supported as IMAGE alone",
-    )
     size = (param.new_height, param.new_width)
     require(
         bool(size[0]) == bool(size[1]),
@@ -136,6 +132,62 @@ def dense_image_data(setup: Setup) -> LayerShapes:
     shapes = _records(setup, param.batch_size, channels, (height, width) if height else None)
     shapes.tops[1] = (shapes.tops[0][0], 1, *shapes.tops[0][2:])
     return shapes
+
+
+@rule("ImageLabelmapData", bottoms=0, tops=2)
+def image_labelmap_data(setup: Setup) -> LayerShapes:
+    """Images, and of the same size images of edges (HED's image_labelmap_data_layer.cpp)."""
+    transform = setup.layer.transform_param
+    require(not setup.layer.image_data_param.new_dim, "new_dim is a field of ImageData alone")
+    require(
+        not (transform.HasField("mean_file") and transform.crop_size),
+        "mean_file together with crop_size is not supported here: give mean_value",
+    )
+    shapes = image_data(setup)
+    shapes.tops[1] = (shapes.tops[0][0], 1, *shapes.tops[0][2:])
+    return shapes
+
+
+@rule("ImageSegData", bottoms=0, tops=(2, 3))
+def image_seg_data(setup: Setup) -> LayerShapes:
+    """Images, their labels pixel by pixel, and their heights and widths (N, 1, 1, 2)."""
+    param, transform = setup.layer.image_data_param, setup.layer.transform_param
+    require(not param.new_dim, "new_dim is a field of ImageData alone")
+    require(not transform.HasField("mean_file"), "ImageSegDataLayer does not support mean file")
+    one, height, width = (
+        transform.HasField(name) for name in ("crop_size", "crop_height", "crop_width")
+    )
+    require(
+        (not one and height and width) or not (height or width),
+        "Must either specify crop_size or both crop_height and crop_width.",
+    )
+    crop = seg_crop(transform)
+    require(
+        all(crop) or not transform.scale_factors,
+        "scale_factors give images of other sizes: crop_size or crop_height and crop_width are "
+        "needed as well",
+    )
+    size = crop if all(crop) else (param.new_height, param.new_width)
+    require(
+        bool(param.new_height) == bool(param.new_width),
+        "Current implementation requires new_height and new_width to be set at the same time. "
+        f"({param.new_height} and {param.new_width})",
+    )
+    plain = Setup(caffe_pb.LayerParameter(), [], setup.num_tops, setup.phase, setup.data_shape)
+    plain.layer.transform_param.mean_value.extend(transform.mean_value)
+    shapes = _records(
+        plain, param.batch_size, 3 if param.is_color else 1, size if all(size) else None
+    )
+    batch, _, rows, columns = shapes.tops[0]
+    shapes.tops[1:] = [(batch, 1, rows, columns), (batch, 1, 1, 2)][: setup.num_tops - 1]
+    return shapes
+
+
+def seg_crop(transform: caffe_pb.TransformationParameter) -> tuple[int, int]:
+    """Height and width of ImageSegData's crop, 0 where there is none."""
+    if transform.HasField("crop_size"):
+        return transform.crop_size, transform.crop_size
+    return transform.crop_height, transform.crop_width
 
 
 @rule("WindowData", bottoms=0, tops=2)
