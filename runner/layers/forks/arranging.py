@@ -37,7 +37,7 @@ class Reorg(Layer, type="Reorg"):
 
 
 class Reverse(Layer, type="Reverse"):
-    """The bottom with one axis reversed, as bidirectional nets (Schuster and Paliwal 1997) need it."""
+    """The bottom with one axis reversed, for bidirectional nets (Schuster and Paliwal 1997)."""
 
     takes_bfloat16 = True
 

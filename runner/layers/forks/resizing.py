@@ -27,7 +27,8 @@ class Interp(Layer, type="Interp"):
 class Upsample(Layer, type="Upsample"):
     """Unpooling with the mask of a MAX pooling (SegNet, Badrinarayanan et al. 2017).
 
-    Without a mask it is the layer of YOLO v3 (Redmon and Farhadi 2018): every value becomes a square of scale x scale.
+    Without a mask it is the layer of YOLO v3 (Redmon and Farhadi 2018): every value becomes a
+    square of scale x scale.
     """
 
     no_force_backward = (1,)

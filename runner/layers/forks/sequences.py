@@ -67,7 +67,7 @@ class Lstm(Layer, type="Lstm"):
 
 
 class ContinuationIndicator(Layer, type="ContinuationIndicator"):
-    """(time_step, batch_size): 0 at the first step, then 1, as LSTM's cont wants it (warpctc-caffe)."""
+    """(time_step, batch_size): 0 at the first step, then 1, for an LSTM's cont (warpctc-caffe)."""
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         top = torch.ones(self.shapes.tops[0], device=self.context.device)

@@ -30,8 +30,8 @@ class Case:
     """family: the file it stands in; option: how the results page calls it.
 
     texts: {file name: prototxt or list of sources}. records: {source: (count, shape, kind,
-    labels)}, those named in leveldbs in a LevelDB, the others in an LMDB. annotated: {source: (count, shape, classes, numbers of boxes)}, of
-    images with boxes. blobs: {file name:
+    labels)}, those named in leveldbs in a LevelDB, the others in an LMDB. annotated: {source:
+    (count, shape, classes, numbers of boxes)}, images with boxes. blobs: {file name:
     (kind, shape, form)}. rows: {HDF5 file: [(dataset, shape, kind, dtype)]}. images: {file name:
     (shape, kind)}. start: the prototxt whose train net gets the first weights. values: {layer:
     [arrays]} of these. calls: the words of each `caffe`.

@@ -108,4 +108,8 @@ def find_fork():
         found = runner.find_external(runner.external_folder() / "current")
     except CaffeError:
         return None
-    return Command(str(found.tool), found.environment(), older=True)
+    # What finds CAFFE_ROOT's libcaffe must not find it for this one.
+    libraries = [str(found.root / "build/lib"), os.environ.get("LD_LIBRARY_PATH")]
+    environment = found.environment()
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
+    return Command(str(found.tool), environment, older=True)

@@ -16,9 +16,9 @@ cases/*.probes has one a line: type, option: bottoms > tops | as in notation.py
 
 A bottom is shape=kind (floats if not said), `!` for one that takes no gradient; ints, maps,
 given values and what harness/boxes.py draws never do. Behind `>` stands the number of tops (1 if
-not said), `in-place`, or `output` (`output 2`): then the layer has no backward, or a top whose size is known
-only when it has run, and HDF5Output tells its forward under `caffe test`. A line may end in
-`# differs: WHY` where the layer is meant to be otherwise than in the fork, and is.
+not said), `in-place`, or `output` (`output 2`): then the layer has no backward, or a top whose
+size is known only when it has run, and HDF5Output tells its forward under `caffe test`. A line may
+end in `# differs: WHY` where the layer is meant to be otherwise than in the fork, and is.
 """
 
 from harness.boxes import BOXES

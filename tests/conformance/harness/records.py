@@ -21,9 +21,9 @@ def draw(kind, shape, random):
     floats: normal, on a grid of 1/128. bytes: uint8. wide: uint16. unit: uniform in [0, 1),
     unit:N in [0, N).
     positive: in [0.5, 1.5). ints:N: 0..N-1. ints:A..B: A..B. map:N: 0..N-1, one in five a 9.
-    values:A,B,...: just these. distinct: all far apart, so that no maximum is tied. whole:A..B: as ints, but of
-    a blob that takes a gradient, so that many are tied. eye: the unit matrix and some noise. Boxes:
-    as harness/boxes.py has them.
+    values:A,B,...: just these. distinct: all far apart, so that no maximum is tied. whole:A..B:
+    as ints, but of a blob that takes a gradient, so that many are tied. eye: the unit matrix and
+    some noise. Boxes: as harness/boxes.py has them.
     """
     name, _, detail = kind.partition(":")
     if name == "wide":
