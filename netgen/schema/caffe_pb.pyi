@@ -2430,6 +2430,12 @@ class Yolov3DetectionOutputParameter(Message):
     ) -> None: ...
 
 class Yolov3Parameter(Message):
+    IOU_LOSS: ClassVar[EnumTypeWrapper]
+    IOU: ClassVar[int]
+    GIOU: ClassVar[int]
+    MSE: ClassVar[int]
+    DIOU: ClassVar[int]
+    CIOU: ClassVar[int]
     side: int
     num_class: int
     num: int
@@ -2443,6 +2449,14 @@ class Yolov3Parameter(Message):
     def biases(self) -> RepeatedScalarFieldContainer[float]: ...
     @property
     def mask(self) -> RepeatedScalarFieldContainer[int]: ...
+    use_logic_gradient: bool
+    use_focal_loss: bool
+    iou_loss: int
+    iou_normalizer: float
+    iou_thresh: float
+    max_delta: float
+    accumulate: bool
+    label_smooth_eps: float
     def __init__(
         self,
         *,
@@ -2457,6 +2471,14 @@ class Yolov3Parameter(Message):
         anchors_scale: int | None = ...,
         biases: Iterable[float] | None = ...,
         mask: Iterable[int] | None = ...,
+        use_logic_gradient: bool | None = ...,
+        use_focal_loss: bool | None = ...,
+        iou_loss: int | str | None = ...,
+        iou_normalizer: float | None = ...,
+        iou_thresh: float | None = ...,
+        max_delta: float | None = ...,
+        accumulate: bool | None = ...,
+        label_smooth_eps: float | None = ...,
     ) -> None: ...
 
 class V1LayerParameter(Message):

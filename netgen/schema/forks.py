@@ -104,7 +104,7 @@ _TYPES = {
     "DeepLab, PSPNet": "SegAccuracy",
     "FlowNet": "FlowWarp",
     "MNC": "MaskPooling MaskResize ROIWarping",
-    "MobileNet-YOLO": "SegmentationEvaluate YoloSeg Yolov3",
+    "MobileNet-YOLO": "SegmentationEvaluate YoloSeg",
     "NVIDIA": "DetectNetTransformation",
     "SSD": "VideoData",
     "caffe_ocr": "Transpose",

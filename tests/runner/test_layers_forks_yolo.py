@@ -125,6 +125,102 @@ def test_region_loss_of_images_without_objects(one_layer):
     np.testing.assert_allclose(layer.gradients(np.float64(1))[0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "text", ['type: "RegionLoss" region_loss_param', 'type: "Yolov3" yolov3_param']
+)
+def test_a_label_that_is_no_class(one_layer, text):
+    labels = np.array([[[3, 0.5, 0.5, 0.2, 0.2]]])
+    more = "mask: 0 " if "Yolov3" in text else ""
+    layer = one_layer(
+        f"{text} {{ num: 1 num_class: 3 {more} biases: 1 biases: 1 }}",
+        np.zeros((1, 8, 2, 2)),
+        labels,
+    )
+    with pytest.raises(NetError, match="layer 'l': label 3 of blob 'bottom1' is outside the 3"):
+        layer.forward()
+
+
+# --- Yolov3 ---
+
+ALL = [(10, 14), (23, 27), (37, 58), (60, 50), (40, 30)]
+
+
+def yolov3_deltas(x, labels, mask, p):
+    """MobileNet-YOLO's loop over values; x (A, 5 + classes, H, W)."""
+    out, eps = np.zeros(x.shape), p["label_smooth_eps"]
+    width, height = WIDTH * 16, HEIGHT * 16
+    for a, j, i in np.ndindex(len(mask), HEIGHT, WIDTH):
+        v, (w, h) = x[a, :, j, i], ALL[mask[a]]
+        box = [
+            (i + sigmoid(v[0])) / WIDTH,
+            (j + sigmoid(v[1])) / HEIGHT,
+            math.exp(v[2]) * w / width,
+            math.exp(v[3]) * h / height,
+        ]
+        if all(overlap(box, row[1:]) <= p["thresh"] for row in labels if row[1]):
+            out[a, 4, j, i] = sigmoid(v[4])
+    for label, *truth in [row for row in labels if row[3]]:
+        i, j = int(truth[0] * WIDTH), int(truth[1] * HEIGHT)
+        alike = [overlap([0, 0, w / width, h / height], [0, 0, *truth[2:]]) for w, h in ALL]
+        best = int(np.argmax(alike))
+        taught = []
+        if best in mask:
+            best = mask.index(best)
+            taught = [best]
+        for n in range(len(ALL)):
+            if n in mask and n != best and p["iou_thresh"] < 1 and alike[n] > p["iou_thresh"]:
+                taught.append(mask.index(n))
+        scale = p["coord_scale"] * (2 - truth[2] * truth[3])
+        for a in taught:
+            v, o, (w, h) = x[a, :, j, i], out[a, :, j, i], ALL[mask[a]]
+            o[0] = -scale * (truth[0] * WIDTH - i - sigmoid(v[0]))
+            o[1] = -scale * (truth[1] * HEIGHT - j - sigmoid(v[1]))
+            o[2] = -scale * (math.log(truth[2] * width / w) - v[2])
+            o[3] = -scale * (math.log(truth[3] * height / h) - v[3])
+            o[4] = -(1 - sigmoid(v[4])) * (p["object_scale"] if p["use_logic_gradient"] else 1)
+            known = o[5 + int(label)] != 0
+            for c in range(CLASSES):
+                if c == label or not known:
+                    goal = (c == label) * (1 - eps) + eps / 2
+                    o[5 + c] = -p["class_scale"] * (goal - sigmoid(v[5 + c]))
+    return out
+
+
+@pytest.mark.parametrize("mask", [(0, 1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("logic", [0, 1])
+@pytest.mark.parametrize("iou_thresh, eps", [(0.5, 0.1), (1, 0)])
+def test_yolov3_loss(one_layer, mask, logic, iou_thresh, eps):
+    p = {
+        "thresh": 0.3, "object_scale": 5, "class_scale": 1.5, "coord_scale": 2,
+        "use_logic_gradient": logic, "iou_thresh": iou_thresh, "label_smooth_eps": eps,
+    }  # fmt: skip
+    words = " ".join(f"{name}: {value}" for name, value in p.items())
+    words += "".join(f" biases: {v}" for pair in ALL for v in pair)
+    words += "".join(f" mask: {n}" for n in mask)
+    x = RANDOM.normal(size=(2, 3 * (5 + CLASSES), HEIGHT, WIDTH))
+    labels = np.concatenate([LABELS, np.zeros((2, 3, 5))], 1)
+    labels[1, 1] = [0, 0.5, 0.5, 0.8, 0.25]  # at the place of another, and alike
+    labels[1, 2] = [2, 0.1, 0.3, 0.45, 0.9]
+    layer = one_layer(
+        f'type: "Yolov3" yolov3_param {{ num: 3 num_class: {CLASSES} anchors_scale: 16 {words} }}',
+        x,
+        labels,
+    )
+    maps = x.reshape(2, 3, 5 + CLASSES, HEIGHT, WIDTH)
+    pairs = zip(maps, labels, strict=True)
+    expected = np.stack([yolov3_deltas(m, rows, list(mask), p) for m, rows in pairs])
+    assert (expected[:, :, 0] != 0).any()
+    np.testing.assert_allclose(layer.forward()[0], (expected**2).sum() / 2, rtol=1e-4)
+    if logic:
+        said = 1 / (1 + np.exp(-maps))
+        slope = said * (1 - said)
+        slope[:, :, 2:4] = 1
+        expected = expected * slope
+    found, of_labels = layer.gradients(np.float64(3))
+    np.testing.assert_allclose(found, 1.5 * expected.reshape(x.shape), rtol=1e-5, atol=1e-9)
+    assert of_labels is None
+
+
 # --- Yolov3DetectionOutput ---
 
 YOLO = (
@@ -230,6 +326,17 @@ def test_yolo_detection_output(one_layer):
 @pytest.mark.parametrize(
     "text, shapes, words",
     [
+        (
+            'type: "Yolov3" yolov3_param { iou_loss: GIOU }',
+            [(1, 1), (1, 5)],
+            "iou_loss is supported",
+        ),
+        ('type: "Yolov3" yolov3_param { use_focal_loss: true }', [(1, 1), (1, 5)], "use_focal"),
+        (
+            'type: "Yolov3" yolov3_param { num: 1 num_class: 1 mask: 1 biases: 2 biases: 2 }',
+            [(1, 6, 2, 2), (1, 5)],
+            "mask names anchor 1, of which biases have 1",
+        ),
         (YOLO2.format(0.5), [(1, 14, 4, 4)], r"bottom\[0\] must have 2 anchors"),
         (YOLO2.format(0.5), [(2, 16, 4, 4)], "YoloDetectionOutput takes one image"),
         (YOLO2.format("0.5 biases: 1"), [(1, 16, 4, 4)], "biases must have two values an anchor"),

@@ -1,4 +1,4 @@
-"""RegionLoss, YoloDetectionOutput and Yolov3DetectionOutput: the maps of YOLO, as MobileNet-YOLO's fork has them.
+"""RegionLoss, Yolov3, YoloDetectionOutput and Yolov3DetectionOutput: the maps of YOLO, as MobileNet-YOLO's fork has them.
 
 Boxes are (x, y, width, height) of their centre and size, as shares of the image.
 """
@@ -27,7 +27,22 @@ def _overlap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return common / (a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - common)
 
 
-class RegionLoss(Loss, type="RegionLoss"):
+class _MapLoss(Loss):
+    """Base of the losses of YOLO's maps."""
+
+    replayable = False  # how many objects there are has to be known on the host
+
+    def _known(self, label: float, classes: int) -> int:
+        """The class that a row of the labels names. Raises NetError for one that is none."""
+        if not 0 <= int(label) < classes:
+            raise graph.NetError(
+                f"layer '{self.name}': label {int(label)} of blob '{self.param.bottom[1]}' is "
+                f"outside the {classes} classes of '{self.param.bottom[0]}'"
+            )
+        return int(label)
+
+
+class RegionLoss(_MapLoss, type="RegionLoss"):
     """The loss of YOLO v2 (Redmon and Farhadi 2017).
 
     Every place and anchor is wanted to say that there is no object unless it overlaps one by
@@ -35,8 +50,6 @@ class RegionLoss(Loss, type="RegionLoss"):
     and that it is one (or, with rescore, by how much they overlap). The layer computes the
     gradient of each value; the loss is the sum of its squares, and both are over the batch.
     """
-
-    replayable = False  # how many objects there are has to be known on the host
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -69,13 +82,7 @@ class RegionLoss(Loss, type="RegionLoss"):
         place = maps[:, :2].sigmoid()
         is_object = maps[:, 4].sigmoid()
         classes = maps[:, 5:].softmax(1)
-        corner = torch.stack(
-            torch.meshgrid(
-                torch.arange(width, device=maps.device),
-                torch.arange(height, device=maps.device),
-                indexing="xy",
-            )
-        )
+        corner = _corners(maps)
         boxes = torch.cat(
             [
                 (corner + place) / size[:, None, None],
@@ -96,8 +103,7 @@ class RegionLoss(Loss, type="RegionLoss"):
             gradient[:, 2:4] = 0.01 * maps[:, 2:4]
         for label, *box in truths[: _until_zero(truths[:, 3])].tolist():
             truth = maps.new_tensor(box)
-            i, j = (int(share * n) for share, n in zip(box[:2], (width, height), strict=True))
-            i, j = min(max(i, 0), width - 1), min(max(j, 0), height - 1)
+            i, j = _place_of(box, maps)
             shapes = anchors / size if p.bias_match else boxes[:, j, i, 2:]
             centred = torch.zeros_like(boxes[:, 0, 0])
             centred[:, 2:] = shapes
@@ -113,8 +119,94 @@ class RegionLoss(Loss, type="RegionLoss"):
             goal = overlap if p.rescore else 1
             delta[4] = -p.object_scale * (goal - certain) * slope[a, j, i]
             delta[5:] = p.class_scale * classes[at]
-            delta[5 + int(label)] -= p.class_scale
+            delta[5 + self._known(label, p.num_class)] -= p.class_scale
         return gradient
+
+
+class Yolov3(_MapLoss, type="Yolov3"):
+    """The loss of one map of YOLO v3 (Redmon and Farhadi 2018): MobileNet-YOLO's yolov3_layer.cpp.
+
+    Every place and anchor is wanted to say that there is no object unless it overlaps one by
+    more than thresh. An object teaches, at its centre, the anchor that is most like it of all
+    anchors, if it is one of this map's, and every other that is like it by more than iou_thresh:
+    the box, that it is one, and the class, smoothed by label_smooth_eps. The layer computes the
+    gradient of each value, and the loss is the sum of their squares; both are over the batch.
+    """
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        (x, labels), p = bottoms, self.param.yolov3_param
+        batch, _, height, width = x.shape
+        with torch.no_grad():
+            maps = x.detach().reshape(batch, p.num, -1, height, width)
+            said = maps.sigmoid()
+            said[:, :, 2:4] = maps[:, :, 2:4]
+            rows = labels.detach().reshape(batch, -1, 5)
+            deltas = [self._deltas(*one) for one in zip(said, rows, strict=True)]
+            gradient = torch.stack(deltas)
+            value = gradient.square().sum() / batch
+            if p.use_logic_gradient:
+                slope = said * (1 - said)
+                slope[:, :, 2:4] = 1
+                gradient = gradient * slope
+            gradient = gradient.reshape(x.shape)
+        return [custom_gradient(value, [x], lambda upstream: [upstream / batch * gradient])]
+
+    def _deltas(self, said: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
+        """What is too much of each value of a map (A, 5 + classes, H, W), after its sigmoids."""
+        p, (_, _, height, width) = self.param.yolov3_param, said.shape
+        size = said.new_tensor([width, height])
+        pixels, own = size * p.anchors_scale, list(p.mask)
+        anchors = said.new_tensor(list(p.biases)).reshape(-1, 2)
+        sides = said[:, 2:4].exp() * (anchors[own] / pixels)[:, :, None, None]
+        centres = (_corners(said) + said[:, :2]) / size[:, None, None]
+        boxes = torch.cat([centres, sides], 1).movedim(1, -1)  # (A, H, W, 4)
+        deltas = torch.zeros_like(said)
+        deltas[:, 4] = said[:, 4]
+        found = truths[: _until_zero(truths[:, 1]), 1:]
+        if len(found):
+            best = _overlap(boxes[..., None, :], found).amax(-1)
+            deltas[:, 4] = torch.where(best > p.thresh, 0, deltas[:, 4])
+        shapes = torch.cat([torch.zeros_like(anchors), anchors / pixels], 1)
+        for label, *box in truths[: _until_zero(truths[:, 3])].tolist():
+            truth, (i, j) = said.new_tensor(box), _place_of(box, said)
+            likeness = _overlap(shapes, truth * truth.new_tensor([0, 0, 1, 1])).tolist()
+            taught, most = [], likeness.index(max(likeness))
+            if most in own:
+                most = own.index(most)
+                taught.append(most)
+            # As there, an anchor's number among all is compared with the number in this map.
+            if p.iou_thresh < 1:
+                taught += [
+                    a
+                    for a, n in enumerate(own)
+                    if n != most and likeness[n] > np.float32(p.iou_thresh)
+                ]
+            scale = p.coord_scale * (2 - box[2] * box[3])
+            for a in taught:
+                delta, here = deltas[a, :, j, i], said[a, :, j, i]
+                centre = truth[:2] * size - here.new_tensor([i, j])
+                delta[:2] = scale * (here[:2] - centre)
+                delta[2:4] = scale * (here[2:4] - (truth[2:] * pixels / anchors[own[a]]).log())
+                delta[4] = (here[4] - 1) * (p.object_scale if p.use_logic_gradient else 1)
+                at = 5 + self._known(label, p.num_class)
+                if not delta[at]:  # else it was taught by another object
+                    delta[5:] = p.class_scale * (here[5:] - p.label_smooth_eps / 2)
+                delta[at] = p.class_scale * (here[at] - (1 - p.label_smooth_eps / 2))
+        return deltas
+
+
+def _corners(maps: torch.Tensor) -> torch.Tensor:
+    """x and y (2, H, W) of the places of maps (..., H, W)."""
+    height, width = maps.shape[-2:]
+    x, y = (torch.arange(n, device=maps.device) for n in (width, height))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))
+
+
+def _place_of(box: Sequence[float], maps: torch.Tensor) -> tuple[int, int]:
+    """Column and row of the place of maps (..., H, W) that a box has its centre in."""
+    height, width = maps.shape[-2:]
+    i, j = int(box[0] * width), int(box[1] * height)
+    return min(max(i, 0), width - 1), min(max(j, 0), height - 1)
 
 
 def _until_zero(values: torch.Tensor) -> int:

@@ -1,4 +1,4 @@
-"""RegionLoss, YoloDetectionOutput and Yolov3DetectionOutput: the maps of YOLO.
+"""RegionLoss, Yolov3, YoloDetectionOutput and Yolov3DetectionOutput: the maps of YOLO.
 
 A map (N, A (5 + classes), H, W) has for each of A anchors x, y, log width, log height, whether
 there is an object, and a score a class.
@@ -31,6 +31,24 @@ def region_loss(setup: Setup) -> LayerShapes:
     )
     _check_map("bottom[0]", maps, param.num, param.num_class)
     require_equal(2 * param.num, len(param.biases), "biases must have two values an anchor")
+    require_equal(maps[0], labels[0], "The data and label should have the same first dimension.")
+    require_equal(0, prod(labels[1:]) % 5, "labels must be rows of five values")
+    return LayerShapes([()])
+
+
+@rule("Yolov3", bottoms=2, automatic_top=True)
+def yolov3(setup: Setup) -> LayerShapes:
+    """A map, and for each image rows of (class, x, y, width, height) that a row of zeros ends."""
+    param, (maps, labels) = setup.layer.yolov3_param, setup.bottoms
+    require(param.iou_loss == param.MSE, "iou_loss is supported as MSE alone")
+    require(not param.use_focal_loss, "use_focal_loss is not supported")
+    _check_map("bottom[0]", maps, param.num, param.num_class)
+    require_equal(param.num, len(param.mask), "mask must name num anchors")
+    require(
+        2 * max(param.mask, default=0) + 1 < len(param.biases),
+        f"mask names anchor {max(param.mask, default=0)}, of which biases have "
+        f"{len(param.biases) // 2}",
+    )
     require_equal(maps[0], labels[0], "The data and label should have the same first dimension.")
     require_equal(0, prod(labels[1:]) % 5, "labels must be rows of five values")
     return LayerShapes([()])
