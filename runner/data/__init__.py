@@ -3,6 +3,7 @@
 from runner.data.errors import DataLayerError
 from runner.data.feed import (
     AnnotatedFeed,
+    ChangedFeed,
     DataFeed,
     DenseImageFeed,
     EdgeFeed,
@@ -15,6 +16,7 @@ from runner.data.rows import RowFeed
 
 __all__ = [
     "AnnotatedFeed",
+    "ChangedFeed",
     "DataLayerError",
     "DataFeed",
     "DenseImageFeed",

@@ -23,6 +23,7 @@ from runner.data import boxes, image
 from runner.data.distort import distort
 from runner.data.draws import Draws
 from runner.data.errors import DataLayerError
+from runner.data.noise import spoil
 from runner.data.resample import resample
 from runner.data.samplers import clip, jitter, sample
 from runner.data.transform import read_mean
@@ -100,8 +101,6 @@ class Annotation:
         written = self._yolo or self._param.HasField("yolo_data_jitter")
         self._jitter = self._param.yolo_data_jitter if written else 0
         transform = self._transform
-        if transform.HasField("noise_param"):
-            raise DataLayerError("noise_param is not known to AnnotatedData here")
         if transform.force_color and transform.force_gray:
             raise DataLayerError("cannot set both force_color and force_gray")
         self._color = True if transform.force_color else False if transform.force_gray else None
@@ -205,6 +204,8 @@ class Annotation:
                         raise DataLayerError("Cannot find any label.")
                     plain.append(stored.datum.label)
             except CaffeError as error:
+                if key is None:
+                    raise  # it names itself
                 name = bytes(key).decode("utf-8", "backslashreplace")
                 raise DataLayerError(f"record '{name}': {error}") from None
         if not self.boxed:
@@ -286,6 +287,8 @@ class Annotation:
                 pixels=resize(given.pixels, self._resize, draws),
                 boxes=resized_boxes(given.boxes, size, self._resize),
             )
+        if transform.HasField("noise_param"):
+            given = replace(given, pixels=spoil(given.pixels, transform.noise_param, draws))
         return self._cropped(given, size, mirror, draws)
 
     def _expanded(self, given: Annotated, draws: Draws) -> Annotated:
@@ -371,6 +374,38 @@ class Annotation:
             raise DataLayerError(
                 f"Specify either 1 mean_value or as many as channels: {channels} ({count} given)"
             )
+
+
+class PlainImages(Annotation):
+    """What SSD's transform_param makes of the images of a Data or ImageData layer.
+
+    Those layers obey resize_param, noise_param, crop_h and crop_w, but not distort_param and
+    expand_param. decode: gives the pixels, shape and label of a record, as `collect` wants it; a
+    Decoder refuses records that are no encoded images, as SSD does in other words.
+    """
+
+    def __init__(
+        self, layer: caffe_pb.LayerParameter, phase: int, seed: int, log: Log, decode: Any
+    ) -> None:
+        plain = caffe_pb.LayerParameter()
+        plain.CopyFrom(layer)
+        for name in ("distort_param", "expand_param", "emit_constraint"):
+            plain.transform_param.ClearField(name)
+        if layer.type == "ImageData":
+            plain.data_param.batch_size = layer.image_data_param.batch_size
+        super().__init__(plain, phase, seed, log)
+        self._decode = decode
+
+    def read(self, record: Any) -> tuple[Annotated, caffe_pb.AnnotatedDatum]:
+        values, shape, label = self._decode(record)
+        if getattr(self._decode, "unencoded", False):
+            raise DataLayerError(
+                "resize_param, noise_param, crop_h and crop_w want encoded images "
+                "(convert_imageset -encoded)"
+            )
+        pixels = values.reshape(shape).transpose(1, 2, 0)
+        none = Annotated(pixels, np.empty((0, 4), np.float32), np.empty((0, 3), np.float32))
+        return none, caffe_pb.AnnotatedDatum(datum=caffe_pb.Datum(label=label))
 
 
 def _emitted(

@@ -11,7 +11,7 @@ import torch
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.data import memory
-from runner.data.annotated import YOLO_ROWS, Annotation, Numbered
+from runner.data.annotated import YOLO_ROWS, Annotation, Numbered, PlainImages
 from runner.data.datum import Decoder
 from runner.data.decoded import collect, load
 from runner.data.dense import DenseImageList, EdgeList, SegList
@@ -387,3 +387,52 @@ class AnnotatedFeed(Feed):
         super().load_state(state)
         self.close()  # what was read ahead came from the other seed
         self._annotation.seed = self._seed
+
+
+class ChangedFeed(AnnotatedFeed):
+    """The batches of a Data or ImageData layer whose transform_param has fields of SSD's.
+
+    Images are changed as they come by a thread that reads ahead, as an AnnotatedData's are.
+    """
+
+    @staticmethod
+    def wanted(layer: caffe_pb.LayerParameter) -> bool:
+        """Whether a layer has such fields."""
+        flags = layer.transform_param
+        return bool(flags.resize_param or flags.HasField("noise_param") or flags.crop_h)
+
+    @staticmethod
+    def _param(layer):
+        return layer.image_data_param if layer.type == "ImageData" else layer.data_param
+
+    def _open(self, layer, phase):
+        param, flags = self._param(layer), layer.transform_param
+        if layer.type == "ImageData":
+            source = decode = self._drawn = ImageList(param, self._seed, self._log)
+        else:
+            source = open_source(param.source, param.backend)
+            self._log_opened(param)
+            decode, self._drawn = Decoder(flags.force_color, flags.force_gray), None
+            if param.shuffle:
+                source = self._drawn = Shuffled(source, self._seed)
+        self._annotation = PlainImages(layer, phase, self._seed, self._log, decode)
+        self._source = Numbered(source)
+        _, _, first = next(self._source.records())
+        shape, _ = self._annotation.look(first)
+        self._batch_size, self.data_shape = param.batch_size, (param.batch_size, *shape)
+        self._records = Stream(
+            self._source, None, self._device, layer.data_param.prefetch, self._annotation.collect
+        )
+        self._log(
+            "output data size: " + ",".join(map(str, self.data_shape)),
+            "image_data_layer.cpp:90" if layer.type == "ImageData" else "data_layer.cpp:45",
+        )
+
+    def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        data, labels = super().finish(fetched)
+        return data, labels if labels is None else labels.reshape(-1)
+
+    def load_state(self, state: dict[str, int | None]) -> None:
+        super().load_state(state)
+        if self._drawn is not None:
+            self._drawn.seed = self._seed

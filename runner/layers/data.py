@@ -16,6 +16,7 @@ from netgen.graph.registry import DataShape
 from netgen.schema import caffe_pb, require_h5py
 from runner.data import (
     AnnotatedFeed,
+    ChangedFeed,
     DataFeed,
     DenseImageFeed,
     EdgeFeed,
@@ -91,7 +92,9 @@ class Data(Reading, type="Data"):
     def __init__(self, param: caffe_pb.LayerParameter, context: Context) -> None:
         super().__init__(param, context)
         self._until_setup = []
-        self.feed = self.feed_with(DataFeed, self.phase)
+        self.feed = self.feed_with(
+            ChangedFeed if ChangedFeed.wanted(param) else DataFeed, self.phase
+        )
 
     def tell(self, message: str, where: str) -> None:
         # As in Caffe, a source is opened with its layer; the rest is logged when that is set up.
@@ -104,7 +107,9 @@ class Data(Reading, type="Data"):
         told, self._until_setup = self._until_setup or [], None
         for message, where in told:
             glog.info(message, where)
-        return self.known(bottoms, self.feed.data_shape[1:])
+        shapes = self.known(bottoms, self.feed.data_shape[1:])
+        shapes.tops[0] = self.feed.data_shape  # which the rule does not resize again
+        return shapes
 
 
 class ImageData(Reading, type="ImageData"):
@@ -114,8 +119,13 @@ class ImageData(Reading, type="ImageData"):
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.check(bottoms)
-        self.feed = self.feed_with(self.feed_type, self.phase)
-        return self.known(bottoms, self.feed.data_shape[1:])
+        kind = self.feed_type
+        if kind is ImageFeed and ChangedFeed.wanted(self.param):
+            kind = ChangedFeed
+        self.feed = self.feed_with(kind, self.phase)
+        shapes = self.known(bottoms, self.feed.data_shape[1:])
+        shapes.tops[0] = self.feed.data_shape  # which the rule does not resize again
+        return shapes
 
 
 class AnnotatedData(ImageData, type="AnnotatedData"):

@@ -326,7 +326,6 @@ def test_gray_has_no_colours():
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("transform_param { noise_param { } }", "noise_param is not known"),
         ("transform_param { resize_param { height: 3 } }", "resize_param needs a width > 0"),
         ("transform_param { expand_param { } }", "max_expand_ratio > 1"),
         ("transform_param { force_color: true force_gray: true }", "cannot set both"),

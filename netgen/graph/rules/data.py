@@ -235,9 +235,16 @@ def _records(
         "Cannot specify mean_file and mean_value at the same time",
     )
     batch, crop = _positive(batch_size), transform.crop_size
+    ssd = setup.layer.type in ("Data", "ImageData")
+    if ssd and transform.resize_param:
+        size = _resize_size(transform.resize_param[0], size)
+    if ssd and transform.crop_h and transform.crop_w and not crop and size is None:
+        size = (transform.crop_h, transform.crop_w)
     if setup.data_shape is not None:
         require_equal(3, len(setup.data_shape), "data_shape must be (channels, height, width)")
         channels, *sizes = map(int, setup.data_shape)
+        if ssd and transform.resize_param:
+            sizes = list(_resize_size(transform.resize_param[0], (sizes[0], sizes[1])) or sizes)
     else:
         if size is None and not crop:
             raise UnknownShapeError(
@@ -260,10 +267,31 @@ def _records(
             f"crop_size {crop} is larger than the record's {sizes[0]} x {sizes[1]}",
         )
         sizes = [crop, crop]
+    elif ssd and transform.crop_h and transform.crop_w:
+        require(
+            sizes[0] >= transform.crop_h and sizes[1] >= transform.crop_w,
+            f"crop_h and crop_w, {transform.crop_h} x {transform.crop_w}, are larger than the "
+            f"record's {sizes[0]} x {sizes[1]}",
+        )
+        sizes = [transform.crop_h, transform.crop_w]
     if note:
         note += f" {channels} x {sizes[0]} x {sizes[1]}"
     tops: list[Shape] = [(batch, channels, *sizes), (batch,)]
     return LayerShapes(tops[: setup.num_tops], note=note)
+
+
+def _resize_size(
+    param: caffe_pb.ResizeParameter, size: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """Height and width of an image of `size` after resize_param (SSD's InferNewSize)."""
+    if param.resize_mode != caffe_pb.ResizeParameter.FIT_SMALL_SIZE:
+        return param.height, param.width
+    if size is None or not param.height:
+        return None
+    aspect = size[1] / size[0]
+    if aspect < param.width / param.height:
+        return int(param.width / aspect), param.width
+    return param.height, int(aspect * param.height)
 
 
 def _positive(batch_size: int) -> int:
