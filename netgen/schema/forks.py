@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from netgen.schema.caffe_pb import NetParameter
+from netgen.schema.fork_names import FORK_OF
 
 #: Fields that say how something is computed or read, and never what: skipped with a warning.
 IGNORED = frozenset(
@@ -47,82 +48,6 @@ IGNORED = frozenset(
 )
 #: Values of Caffe's own `engine` fields that forks add.
 _ENGINES = ("MKL2017", "MKLDNN")
-
-_FIELDS = {
-    "DRFN": ("LossParameter.class_weight_source"),
-    "DeepLab": (
-        "ConvolutionParameter.hole ConvolutionParameter.hole_h "
-        "ConvolutionParameter.hole_w ImageDataParameter.has_label "
-        "ImageDataParameter.max_labels"
-    ),
-    "DeepLab, PSPNet": ("LayerParameter.seg_accuracy_param"),
-    "DlutMedimgGroup": (
-        "TransformationParameter.crop_size_w TransformationParameter.crop_size_h "
-        "LossParameter.weight_source"
-    ),
-    "DlutMedimgGroup, intel": ("PoolingParameter.axis"),
-    "FlowNet": (
-        "DataParameter.disk_reader_threads DataParameter.huge_video_dataset "
-        "DataParameter.limit_samples DataParameter.preselection_file "
-        "DataParameter.preselection_label DataParameter.range_start"
-    ),
-    "LRCN, intel": ("ImageDataParameter.min_height ImageDataParameter.min_width"),
-    "NVIDIA": (
-        "PoolingParameter.torch_pooling BatchNormParameter.scale_filler "
-        "BatchNormParameter.scale_bias ImageDataParameter.short_side "
-        "ImageDataParameter.dataset_share_per_node SolverParameter.rampup_interval "
-        "SolverParameter.rampup_lr SolverParameter.momentum_policy "
-        "SolverParameter.max_momentum SolverParameter.momentum_power "
-        "DropoutParameter.random_seed LayerParameter.detectnet_groundtruth_param "
-        "LayerParameter.detectnet_augmentation_param"
-    ),
-    "NVIDIA, intel": ("LossParameter.label_smoothing BatchNormParameter.bias_filler"),
-    "NVIDIA, jolibrain": ("SolverParameter.min_lr"),
-    "PSPNet, caffe_ocr, DeepLab v2": ("BatchNormParameter.update_global_stats"),
-    "SSD, video-caffe": ("LayerParameter.video_data_param"),
-    "SSL": ("ParamSpec.force_mult ParamSpec.force_regularize"),
-    "caffe_ocr": ("LayerParameter.transpose_param"),
-    "intel": (
-        "PoolingParameter.pad_3d PoolingParameter.kernel_size_3d "
-        "PoolingParameter.stride_3d PoolingParameter.avg_include_pad "
-        "ConvolutionParameter.relu ConvolutionParameter.negative_slope "
-        "ConvolutionParameter.coeff BatchNormParameter.use_weight_bias "
-        "BatchNormParameter.bias_term BatchNormParameter.filler "
-        "BatchNormParameter.stats_batch_size BatchNormParameter.relu ReLUParameter.fuse "
-        "DataParameter.side InnerProductParameter.relu "
-        "InnerProductParameter.negative_slope"
-    ),
-    "intel, jolibrain": ("SolverParameter.warmup_iter SolverParameter.warmup_start_lr"),
-    "jolibrain": ("ImageDataParameter.label_size"),
-    "video-caffe": (
-        "PoolingParameter.pad_shape PoolingParameter.kernel_shape "
-        "PoolingParameter.stride_shape ConvolutionParameter.pad_shape "
-        "ConvolutionParameter.kernel_shape ConvolutionParameter.stride_shape"
-    ),
-}
-_TYPES = {
-    "DeepLab, PSPNet": "SegAccuracy",
-    "FlowNet": "FlowWarp",
-    "MNC": "MaskPooling MaskResize ROIWarping",
-    "MobileNet-YOLO": "SegmentationEvaluate YoloSeg",
-    "NVIDIA": "DetectNetTransformation",
-    "SSD": "VideoData",
-    "caffe_ocr": "Transpose",
-    "caffe-lstm": "Lstm",
-    "video-caffe": "NdConvolution NdPooling",
-}
-#: Values of enums, as Message.field=VALUE.
-_VALUES = {
-    "CRF-RNN": "V1LayerParameter.type=MULTI_STAGE_MEANFIELD",
-    "DeepLab": (
-        "V1LayerParameter.type=MAT_WRITE "
-        "V1LayerParameter.type=SEG_ACCURACY V1LayerParameter.type=PADDING"
-    ),
-    "visual-concepts": ("V1LayerParameter.type=CROSS_ENTROPY_LOSS V1LayerParameter.type=MIL_DATA"),
-}
-_FORK_OF_VALUE = {value: fork for fork, values in _VALUES.items() for value in values.split()}
-_FORK_OF_FIELD = {field: fork for fork, fields in _FIELDS.items() for field in fields.split()}
-_FORK_OF_TYPE = {name: fork for fork, names in _TYPES.items() for name in names.split()}
 
 _OWN_LAYER = "a layer of your own (-layers FILE.py, docs/own_layers.md), or "
 _FORK = "the fork itself (-engine pycaffe with CAFFE_ROOT)"
@@ -166,10 +91,7 @@ def fork_of(name: str) -> str:
 
     name: the type, Message.field, or Message.field=VALUE.
     """
-    return next(
-        (forks[name] for forks in (_FORK_OF_TYPE, _FORK_OF_FIELD, _FORK_OF_VALUE) if name in forks),
-        "",
-    )
+    return FORK_OF.get(name, "")
 
 
 def skipped(message: Message) -> str | None:

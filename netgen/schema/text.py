@@ -65,6 +65,7 @@ def _with_own_fields(
             own_layers.load_installed()
             text, fields = own.take_own_fields(text, items, parse_text)
         if not fields:
+            _refuse_the_other_kind([i for i in items if i.unknown], message_class)
             lacking = forks.lacking(*own.lacks(items))
     except SchemaError as refusal:
         raise SchemaError(f"{filename}{refusal}") from None
@@ -81,6 +82,26 @@ def _with_own_fields(
                 field.keep(message)
             return message
     raise SchemaError(f"{filename}:{_explain(error, text)}{lacking}") from None
+
+
+def _refuse_the_other_kind(unknown: list[Any], message_class: type[Message]) -> None:
+    """Raise SchemaError where a solver's prototxt stands for a net's, or a net's for a solver's."""
+    from netgen.schema import caffe_pb, forks
+
+    kinds: dict[str, Any] = {"net": caffe_pb.NetParameter, "solver": caffe_pb.SolverParameter}
+    wanted = next((kind for kind, known in kinds.items() if known is message_class), None)
+    if wanted is None or not unknown:
+        return
+    other = "solver" if wanted == "net" else "net"
+    descriptor = kinds[other].DESCRIPTOR
+    for item in unknown:
+        if item.name not in descriptor.fields_by_name and not forks.fork_of(
+            f"{descriptor.name}.{item.name}"
+        ):
+            return
+    told = f": this is a {other}'s prototxt, where a {wanted}'s is wanted"
+    net = [item.tokens[0] for item in unknown if item.name == "net" and item.tokens]
+    raise SchemaError(f"{told}; its net is {net[0]}" if net else told)
 
 
 def _explain(error: text_format.ParseError, text: str) -> str:

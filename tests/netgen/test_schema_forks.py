@@ -3,7 +3,7 @@
 import pytest
 
 from netgen import graph, schema
-from netgen.schema import caffe_pb, forks
+from netgen.schema import caffe_pb, fork_names, forks
 from netgen.schema.wire import varint
 
 INPUT = 'layer { name: "d" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }\n'
@@ -147,3 +147,28 @@ def test_what_layers_in_a_list_lack_is_named_as_well():
     assert (
         "layer types Quux (1), VideoData (1, of SSD) and fields LayerParameter.quux_param (3)"
     ) in words
+
+
+def test_a_solver_in_place_of_a_net_is_told_as_one():
+    text = 'net: "n.prototxt" base_lr: 0.01 larc: true'
+    with pytest.raises(schema.SchemaError) as caught:
+        schema.parse_text(text, caffe_pb.NetParameter, "s")
+    words = """s: this is a solver's prototxt, where a net's is wanted; its net is "n.prototxt\""""
+    assert str(caught.value) == words
+    with pytest.raises(schema.SchemaError) as caught:
+        schema.parse_text(INPUT, caffe_pb.SolverParameter, "n")
+    assert str(caught.value) == "n: this is a net's prototxt, where a solver's is wanted"
+
+
+def test_no_name_of_a_fork_is_one_that_is_known():
+    for name in fork_names.FORK_OF:
+        message, _, field = name.partition("=")[0].partition(".")
+        if not field:
+            assert name not in graph.layer_types(), name
+            continue
+        known = getattr(caffe_pb, message).DESCRIPTOR.fields_by_name
+        value = name.partition("=")[2]
+        if value:
+            assert value not in known[field].enum_type.values_by_name, name
+        else:
+            assert field not in known, name
