@@ -31,7 +31,7 @@ WITHOUT = {
     "Yolov3DetectionOutput",
 }
 #: whose fork computes the gradient, and of it the value: test_layers_forks_yolo.py
-BACKWARDS = {"RegionLoss"}
+BACKWARDS = {"RegionLoss", "Yolov3"}
 
 
 def normal(*shape):
