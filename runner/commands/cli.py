@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from netgen import __version__, own_layers
+from netgen import __version__, own_layers, start
 from netgen.commandline import exit_status, print_error
 from netgen.errors import CaffeError
 from runner import external
@@ -77,4 +77,5 @@ def _prepared(command: str, flags: gflags.Flags) -> Callable[[gflags.Flags], int
     if place().count > 1:  # we report in one line of our own what becomes of other workers
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # torch is loaded only when there is work to do
-    return getattr(import_module(f"runner.commands.{command}"), command)
+    with start.loading():
+        return getattr(import_module(f"runner.commands.{command}"), command)

@@ -93,11 +93,13 @@ def test_a_preprocessing_file(tmp_path):
     path = tmp_path / "bomb.npz"
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (262144, 1024), }"
     head = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("zca.npy", "w", force_zip64=True) as file:
-            file.write(head)
-            for _ in range(1 << 5):
-                file.write(bytes(1 << 24))
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("zca.npy", "w", force_zip64=True) as file,
+    ):
+        file.write(head)
+        for _ in range(1 << 5):
+            file.write(bytes(1 << 24))
     (tmp_path / "x.npy").write_bytes(b"")
     told = one_line(tmp_path, "apply", path, tmp_path / "x.npy", "-o", tmp_path / "out.npy")
     assert "bomb.npz: not a preprocessing.npz: it unpacks to" in told

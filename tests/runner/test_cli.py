@@ -105,7 +105,7 @@ def test_an_unknown_command(caffe):
     assert result.status == 1
     assert [line[:1] for line in result.lines] == [("E",)] * 6 + [("F",)]
     assert result.messages == [
-        "Available caffe actions:", "\tdevice_query", "\ttest", "\ttime", "\ttrain",
+        "Available caffe actions:", "\tdevice_query", "\ttest", "\ttime", "\ttrain", "\tverify",
         "Unknown action: fly",
     ]  # fmt: skip
 
