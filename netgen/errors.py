@@ -50,6 +50,8 @@ def line_of(error: BaseException) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
     text = str(error)
+    if isinstance(error, ValueError) and "null byte" in text:
+        return "a file's name holds a null byte"
     if isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
         return text.splitlines()[0]
     return None

@@ -71,7 +71,10 @@ def _prepared(command: str, flags: gflags.Flags) -> Callable[[gflags.Flags], int
     # Trainings at once have a log each; of several workers the first has one.
     if directory and len(subjects) == 1 and not place().rank:
         subject = os.path.basename(subjects[0] or flags.model or command)
-        glog.log.open_file(directory, os.path.splitext(subject)[0])
+        try:
+            glog.log.open_file(directory, os.path.splitext(subject)[0])
+        except OSError as error:  # as with glog, which says so and goes on
+            glog.warning(f"COULD NOT CREATE A LOGGINGFILE: {error}", "caffe.cpp:439")
     host.prepare()
     own_layers.load(flags.layers)  # they may load torch
     if place().count > 1:  # we report in one line of our own what becomes of other workers
