@@ -41,6 +41,12 @@ PAGE ?=
 conformance: setup
 	OMP_NUM_THREADS=1 $(RUN) tests/conformance/run.py $(if $(PAGE),--page '$(PAGE)')
 
+# Kills, power cuts (as root), damaged inputs: about 15 minutes on 2 cores; goes on where it
+# stopped. ATTACK='--kills 1000 --seed 2' says otherwise, PAGE=docs/RELIABILITY.md writes that page.
+ATTACK ?=
+torture: setup
+	OMP_NUM_THREADS=1 $(RUN) tests/torture/run.py $(ATTACK) $(if $(PAGE),--page '$(PAGE)')
+
 # Speed beside PyTorch by hand and C++ Caffe: bench/RESULTS.md. Wants the machine to itself.
 bench: setup
 	$(RUN) -m bench

@@ -81,10 +81,10 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "caffe=runner.start:main",
+            "caffe=runner.commands.cli:main",
             "build_pycaffe=caffe_tools.pycaffe.build:command",
             *(
-                f"{name}=caffe_tools.start:{name}"
+                f"{name}=caffe_tools.{name}:command"
                 for name in (
                     "best_accuracy",
                     "draw_net",

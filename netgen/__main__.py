@@ -1,9 +1,5 @@
-from netgen import start
+import sys
 
-start.begin()
-
-import sys  # noqa: E402
-
-from netgen.cli import main  # noqa: E402
+from netgen.cli import main
 
 sys.exit(main())

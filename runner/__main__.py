@@ -1,6 +1,7 @@
 """`python -m runner` is the `caffe` command."""
 
-from runner.start import main
+import sys
 
-if __name__ == "__main__":
-    main()
+from runner.commands.cli import main
+
+sys.exit(main())

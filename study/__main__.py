@@ -1,9 +1,6 @@
 """`python -m study` runs a case study."""
 
-from netgen import start
+from study.cli import command
 
 if __name__ == "__main__":
-    start.begin()
-    from study.cli import command
-
     command()

@@ -1,8 +1,7 @@
 """Lets the scripts of this folder run in a checkout that is not installed.
 
 They find caffe_tools beside them, as Python puts a script's own folder first on its path. The
-rooms lie a folder higher, and this is the one place that adds it. It also tells that a command
-begins (netgen.start).
+rooms lie a folder higher, and this is the one place that adds it.
 """
 
 import sys
@@ -11,7 +10,3 @@ from pathlib import Path
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
-
-from netgen import start  # noqa: E402
-
-start.begin()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import io
 import os
 import tempfile
 import zipfile
@@ -190,9 +189,8 @@ def _write_resume(solver, path, digests):
     }
     if not interrupted:
         content["test"] = None
-    saved = io.BytesIO()  # torch has words of its own for a disk that is full
-    torch.save(content, saved)
-    schema.write_bytes(saved.getbuffer(), path)
+    with schema.writing(path) as file:
+        torch.save(content, file)
 
 
 def restore(solver: Any, path: str) -> None:

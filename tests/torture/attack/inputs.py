@@ -1,0 +1,183 @@
+"""What the attacked commands read: a tiny data set, a net, solvers, a log, a measurement.
+
+All of it is made from a fixed seed, most of it by the project's own commands.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+from attack.starter import Command, Starter
+
+from netgen import schema
+from netgen.schema import caffe_pb
+
+NET = """\
+name: "tiny"
+layer {{
+  name: "data" type: "Data" top: "data" top: "label" include {{ phase: TRAIN }}
+  transform_param {{ crop_size: 6 mirror: true scale: 0.00390625 }}
+  data_param {{ source: "{folder}/train_lmdb" backend: LMDB batch_size: 4 }}
+}}
+layer {{
+  name: "data" type: "Data" top: "data" top: "label" include {{ phase: TEST }}
+  transform_param {{ crop_size: 6 mirror: true scale: 0.00390625 }}
+  data_param {{ source: "{folder}/test_lmdb" backend: LMDB batch_size: 3 }}
+}}
+layer {{
+  name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  param {{ lr_mult: 1 decay_mult: 1 }} param {{ lr_mult: 2 decay_mult: 0 }}
+  convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 weight_filler {{ type: "xavier" }} }}
+}}
+layer {{ name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }}
+layer {{
+  name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2"
+  convolution_param {{ num_output: 6 kernel_size: 3 weight_filler {{ type: "xavier" }} }}
+}}
+layer {{ name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }}
+layer {{ name: "drop" type: "Dropout" bottom: "conv2" top: "conv2" }}
+layer {{
+  name: "ip" type: "InnerProduct" bottom: "conv2" top: "ip"
+  inner_product_param {{ num_output: 3 weight_filler {{ type: "xavier" }} }}
+}}
+layer {{
+  name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy"
+  include {{ phase: TEST }}
+}}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }}
+"""
+
+SOLVER = """\
+net: "{net}"
+test_iter: 2
+test_interval: 3
+base_lr: 0.05
+momentum: 0.9
+weight_decay: 0.001
+lr_policy: "fixed"
+display: 1
+average_loss: 2
+max_iter: {iterations}
+snapshot: {every}
+snapshot_prefix: "{prefix}"
+snapshot_format: {form}
+random_seed: {seed}
+solver_mode: CPU
+"""
+
+ITERATIONS = 8
+MNIST = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+MNIST += ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class Inputs:
+    """A folder of inputs, made once; every path is absolute. Nothing in it is to be changed."""
+
+    def __init__(self, folder: Path, starter: Starter) -> None:
+        self.folder, self.starter = folder.resolve(), starter
+        self.net = self.folder / "net.prototxt"
+        self.snapshots = self.folder / "snapshots"
+        self.log = self.folder / "train.log"
+        self.tpm = self.folder / "tpm.json"
+        self.plan = self.folder / "plan.json"
+        self.mnist = self.folder / "idx"
+        self.images = self.folder / "images"
+        self.weights = self.snapshots / f"s_iter_{ITERATIONS}.caffemodel"
+        self.state = self.snapshots / f"s_iter_{ITERATIONS}.solverstate"
+
+    def make(self) -> Inputs:
+        """Write them all."""
+        self.snapshots.mkdir(parents=True)
+        for name, count, seed in (("train_lmdb", 22, 1), ("test_lmdb", 10, 2)):
+            write_lmdb(self.folder / name, count, seed)
+        self.net.write_text(NET.format(folder=self.folder))
+        self._write_mnist()
+        self._write_images()
+        train = ("train", "-solver", str(self.solver("first")))
+        trained = self._run("caffe", *train, folder=self.snapshots)
+        self.log.write_text(trained)
+        models = sorted(map(str, self.snapshots.glob("*.caffemodel")))
+        self._run("netgen", "tpm", str(self.net), *models, "--json", str(self.tpm))
+        words = ("--layers", "conv1", "-o", str(self.plan))
+        self._run("netgen", "plan", str(self.tpm), *words)
+        return self
+
+    def solver(
+        self,
+        name: str,
+        iterations: int = ITERATIONS,
+        every: int = 1,
+        form: str = "BINARYPROTO",
+        seed: int = 3,
+        prefix: str = "s",
+        net: Path | None = None,
+    ) -> Path:
+        """The file of a solver of that name, written where it is not there."""
+        path = self.folder / f"{name}.solver.prototxt"
+        path.write_text(
+            SOLVER.format(
+                net=net or self.net,
+                iterations=iterations,
+                every=every,
+                form=form,
+                seed=seed,
+                prefix=prefix,
+            )
+        )
+        return path
+
+    def _run(self, name: str, *words: str, folder: Path | None = None) -> str:
+        command = Command(name, words, folder or self.folder)
+        ended = self.starter.run(command)
+        if ended.status:
+            raise RuntimeError(f"{command}: status {ended.status}: {ended.err}")
+        return ended.err
+
+    def _write_mnist(self) -> None:
+        random = np.random.default_rng(3)
+        self.mnist.mkdir()
+        for index, name in enumerate(MNIST):
+            count = 40 if index < 2 else 20
+            shape = (count,) if index % 2 else (count, 28, 28)
+            values = random.integers(0, 10 if index % 2 else 256, shape).astype(np.uint8)
+            header = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+            data = header + values.tobytes()
+            if index % 2:
+                (self.mnist / f"{name}.gz").write_bytes(gzip.compress(data, mtime=0))
+            else:
+                (self.mnist / name).write_bytes(data)
+
+    def _write_images(self) -> None:
+        from PIL import Image
+
+        random = np.random.default_rng(4)
+        self.images.mkdir()
+        names = []
+        for index in range(6):
+            pixels = random.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+            name = f"{index}.{'png' if index % 2 else 'jpg'}"
+            Image.fromarray(pixels).save(self.images / name)
+            names.append(f"{name} {index % 3}\n")
+        (self.folder / "images.txt").write_text("".join(names))
+
+
+def write_lmdb(path: Path, count: int, seed: int) -> None:
+    """`count` 2x8x8 images of three classes, each with its own bright corner."""
+    import lmdb
+
+    random = np.random.default_rng(seed)
+    with lmdb.open(str(path), map_size=1 << 22) as env, env.begin(write=True) as txn:
+        for i in range(count):
+            label = i * 2 % 3
+            image = random.integers(0, 100, (2, 8, 8)).astype(np.uint8)
+            image[label % 2, label * 2 : label * 2 + 4] += 120
+            datum = caffe_pb.Datum(channels=2, height=8, width=8, data=image.tobytes(), label=label)
+            txn.put(b"%05d" % i, datum.SerializeToString())
+
+
+def net_of(path: Path) -> caffe_pb.NetParameter:
+    """The weights of a caffemodel."""
+    return schema.read_caffemodel(path)

@@ -1,0 +1,237 @@
+"""Damaged inputs of every kind of file, from a seed, given to the commands that read them.
+
+A batch of them is read in one fork of the starter's kind, one after the other, which takes
+milliseconds each; the parent sees which of them it was that crashed, hung or raised. The first of
+every batch is read once more by the command line, as a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from attack import commands
+from attack.inputs import Inputs
+from attack.starter import Command, Ended, become, finish
+from attack.trial import Place, Trial, one_line
+from mutations import mutants
+
+BATCH, SLOW = 40, 20.0  # inputs a trial; seconds after which an input hangs
+OWN_PROCESS = 10  # one trial in so many repeats an input as a command line
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A file, and a command that reads it where its damaged form lies.
+
+    words: of the command, `{}` for the damaged file (or `{folder}` for its folder); name: of the
+    file as it is damaged. with_it: copied beside it.
+    """
+
+    title: str
+    source: Path
+    command: str
+    words: tuple[str, ...]
+    name: str = ""
+    with_it: tuple[Path, ...] = ()
+
+    def place(self, folder: Path, data: bytes) -> tuple[str, ...]:
+        """Write the damaged file into `folder`; returns the command's words."""
+        path = folder / (self.name or self.source.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return tuple(w.format(path, folder=path.parent) for w in self.words)
+
+
+def readers(inputs: Inputs) -> list[Reader]:
+    """All kinds of input that a command reads."""
+    snapshots, net, solver = inputs.snapshots, str(inputs.net), str(inputs.solver("short"))
+    state, hdf5 = inputs.state, inputs.folder / "hdf5"
+    short = str(inputs.solver("shorter", iterations=9, every=0))
+    short_h5 = str(inputs.solver("shorter5", iterations=9, every=0, form="HDF5"))
+    train = ("train", "-solver", short)
+    resume = (*train, "-snapshot", "{folder}/" + state.name)
+    model5 = hdf5 / "s_iter_8.caffemodel.h5"
+    state5 = hdf5 / "s_iter_8.solverstate.h5"
+    mnist = tuple(path for path in inputs.mnist.iterdir())
+    tpm, plan, weights = str(inputs.tpm), str(inputs.plan), str(inputs.weights)
+    database = inputs.folder / "train_lmdb" / "data.mdb"
+    describe = ("describe", "{}")
+    parts = (f"{state.name}.resume", state.name, inputs.weights.name)
+    around = tuple(snapshots / name for name in parts)
+    return [
+        Reader("net prototxt", inputs.net, "netgen", describe),
+        Reader(
+            "net prototxt, run",
+            inputs.net,
+            "caffe",
+            ("test", "-model", "{}", "-weights", weights, "-iterations", "1"),
+        ),
+        Reader("solver prototxt", Path(solver), "caffe", ("train", "-solver", "{}")),
+        Reader("caffemodel", inputs.weights, "caffe", (*train, "-weights", "{}")),
+        Reader(
+            "caffemodel, transfer",
+            inputs.weights,
+            "netgen",
+            ("transfer", net, "{}", "--plan", plan, "-o", "{folder}/out.caffemodel"),
+        ),
+        Reader("solverstate", state, "caffe", resume, with_it=around),
+        Reader("resume", Path(f"{state}.resume"), "caffe", resume, with_it=around),
+        Reader("caffemodel.h5", model5, "caffe", (*train, "-weights", "{}")),
+        Reader(
+            "solverstate.h5",
+            state5,
+            "caffe",
+            ("train", "-solver", short_h5, "-snapshot", "{}"),
+            with_it=(model5, state5),
+        ),
+        Reader(
+            "LMDB",
+            database,
+            "netgen",
+            ("describe", "{folder}/../net.prototxt"),
+            "train_lmdb/data.mdb",
+        ),
+        Reader(
+            "LMDB, run",
+            database,
+            "caffe",
+            ("train", "-solver", "{folder}/../solver.prototxt"),
+            "train_lmdb/data.mdb",
+        ),
+        Reader("log, parse_log", inputs.log, "parse_log", ("{}", "{folder}/tables/")),
+        Reader("log, parse_log --json", inputs.log, "parse_log", ("{}", "--json")),
+        Reader("log, best_accuracy", inputs.log, "best_accuracy", ("{}",)),
+        Reader(
+            "log, plot_loss",
+            inputs.log,
+            "plot_loss",
+            ("{}", "--no_refresh", "-o", "{folder}/out.png"),
+        ),
+        Reader("TPM", inputs.tpm, "netgen", ("plan", "{}", "--layers", "conv1")),
+        Reader("TPM, plot_tpm", inputs.tpm, "plot_tpm", ("{}", "-o", "{folder}/out.png")),
+        Reader("plan", inputs.plan, "netgen", ("split", net, "--plan", "{}")),
+        Reader(
+            "plan, plot_tpm",
+            inputs.plan,
+            "plot_tpm",
+            (tpm, "--plan", "{}", "-o", "{folder}/out.png"),
+        ),
+        Reader("net prototxt, draw_net", inputs.net, "draw_net", ("{}", "-o", "{folder}/out.dot")),
+        *(
+            Reader(
+                f"MNIST {name}",
+                path,
+                "data_prep",
+                ("mnist", "--source", "{folder}", "--out", "{folder}/out"),
+                with_it=mnist,
+            )
+            for path in mnist
+            for name in [path.name]
+        ),
+    ]
+
+
+def _hdf5_snapshots(place: Place) -> None:
+    folder = place.inputs.folder / "hdf5"
+    if not folder.exists():
+        folder.mkdir()
+        solver = place.inputs.solver("hdf5", form="HDF5")
+        ended = place.run(Command("caffe", ("train", "-solver", str(solver)), folder))
+        if ended.status:
+            raise RuntimeError(ended.err)
+
+
+class Mutants:
+    """The part of the damaged inputs."""
+
+    name, title, count = "mutants", "damaged input given to the command that reads it", 60
+
+    def ready(self) -> None:
+        """It can be tried everywhere."""
+
+    def trial(self, place: Place, number: int, draw: random.Random) -> Trial:
+        """A batch of damaged forms of one file."""
+        _hdf5_snapshots(place)
+        table = readers(place.inputs)
+        reader = table[number % len(table)]
+        trial = Trial(reader.title, attacks=BATCH)
+        cases = list(mutants(reader.source.read_bytes(), BATCH, draw.randrange(1 << 30)))
+        with place.empty() as folder:
+            beside = folder / "in"
+            beside.mkdir()
+            for path in reader.with_it:
+                shutil.copy(path, beside)
+            if reader.name:  # a folder of records, with a net that reads it
+                net = place.inputs.net.read_text().replace(str(place.inputs.folder), str(beside))
+                net = net.replace(f"{beside}/test_lmdb", f"{place.inputs.folder}/test_lmdb")
+                (beside / "net.prototxt").write_text(net)
+                solver = place.inputs.solver("damaged", 1, 0, net=beside / "net.prototxt")
+                shutil.copy(solver, beside / "solver.prototxt")
+            trial.complaints = _read_all(place, reader, beside, cases)
+            if number % OWN_PROCESS == OWN_PROCESS - 1:
+                words = reader.place(beside, cases[0][1])
+                command = Command(reader.command, words, beside, own_process=True)
+                trial.complaints += one_line(command, place.run(command, 60))
+        return trial
+
+
+def _read_all(
+    place: Place, reader: Reader, folder: Path, cases: list[tuple[str, bytes]]
+) -> list[str]:
+    """Read every case; after a crash or hang a new fork goes on with the next."""
+    complaints: list[str] = []
+    start, told = 0, folder.parent / "told"
+    batch = folder.parent / "batch"
+    batch.write_bytes(pickle.dumps((reader, folder, cases)))
+
+    def what(number: int) -> str:
+        return f"{reader.title}, {cases[number][0]} (input {number})"
+
+    while start < len(cases):
+        told.write_text("")
+        command = Command("attack.mutants", (str(batch), str(start), str(told)), folder)
+        with place.starter.started(command) as running:
+            size, since = 0, time.monotonic()
+            while running.running() and time.monotonic() - since < SLOW:
+                time.sleep(0.02)
+                if told.stat().st_size != size:
+                    size, since = told.stat().st_size, time.monotonic()
+            hung = running.running()
+            running.kill()
+            ended = running.end()
+        answers = [json.loads(line) for line in told.read_text().splitlines()]
+        complaints += [f"{what(start + i)}: {wrong}" for i, wrong in enumerate(answers) if wrong]
+        if ended.peak_mb > 1024:
+            complaints.append(f"{what(start)} and later: {ended.peak_mb / 1024:.2f} GB")
+        start += len(answers)
+        if hung or ended.status:
+            how = f"no end after {SLOW:g} s" if hung else f"ended with status {ended.status}"
+            complaints.append(f"{what(min(start, len(cases) - 1))}: {how}")
+            start += 1
+    return complaints
+
+
+def command(words: list[str]) -> int:
+    """In a fork of the starter: read the batch from the case `start` on, telling of each."""
+    with open(words[0], "rb") as file:
+        reader, folder, cases = pickle.load(file)
+    out, err = folder.parent / "out", folder.parent / "err"
+    with open(words[2], "a", buffering=1) as told:
+        for _, data in cases[int(words[1]) :]:
+            become(str(out), str(err))
+            arguments = reader.place(folder, data)
+            status = finish(commands.function(reader.command, list(arguments)))
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            asked = Command(reader.command, arguments, folder)
+            said = err.read_text(errors="backslashreplace")
+            wrong = " ".join(one_line(asked, Ended(status, "", said)))
+            told.write(json.dumps(wrong and f"{wrong[-400:]}") + "\n")
+    return 0

@@ -1,0 +1,71 @@
+"""A slice of the attack: one trial of every kind that can be tried here, and the attack itself."""
+
+import shutil
+
+import pytest
+from attack import contents
+from attack.cuts import Cuts
+from attack.kills import Kills
+from attack.mutants import Mutants
+from attack.starter import Command
+from attack.trial import Place, Refused, draws, one_line
+from attack.writers import writers
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = Place(tmp_path_factory.mktemp("torture"))
+    yield place
+    place.close()
+
+
+@pytest.mark.parametrize("number", (0, 1, 2, 6, 11, 12, 13))
+def test_a_killed_command_loses_nothing(place, number):
+    assert Kills().trial(place, number, draws(5, "kills", number)).complaints == []
+
+
+@pytest.mark.parametrize("number", (0, 1))
+def test_a_power_cut_leaves_nothing_broken(place, number):
+    cuts = Cuts()
+    try:
+        cuts.ready()
+        trial = cuts.trial(place, number, draws(5, "cuts", number))
+    except Refused as refused:
+        pytest.skip(str(refused))
+    assert trial.complaints == []
+
+
+@pytest.mark.parametrize("number", (0, 3, 5, 7, 9, 11, 15, 20))
+def test_damaged_inputs_are_answered_in_one_line(place, number):
+    assert Mutants().trial(place, number, draws(5, "mutants", number)).complaints == []
+
+
+def test_the_attack_sees_what_is_broken_missing_and_left_over(place, tmp_path):
+    writer = writers(place.inputs)[0]
+    assert place.run(writer.first(tmp_path)).status == 0
+    whole = contents.read(tmp_path)
+    assert contents.differences(contents.read(tmp_path), whole) == []
+    model, state = (tmp_path / f"s_iter_3.{kind}" for kind in ("caffemodel", "solverstate"))
+    model.write_bytes(b"")
+    shutil.move(state, tmp_path / "left.tmp")
+    assert contents.broken(tmp_path, set(whole)) == [
+        "s_iter_3.caffemodel: ValueError: the file is empty"
+    ]
+    assert contents.differences(contents.read(tmp_path), whole) == [
+        "s_iter_3.solverstate: missing",
+        "left.tmp: left over",
+        "s_iter_3.caffemodel: broken: ValueError: the file is empty",
+    ]
+
+
+def test_a_trial_is_the_same_again():
+    assert [draws(1, "kills", 7).random() for _ in range(2)] == [draws(1, "kills", 7).random()] * 2
+    assert draws(1, "kills", 7).random() != draws(2, "kills", 7).random()
+
+
+def test_a_forked_command_answers_as_its_command_line_does(place, tmp_path):
+    for own_process in (False, True):
+        command = Command("netgen", ("describe", "none"), tmp_path, own_process=own_process)
+        ended = place.run(command)
+        assert (ended.status, ended.err) == (1, "netgen: File not found: none\n")
+        assert one_line(command, ended) == []
