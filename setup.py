@@ -81,10 +81,10 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "caffe=runner.commands.cli:main",
+            "caffe=runner.start:main",
             "build_pycaffe=caffe_tools.pycaffe.build:command",
             *(
-                f"{name}=caffe_tools.{name}:command"
+                f"{name}=caffe_tools.start:{name}"
                 for name in (
                     "best_accuracy",
                     "draw_net",

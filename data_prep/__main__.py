@@ -1,8 +1,11 @@
 """`python -m data_prep`."""
 
-import sys
-
-from data_prep.cli import main
+from netgen import start
 
 if __name__ == "__main__":
+    start.begin()
+    import sys
+
+    from data_prep.cli import main
+
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,8 +62,11 @@ def read_images(path: StrPath) -> np.ndarray:
 def _read_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError) as error:
         raise DataError(f"{path}: not an array: {error}") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError(f"{path}: several arrays, expected one (.npy)")
     if array.dtype.kind not in "uif" or not np.isfinite(array).all():
         raise DataError(f"{path}: {array.dtype} values, expected integers or finite floats")
     return array.astype(np.float32)
@@ -75,7 +79,11 @@ def _read_picture(path: Path) -> np.ndarray:
         raise DataError(
             f"{path}: reading image files needs Pillow (pip install pillow); .npy arrays go without"
         ) from None
-    with Image.open(path) as picture:
+    try:
+        opened = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: {error}") from None
+    with opened as picture:
         if picture.size != (_WIDTH, _HEIGHT):
             raise DataError(
                 f"{path}: {picture.width}x{picture.height} pixels, expected {_WIDTH}x{_HEIGHT}"

@@ -6,6 +6,7 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -124,7 +125,7 @@ def _unpacked(folder: Path) -> tuple[dict[str, bytes], dict]:
 def _archived(path: Path) -> tuple[dict[str, bytes], dict]:
     files = {}
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with tarfile.open(path, "r|*", tarinfo=_headers_within_limits()) as archive:
             for member in progress(archive, "reading", total=8):
                 name = Path(member.name).name
                 if not (member.isfile() and name in _wanted()):
@@ -135,10 +136,39 @@ def _archived(path: Path) -> tuple[dict[str, bytes], dict]:
                         f"than {LARGEST_FILE}"
                     )
                 files[name] = archive.extractfile(member).read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path}: not a whole tar archive: {error}") from None
     md5 = file_digest(path, "md5")
     return files, {"md5": md5, "official": md5 in {kind.md5 for kind in DISTRIBUTIONS}}
+
+
+def _headers_within_limits() -> type[tarfile.TarInfo]:
+    """A TarInfo that refuses headers which are large, or without end: long names and pax records.
+
+    tarfile reads those into memory whole, one inside the other.
+    """
+    kinds = (
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    )
+    left = [100]  # of them; the official archive has none
+
+    class Limited(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, *arguments: Any) -> tarfile.TarInfo:
+            info = super().frombuf(*arguments)
+            if info.type in kinds:
+                left[0] -= 1
+                if info.size > 1 << 16 or not left[0]:
+                    raise tarfile.ReadError("its headers are larger than those of any data set")
+            return info
+
+    return Limited
 
 
 def _python_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,25 @@ def read_manifest(folder: StrPath) -> dict[str, Any]:
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise DataError(f"{path}: format {found!r}, expected {FORMAT!r}")
+    facts = {
+        "files": {"bytes": int, "sha256": str},
+        "databases": {"records": int, "records_sha256": str, "shape": list},
+    }
+    for part, fields in facts.items():
+        entries = manifest.get(part)
+        if not isinstance(entries, dict) or not all(
+            isinstance(entry, dict) and all(isinstance(entry.get(f), t) for f, t in fields.items())
+            for entry in entries.values()
+        ):
+            raise DataError(f"{path}: damaged, its {part} are not told as they are written")
+    if (
+        not isinstance(manifest.get("source"), dict)
+        or not isinstance(manifest["source"].get("form"), str)
+        or not isinstance(manifest.get("options"), dict)
+        or not isinstance(manifest.get("dataset"), str)
+        or len(manifest["databases"]) != 2
+    ):
+        raise DataError(f"{path}: damaged, it does not tell what the folder was made of")
     return manifest
 
 

@@ -6,7 +6,6 @@ as four bytes, most significant first, and the bytes (http://yann.lecun.com/exdb
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from data_prep.source import download
 from netgen.schema.files import StrPath
 
 IMAGE = (1, 28, 28)
+LARGEST_FILE = 1 << 29  # bytes; that of the largest set of such images, EMNIST's, fits twice
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the authors' address asks for a login
 FILES = {  # in the order of _read_part, with the MD5 of the gzipped file
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -72,7 +72,7 @@ def _read(folder: Path, name: str) -> np.ndarray:
         raise DataError(f"{folder}: no {name} or {name}.gz in it")
     try:
         data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        data = _unzipped(data, path) if path.suffix == ".gz" else data
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     shape = IMAGE[1:] if "images" in name else ()
@@ -86,6 +86,27 @@ def _read(folder: Path, name: str) -> np.ndarray:
             f"{'x'.join(map(str, shape)) or 'one byte'} have another number"
         )
     return values.reshape(count, -1) if shape else values
+
+
+def _unzipped(data: bytes, path: Path) -> bytes:
+    """What an idx.gz holds; no more of it is unpacked than its own header tells of."""
+    if not data.startswith(b"\x1f\x8b"):
+        raise OSError("Not a gzipped file")
+    unzip = zlib.decompressobj(wbits=31)
+    head = unzip.decompress(data, 16)
+    if unzip.eof:
+        return head
+    if len(head) < 16:
+        raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+    dimensions = head[3]
+    sizes = np.frombuffer(head, ">u4", 3, offset=4)[:dimensions].astype(float)
+    told = 4 + 4 * dimensions + float(np.prod(sizes))
+    if told > LARGEST_FILE:
+        raise DataError(f"{path}: tells of {told:,.0f} bytes, more than {LARGEST_FILE:,}")
+    rest = unzip.decompress(unzip.unconsumed_tail, max(1, int(told) + 1 - len(head)))
+    if not unzip.eof and not unzip.unconsumed_tail:
+        raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+    return head + rest
 
 
 def _shape(data: bytes, dimensions: int, path: Path) -> tuple[int, tuple[int, ...]]:

@@ -4,6 +4,11 @@ A pickle is a program: it may name any function and call it. The batch files nee
 lists, integers and strings, for which a pickle names nothing, and one uint8 array. Even
 NumPy's own constructors stay out of reach here: the names a pickle may use for an array
 lead to the small stand-ins below, which only carry shape, type and bytes.
+
+Nor can it take more memory than the file has bytes, times a small factor: the unpickler is
+Python's own in Python, whose memo is a dict (a number of 4 bytes makes C's grow to gigabytes);
+keys are plain values, since to hash nested tuples overflows C's stack; and what a pickle may ask
+to be allocated in advance is refused.
 """
 
 from __future__ import annotations
@@ -34,11 +39,49 @@ def read_batch(data: bytes, name: str) -> dict[str, Any]:
             for key, value in batch.items()
         }
     except Exception as error:  # a damaged pickle can raise nearly anything
+        if isinstance(error, EOFError):
+            error = EOFError("Ran out of input")
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{name}: not a CIFAR-10 batch: {reason}") from None
 
 
-class _BatchUnpickler(pickle.Unpickler):
+_Python: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+def _refused(self: Any) -> None:
+    raise pickle.UnpicklingError("it holds what no batch file needs")
+
+
+def _bytearray(self: Any) -> None:
+    size = int.from_bytes(self.read(8), "little")
+    data = self.read(size)  # what is there, and no more
+    if len(data) < size:
+        raise EOFError
+    self.append(bytearray(data))
+
+
+def _with_plain_keys(load: Any, keys: slice) -> Any:
+    """The opcode `load`; keys: where on the stack they lie."""
+
+    def checked(self: Any) -> None:
+        if not all(isinstance(key, str | bytes | int) for key in self.stack[keys]):
+            raise pickle.UnpicklingError("it holds a dict with odd keys")
+        load(self)
+
+    return checked
+
+
+class _BatchUnpickler(_Python):
+    dispatch = {
+        **_Python.dispatch,
+        pickle.SETITEM[0]: _with_plain_keys(_Python.load_setitem, slice(-2, -1)),
+        pickle.SETITEMS[0]: _with_plain_keys(_Python.load_setitems, slice(None, None, 2)),
+        pickle.DICT[0]: _with_plain_keys(_Python.load_dict, slice(None, None, 2)),
+        pickle.BYTEARRAY8[0]: _bytearray,
+        pickle.ADDITEMS[0]: _refused,
+        pickle.FROZENSET[0]: _refused,
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ADMITTED[module, name]

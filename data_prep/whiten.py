@@ -7,7 +7,9 @@ pylearn2, which both papers used: scale 55, filter bias 0.1.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ from data_prep.progress import progress, slices
 from netgen import schema
 from netgen.schema.files import StrPath
 
+LARGEST = 1 << 29  # bytes that a preprocessing.npz may unpack to; ours has 230 MB
 CHUNK = 2_000  # images at a time: 25 MB as float32
 
 
@@ -148,6 +151,9 @@ class Preprocessing:
         try:
             # Opened here, for np.load leaves a damaged zip open.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
+                size = sum(part.file_size for part in data.zip.infolist())
+                if size > LARGEST:
+                    raise ValueError(f"it unpacks to {size:,} bytes")
                 zca = None
                 if "zca" in data:
                     zca = ZCA(
@@ -166,7 +172,12 @@ class Preprocessing:
             TypeError,
             EOFError,
             AttributeError,
+            NotImplementedError,
+            RuntimeError,
+            SyntaxError,
+            tokenize.TokenError,
             zipfile.BadZipFile,
+            zlib.error,
         ) as error:
             raise DataError(f"{path}: not a preprocessing.npz: {error}") from None
         if zca is not None and zca.matrix.shape != (IMAGE_BYTES, IMAGE_BYTES):

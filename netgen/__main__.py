@@ -1,5 +1,9 @@
-import sys
+from netgen import start
 
-from netgen.cli import main
+start.begin()
+
+import sys  # noqa: E402
+
+from netgen.cli import main  # noqa: E402
 
 sys.exit(main())

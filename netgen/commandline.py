@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from netgen.errors import CaffeError, line_of
+from netgen import start
+from netgen.errors import CaffeError, line_of, printable
 
 # As a shell reports a program that a signal ended: 128 and the signal's number.
 INTERRUPTED = 130  # SIGINT
@@ -55,7 +56,7 @@ def shape_of(text: str) -> tuple[int, ...]:
 
 def print_error(program: str, message: object) -> None:
     """Print `program: message` on stderr, as one line whatever the message holds."""
-    line = " ".join(str(message).splitlines())
+    line = printable(" ".join(str(message).splitlines()))
     if not line.isascii():  # names in any encoding
         from netgen.schema import shown
 
@@ -73,11 +74,13 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
     """
     _hold_descriptors()
     try:
+        start.end()
         status = main()
         if sys.stdout is not None:
             sys.stdout.flush()
         return status or 0
     except KeyboardInterrupt:
+        start.begin()  # whoever interrupts again does not wait for the end
         return INTERRUPTED
     except BrokenPipeError:
         _drop_output()

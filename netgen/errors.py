@@ -20,6 +20,23 @@ class FatalError(CaffeError, RuntimeError):
     """
 
 
+def printable(text: str) -> str:
+    r"""Text that a terminal or a log shows as it is: \x1b where an escape character stands.
+
+    Names come from files of others. Line feeds, which forge lines of a log, are \n in it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char == "\t" or not (char < " " or "\x7f" <= char < "\xa0") else _escaped(char)
+        for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    return {"\n": "\\n", "\r": "\\r"}.get(char, f"\\x{ord(char):02x}")
+
+
 def line_of(error: BaseException) -> str | None:
     """The line that a person is shown of an error; None for one that only a programmer can mend.
 
@@ -33,6 +50,8 @@ def line_of(error: BaseException) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
     text = str(error)
+    if isinstance(error, ValueError) and "null byte" in text:
+        return "a file's name holds a null byte"
     if isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
         return text.splitlines()[0]
     return None

@@ -1,7 +1,6 @@
 """`python -m runner` is the `caffe` command."""
 
-import sys
+from runner.start import main
 
-from runner.commands.cli import main
-
-sys.exit(main())
+if __name__ == "__main__":
+    main()

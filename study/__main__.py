@@ -1,6 +1,9 @@
 """`python -m study` runs a case study."""
 
-from study.cli import command
+from netgen import start
 
 if __name__ == "__main__":
+    start.begin()
+    from study.cli import command
+
     command()

@@ -1,7 +1,8 @@
 """Lets the scripts of this folder run in a checkout that is not installed.
 
 They find caffe_tools beside them, as Python puts a script's own folder first on its path. The
-rooms lie a folder higher, and this is the one place that adds it.
+rooms lie a folder higher, and this is the one place that adds it. It also tells that a command
+begins (netgen.start).
 """
 
 import sys
@@ -10,3 +11,7 @@ from pathlib import Path
 ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
+
+from netgen import start  # noqa: E402
+
+start.begin()

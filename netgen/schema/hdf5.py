@@ -51,11 +51,10 @@ def open_hdf5(path: StrPath) -> Iterator[Any]:
             yield file
     except CaffeError:  # a ValueError, too
         raise
-    except (OSError, RuntimeError) as error:  # h5py raises either of a file that is damaged
-        reason = " ".join(str(error).split())
-        raise SchemaError(f"{path}: cannot be read: {reason}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = error.args[0] if error.args else type(error).__name__
+    except OSError as error:
+        raise SchemaError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
         raise SchemaError(f"{path}: not laid out as Caffe's HDF5 files: {reason}") from None
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from netgen import __version__, own_layers
+from netgen import __version__, own_layers, start
 from netgen.commandline import exit_status, print_error
 from netgen.errors import CaffeError
 from runner import external
@@ -71,10 +71,14 @@ def _prepared(command: str, flags: gflags.Flags) -> Callable[[gflags.Flags], int
     # Trainings at once have a log each; of several workers the first has one.
     if directory and len(subjects) == 1 and not place().rank:
         subject = os.path.basename(subjects[0] or flags.model or command)
-        glog.log.open_file(directory, os.path.splitext(subject)[0])
+        try:
+            glog.log.open_file(directory, os.path.splitext(subject)[0])
+        except OSError as error:  # as with glog, which says so and goes on
+            glog.warning(f"COULD NOT CREATE A LOGGINGFILE: {error}", "caffe.cpp:439")
     host.prepare()
     own_layers.load(flags.layers)  # they may load torch
     if place().count > 1:  # we report in one line of our own what becomes of other workers
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # torch is loaded only when there is work to do
-    return getattr(import_module(f"runner.commands.{command}"), command)
+    with start.loading():
+        return getattr(import_module(f"runner.commands.{command}"), command)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TextIO
 
+from netgen.errors import printable
 from runner.log.lines import number as number  # what makes messages asks here for both
 from runner.log.lines import prefix
 
@@ -74,6 +75,8 @@ class LogSink:
 
             message = shown(message)
         message = message.removesuffix("\n")  # like glog, which does not end such a line twice
+        if not message.isprintable():
+            message = _printable(message)
         lost = None
         if self._file is not None:
             try:
@@ -98,6 +101,14 @@ class LogSink:
             sys.stderr = None
         if lost is not None:
             self.line("W", f"{file.name}: {lost.strerror}: the log ends there", where)
+
+
+def _printable(message: str) -> str:
+    """A message that forges no line: only what follows a line that ends in ":" is several."""
+    first, feed, rest = message.partition("\n")
+    if feed and first.rstrip().endswith(":"):
+        return "\n".join(map(printable, message.split("\n")))
+    return printable(message)
 
 
 def _no_link(path: str, flags: int) -> int:

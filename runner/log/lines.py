@@ -17,26 +17,32 @@ PREFIX = re.compile(
     rf"(?P<severity>[IWEF]){_DATE} (?P<clock>\d\d:\d\d:\d\d\.\d+) +\d+ (?P<source>[^\s:]+:\d+)\] "
 )
 STAMP = re.compile(rf"[IWEF]({_DATE} \d\d:\d\d):\d\d\.\d{{6}}")
+#: How Python's logging, DIGITS and containers write the time, in front of what was logged.
+ISO_STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{3}(?:\d{3})?)?")
 FATAL = re.compile(rf"F{_DATE} \d\d:\d\d:\d\d\.")
 
 STARTING = "Starting Optimization"
 DONE = "Optimization Done."
 STOPPED = "Optimization stopped early."
-SETUP = re.compile(rf"Initializing solver from parameters|{STARTING}\s*$")
-SOLVING = re.compile(r"Solving\b ?(.*)")
+SETUP = re.compile(rf"Initializing solver from parameters|(?P<starting>{STARTING}\s*$)")
+#: At the start of a message, which the prefixes of other loggers end in a word or a sign.
+SOLVING = re.compile(r"(?:^|(?:[^\w\s]|\d|INFO|DEBUG) *)Solving\b ?(.*)")
 END = re.compile(r"Optimization (Done|stopped)|\*\*\* (Check failure)")
 ENDINGS = {"Done": "done", "stopped": "stopped", "Check failure": "failed"}
 
 AT = re.compile(r"Iteration (\d+)\b")
 SPEED = re.compile(r" \(\S+ iter/s, \S+s/\S+ iters\)")
 LOSS = re.compile(r"Iteration \d+(?: \([^)]*\))?, loss = (.+)$")
-TESTING = re.compile(r"\s*Iteration (\d+), Testing net \(#(\d+)\)")
-OUTPUT = re.compile(r"\s*(Train|Test) net output #(\d+): (.+)$")
+TESTING = re.compile(r"Iteration (\d+), Testing net(?: \(#(\d+)\))?")
+OUTPUT = re.compile(r"(Train|Test) net output #(\d+): (.+)$")
+SCORE = re.compile(r"Test score #(\d+): (\S+)")  # of 2013, when outputs had no names
 LOSS_WEIGHT = re.compile(r"\S+ \(\* (-?\d[\d.]*(?:e[-+]\d+)?) = ")
 STATE = re.compile(r"Snapshotting solver state to .*_iter_(\d+)\.solverstate")
 GPU = re.compile(r"GPU \d+: (.*)")
 
 MILLISECONDS = re.compile(r"\S+ ms\b")
+#: The codes that colour a terminal, also where their first character has been lost.
+ANSI = re.compile(rb"(?:\x1b|\^\[)\[[0-9;?]*[A-Za-z]|\[\d[\d;]{0,7}m")
 WINDOWS_NAN = re.compile(r"([-+]?)(1\.#INF|1\.#IND|1\.#QNAN|nan\(ind\))")
 
 
@@ -163,7 +169,7 @@ class Line(NamedTuple):
     def output(self) -> Output | None:
         """The net's output that the line tells; None for all other lines."""
         left, _, right = self.message.partition(" = ")
-        found = OUTPUT.match(left)
+        found = OUTPUT.search(left)
         return found and Output(found[1], int(found[2]), found[3].strip(), parse_number(right))
 
     @property

@@ -2,8 +2,10 @@
 
 Understood are BVLC Caffe's lines, old (`Iteration 20, loss = 1.7`) and new
 (`Iteration 20 (12.3 iter/s, 8.1s/100 iters), loss = 1.7`), NVIDIA's, and this
-project's; with glog's date with or without a year, or with no prefix at all. All
-else in the file (net dumps, progress bars, garbage) is skipped.
+project's, and Caffe's of 2013 (`Test score #0: 0.11`); with glog's date with or without a
+year, behind another logger's prefix, in a terminal's colours, or with no prefix at all; in
+UTF-8 or UTF-16, also compressed. All else in the file (net dumps, progress bars, garbage) is
+skipped.
 
 Most lines of a log are displays and outputs. They are taken apart as bytes, with `partition`
 instead of the patterns of lines.py, and known outputs are found in a dictionary: that is twice
@@ -12,11 +14,18 @@ as fast. All other lines are decoded and matched against the patterns.
 
 from __future__ import annotations
 
+import bz2
+import codecs
+import gzip
+import lzma
 import os
 import sys
-from datetime import date
+import time
+import zlib
+from collections.abc import Callable
+from datetime import date, datetime
 from math import nan
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from netgen.errors import CaffeError
 from runner.log import lines as pattern
@@ -26,6 +35,14 @@ from runner.log.tables import Run, Table, Values, join
 BLOCK = 1 << 18  # its lines fit a processor's cache
 NONE, ENDED = -1, sys.maxsize  # iterations before the first, and after the end of a run
 LONGEST_LINE = 1 << 16  # what goes on for longer without an end is garbage
+MOST_KNOWN = 1 << 12  # outputs; more are of lines that begin with a time we do not know
+SILENT_SECONDS = 3600  # an unfinished log that has not grown for so long is taken as ended
+OPENERS: dict[bytes, Callable[..., BinaryIO]] = {
+    b"\x1f\x8b": cast(Callable[..., BinaryIO], gzip.open),
+    b"BZh": cast(Callable[..., BinaryIO], bz2.open),
+    b"\xfd7zXZ": cast(Callable[..., BinaryIO], lzma.open),
+}
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class LogError(CaffeError):
@@ -37,7 +54,8 @@ class Log:
 
     runs: a Run for each time a solver was set up, began to solve, or went back to an
     earlier iteration. A last line without its end is left for later: its number may
-    be cut short.
+    be cut short. unread: how many lines tell a net's output that could not be read, the first
+    of which is first_unread.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -47,13 +65,42 @@ class Log:
 
     def _clear(self) -> None:
         self.runs: list[Run] = []
+        self.unread, self.first_unread = 0, ""
         self._head, self._offset, self._rest = b"", 0, b""
+        self._decoder: codecs.IncrementalDecoder | None = None
         self._start_run()
 
     @property
     def ended(self) -> str | None:
         """How the last run ended (Run.ended), None while it may go on."""
         return self.runs[-1].ended
+
+    @property
+    def complaint(self) -> str:
+        """What a person should know of lines that could not be read; "" if there are none."""
+        if not self.unread:
+            return ""
+        lines = (
+            "line that tells a net output" if self.unread == 1 else "lines that tell net outputs"
+        )
+        return (
+            f"{self.path}: {self.unread} {lines} could not be read and"
+            f" left out, the first: {self.first_unread}"
+        )
+
+    def may_grow(self) -> bool:
+        """Whether the log is of a training that seems to be running.
+
+        It does not where the log tells its end, the file has not changed for an hour, or the
+        last line's date is not that of the file, which is then a copy of an old log.
+        """
+        try:
+            changed = os.stat(self.path).st_mtime
+        except OSError:
+            return False
+        if self.ended or time.time() - changed > SILENT_SECONDS:
+            return False
+        return self._clock.is_near(date.fromtimestamp(changed))
 
     def training(self) -> Run:
         """The training that the runs make up, as a Run (see tables.join).
@@ -62,7 +109,8 @@ class Log:
         """
         runs = [run for run in self.runs if len(run)]
         if not runs:
-            raise LogError(f"{self.path}: no iterations found; is it a Caffe training log?")
+            unread = f" (unread: {self.first_unread})" if self.unread else ""
+            raise LogError(f"{self.path}: no iterations found; is it a Caffe training log?{unread}")
         return runs[0] if len(runs) == 1 else join(runs)
 
     def read(self) -> bool:
@@ -81,18 +129,60 @@ class Log:
         news = size < self._offset or file.read(len(self._head)) != self._head
         if news:
             self._clear()
+        file.seek(0)
+        magic = file.read(6)
+        for start, opener in OPENERS.items():
+            if magic.startswith(start):
+                return self._read_compressed(file, opener)
         file.seek(self._offset)
         while data := file.read(BLOCK):
-            self._head = self._head or data[:256]
             self._offset += len(data)
-            *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-            self._rest = rest[-LONGEST_LINE:]
-            self._parse(lines)
+            self._take(data)
             news = True
-        if self._rest.endswith((b"Done.", b" loss)")):  # whole but for its line end
+        self._take_last()
+        return news
+
+    def _read_compressed(self, file: BinaryIO, opener: Callable[..., BinaryIO]) -> bool:
+        """Read a compressed log, which is whole; one that was cut is read as far as it goes."""
+        size = os.fstat(file.fileno()).st_size
+        if self._offset == size:
+            return False
+        self._clear()
+        self._offset = size
+        file.seek(0)
+        try:
+            with opener(file) as content:
+                while data := content.read(BLOCK):
+                    self._take(data)
+        except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+            if not self._head:
+                raise LogError(f"{self.path}: cannot be decompressed: {error}") from None
+        self._head = b""  # that of the content, which the file does not begin with
+        self._take_last()
+        return True
+
+    def _take(self, data: bytes) -> None:
+        """Parse the whole lines of what comes next in the file."""
+        if not self._head:
+            self._head = data[:256]
+            if data.startswith(UTF16):
+                self._decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        if self._decoder is not None:
+            data = self._decoder.decode(data).encode()
+        elif b"\0" in data:  # UTF-16 without its mark, or behind lines in ASCII
+            data = data.replace(b"\0", b"")
+        data = self._rest + data
+        if b"\x1b[" in data or b"[0m" in data or b"[m" in data:
+            data = pattern.ANSI.sub(b"", data)
+        *lines, rest = data.replace(b"\r", b"\n").split(b"\n")
+        self._rest = rest[-LONGEST_LINE:]
+        self._parse(lines)
+
+    def _take_last(self) -> None:
+        """Parse a last line that is whole but for its line end."""
+        if self._rest.endswith((b"Done.", b" loss)")):
             self._parse([self._rest])
             self._rest = b""
-        return news
 
     def _start_run(self) -> None:
         """Begin a new run, unless nothing has happened yet in the one at hand."""
@@ -130,6 +220,7 @@ class Log:
             except ValueError:
                 value = parse_number(_text(right))
                 if value is None:
+                    self._count_unread(line)
                     continue
             if table.last != self._iteration or len(values) == table.rows:
                 table.open_row(self._iteration, clock.seconds(line), self._rate)
@@ -154,8 +245,11 @@ class Log:
                 if right != self._rate_text:
                     self._set_rate(right)
             return None
-        output = pattern.OUTPUT.match(_message(left))
-        if output is None or self._iteration in (NONE, ENDED):
+        output = pattern.OUTPUT.search(_text(left))
+        if output is None:
+            return None
+        if self._iteration in (NONE, ENDED):
+            self._count_unread(left + b" = " + right)
             return None
         which, number, name = output.groups()
         run = self.runs[-1]
@@ -163,8 +257,15 @@ class Log:
         key = int(number), name.strip()
         if weight := pattern.LOSS_WEIGHT.match(_text(right)):
             table.weights[key] = float(weight[1])
-        known = self._columns[left[self._clock.width :]] = table, table.column(key)
+        known = table, table.column(key)
+        if len(self._columns) < MOST_KNOWN:
+            self._columns[left[self._clock.width :]] = known
         return known
+
+    def _count_unread(self, line: bytes) -> None:
+        """Count a net's output whose value is no number, or that belongs to no iteration."""
+        self.unread += 1
+        self.first_unread = self.first_unread or _text(line).strip()[:200]
 
     def _set_rate(self, text: bytes) -> None:
         """A rate is logged after the row of its iteration, and after the first tests."""
@@ -189,23 +290,39 @@ class Log:
     def _event(self, line: bytes) -> None:
         """Follow a line without ` = `: where runs and tests begin and end."""
         message = _message(line)
-        if testing := pattern.TESTING.match(message):
+        if testing := pattern.TESTING.search(message):
             self._reach(int(testing[1]))
-            if int(testing[2]) != self._net:
-                self._net = int(testing[2])
+            net = int(testing[2] or 0)
+            if net != self._net:
+                self._net = net
                 self._columns.clear()
-        elif end := pattern.END.match(message):
+        elif score := pattern.SCORE.search(message):
+            self._score(line, int(score[1]), parse_number(score[2]))
+        elif end := pattern.END.search(message):
             self._end(line, pattern.ENDINGS[end[1] or end[2]])
         elif pattern.FATAL.match(_text(line)):
             self._end(line, "failed")
-        elif solving := pattern.SOLVING.match(message):
+        elif solving := pattern.SOLVING.search(message):
             self._start_run()
             self.runs[-1].net = solving[1].strip()
             self._clock.start(line)
-        elif pattern.SETUP.match(message):
+        elif setup := pattern.SETUP.search(message):
             self._start_run()
-            if message.startswith(pattern.STARTING):
+            if setup["starting"]:
                 self._clock.start(line)
+        elif "net output #" in message:
+            self._count_unread(line)
+
+    def _score(self, line: bytes, number: int, value: float | None) -> None:
+        """A test's number as Caffe wrote it in 2013, without a name."""
+        if value is None or self._iteration in (NONE, ENDED):
+            self._count_unread(line)
+            return
+        table = self.runs[-1].tests.setdefault(0, Table())
+        values = table.column((number, f"score #{number}"))
+        if table.last != self._iteration or len(values) == table.rows:
+            table.open_row(self._iteration, self._clock.seconds(line), self._rate)
+        values.append(value)
 
     def _end(self, line: bytes, how: str) -> None:
         self._clock.seconds(line)
@@ -228,11 +345,12 @@ class _Clock:
     Where stamps have no year, December to January begins a new one, and a year is a leap year
     if its 29th of February is seen: no guess from the file's own date is needed.
     width: length of the stamps at the start of this log's lines. elapsed: the seconds
-    that were read last.
+    that were read last. day: month and day of the last stamp, None before it.
     """
 
     def __init__(self) -> None:
         self.width, self.elapsed = 0, nan
+        self.day: tuple[int, int] | None = None
         self._minute: bytes | None = None
         self._base = 0
         self._start: int | None = None
@@ -250,7 +368,7 @@ class _Clock:
             if line[: width - 9] != self._minute:
                 stamp = pattern.STAMP.search(_text(line))
                 if stamp is None:
-                    return nan
+                    return self._iso_seconds(line)
                 self._base = 60_000_000 * self._minutes(stamp[1])
                 line = stamp[0].encode()
                 width = len(line)
@@ -258,14 +376,36 @@ class _Clock:
             now = self._base + int(line[width - 9 : width].replace(b".", b""))
         except ValueError:
             return nan
+        return self._since_start(now)
+
+    def _since_start(self, now: int) -> float:
         if self._start is None:
             self._start = now
         self.elapsed = (now - self._start) / 1e6
         return self.elapsed
 
+    def _iso_seconds(self, line: bytes) -> float:
+        """The seconds at a line with the date of another logger in front."""
+        stamp = pattern.ISO_STAMP.search(_text(line))
+        if stamp is None:
+            return nan
+        then = datetime.fromisoformat(stamp[0].replace(",", "."))
+        self.day = then.month, then.day
+        seconds = 86_400 * then.toordinal() + 3600 * then.hour + 60 * then.minute + then.second
+        return self._since_start(1_000_000 * seconds + then.microsecond)
+
+    def is_near(self, day: date) -> bool:
+        """Whether the last stamp is of about that day of a year, or there is none."""
+        if self.day is None:
+            return True
+        last = date(2000, *self.day).toordinal() - date(2000, day.month, day.day).toordinal()
+        return min(abs(last), 366 - abs(last)) <= 1
+
     def _minutes(self, text: str) -> int:
         day, _, clock = text.partition(" ")
         month, month_day = int(day[-4:-2]), int(day[-2:])
+        date(2000, month, month_day)  # raises where there is no such day
+        self.day = month, month_day
         if len(day) == 8:
             days = date(int(day[:4]), month, month_day).toordinal()
         else:

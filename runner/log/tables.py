@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from math import inf, isfinite, nan
 from typing import NamedTuple
 
 ACCURACY = re.compile(r"acc|top.?\d|prec|recall|\bm?ap\b|eval|iou|dice|f1|auc", re.IGNORECASE)
 NO_ACCURACY = re.compile(r"loss|err|cost|entropy", re.IGNORECASE)
+#: The second score of Caffe's accuracy layer of 2013, which had no names, was the loss.
+LOSS = re.compile(r"loss|^score #1$", re.IGNORECASE)
 
 
 Key = tuple[int, str]  # the number of a net's output, and its name
@@ -92,22 +94,31 @@ class Table:
             for key, weight in self.weights.items()
         ]
         if not losses:  # The log marks none as a loss, so the name decides.
-            losses = [self.columns[key] for key in self.columns if "loss" in key[1].lower()][:1]
+            named = [key for key in self.columns if LOSS.search(own_name(key[1]))]
+            losses = [self.columns[key] for key in named[:1]]
         rows = zip(*losses, strict=False)  # the last row may not be complete yet
         return [None if None in row else sum(row) for row in rows] if losses else None
 
 
 class Series(NamedTuple):
-    """One curve: values[i] (a float, or None) at iterations[i] and seconds[i]."""
+    """One curve: values[i] (a float, or None) at iterations[i] and seconds[i].
+
+    diverged: the indices of values that belong to a loss that is not finite. A net of nan tells
+    nothing, yet its accuracy may be 1.
+    """
 
     label: str
     iterations: Sequence[int]
     seconds: Sequence[float]
     values: Sequence[float | None]
+    diverged: frozenset[int] = frozenset()
 
     def best(self) -> int | None:
-        """The index of the first highest value; None if there is no number at all."""
-        scores = [-inf if value is None or value != value else value for value in self.values]
+        """The index of the first highest value that did not diverge; None if there is none."""
+        scores = [
+            -inf if value is None or value != value or index in self.diverged else value
+            for index, value in enumerate(self.values)
+        ]
         best = max(range(len(scores)), key=scores.__getitem__, default=None)
         return None if best is None or scores[best] == -inf else best
 
@@ -166,24 +177,40 @@ class Run:
     def accuracies(self) -> list[Series]:
         """A Series for each test output whose name says that it is an accuracy.
 
-        Where no name says so, every output counts that is one number in 0..1 and no loss.
+        Of a name like `loss3/top-1` the last part decides. Where no name says so, every output
+        counts that is one number in 0..1 and no loss.
         """
         scores = []
         for net, table in sorted(self.tests.items()):
             names = [name for _, name in table.columns]
+            diverged = self._diverged(table)
             scores += [
-                _series(of_net(net, key[1]), table, values)
+                (own_name(key[1]), _series(of_net(net, key[1]), table, values, diverged))
                 for key, values in table.columns.items()
                 if key not in table.weights
                 and names.count(key[1]) == 1
-                and not NO_ACCURACY.search(key[1])
+                and not NO_ACCURACY.search(own_name(key[1]))
             ]
-        named = [series for series in scores if ACCURACY.search(series.label)]
+        named = [series for name, series in scores if ACCURACY.search(name)]
         return named or [
             series
-            for series in scores
-            if all(value is None or 0 <= value <= 1 for value in series.values)
+            for name, series in scores
+            if not LOSS.search(name)
+            and all(value is None or 0 <= value <= 1 for value in series.values)
         ]
+
+    def _diverged(self, table: Table) -> frozenset[int]:
+        """The rows of a test whose loss is not finite: its own, else the one displayed last."""
+        losses = table.loss()
+        if losses is None:
+            shown = self.train_loss()
+            if shown is None:
+                return frozenset()
+            before = [bisect_right(shown.iterations, at) - 1 for at in table.iterations]
+            losses = [shown.values[index] if index >= 0 else None for index in before]
+        return frozenset(
+            index for index, loss in enumerate(losses) if loss is not None and not isfinite(loss)
+        )
 
 
 def join(runs: Sequence[Run]) -> Run:
@@ -209,9 +236,16 @@ def join(runs: Sequence[Run]) -> Run:
     return training
 
 
-def _series(label: str, table: Table, values: Values) -> Series:
+def _series(
+    label: str, table: Table, values: Values, diverged: frozenset[int] = frozenset()
+) -> Series:
     count = min(len(table), len(values))
-    return Series(label, table.iterations[:count], table.seconds[:count], values[:count])
+    return Series(label, table.iterations[:count], table.seconds[:count], values[:count], diverged)
+
+
+def own_name(name: str) -> str:
+    """The last part of an output's name, without the branch of the net that it stands in."""
+    return name.rpartition("/")[2] or name
 
 
 def of_net(net: int, label: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import tempfile
 import zipfile
@@ -189,8 +190,9 @@ def _write_resume(solver, path, digests):
     }
     if not interrupted:
         content["test"] = None
-    with schema.writing(path) as file:
-        torch.save(content, file)
+    saved = io.BytesIO()  # torch has words of its own for a disk that is full
+    torch.save(content, saved)
+    schema.write_bytes(saved.getbuffer(), path)
 
 
 def restore(solver: Any, path: str) -> None:

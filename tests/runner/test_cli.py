@@ -105,7 +105,7 @@ def test_an_unknown_command(caffe):
     assert result.status == 1
     assert [line[:1] for line in result.lines] == [("E",)] * 6 + [("F",)]
     assert result.messages == [
-        "Available caffe actions:", "\tdevice_query", "\ttest", "\ttime", "\ttrain",
+        "Available caffe actions:", "\tdevice_query", "\ttest", "\ttime", "\ttrain", "\tverify",
         "Unknown action: fly",
     ]  # fmt: skip
 
@@ -381,3 +381,19 @@ sys.exit(main(sys.argv[1:]))
     assert done.stderr.count(": File too large: the log ends there") == 1
     assert done.stderr.endswith("Optimization Done.\n")
     assert (work / "s_iter_3.solverstate.resume").exists()
+
+
+def test_a_log_that_cannot_be_made_is_told_and_the_training_goes_on(work, write_solver):
+    (work / "log").mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -f 0; "{sys.executable}" -m runner train -solver '
+         f"{write_solver(max_iter=1, snapshot_after_train='false')} -log_dir log"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr.count("COULD NOT CREATE") == 1, done.stderr
+
+
+@pytest.mark.parametrize("field", ["net", "snapshot_prefix"])
+def test_a_null_byte_in_a_path_is_one_line(caffe, work, write_solver, field):
+    told = caffe("train", "-solver", write_solver(**{field: '"a\\000b"'}))
+    assert told.status == 1 and told.lines[-1][0] == "F" and "Traceback" not in told.err

@@ -73,8 +73,8 @@ def test_numbers_look_as_from_a_cpp_stream():
 
 
 def test_a_message_of_several_lines_has_one_prefix_and_one_end(capsys, make_log):
-    make_log().line("I", "a\nb\n", "x.cpp:2")
-    assert LINE.fullmatch(capsys.readouterr().err)[6] == "a\nb"
+    make_log().line("I", "a:\nb\n", "x.cpp:2")
+    assert LINE.fullmatch(capsys.readouterr().err)[6] == "a:\nb"
 
 
 def test_a_file_gets_the_same_lines(tmp_path, capsys, make_log):

@@ -1,5 +1,8 @@
 """The same events must read the same, whoever logged them and however the file ended."""
 
+import bz2
+import gzip
+import lzma
 import random
 from math import inf, nan
 
@@ -303,3 +306,93 @@ def test_errors_are_one_line(tmp_path, parse):
     for text in ("", "not a log\n", b"\xff\xfe\x00" * 99):
         with pytest.raises(LogError, match=r"some\.log: no iterations found; is it a Caffe"):
             parse(text).training()
+
+
+def behind(events, prefix):
+    """The events without glog's prefix but behind another logger's, a second a line."""
+    lines = events(prefix=False).lines
+    return "".join(
+        prefix.format(second=second % 60, minute=second // 60) + line + "\n"
+        for second, line in enumerate(lines)
+    )
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "2016-04-12 09:{minute:02}:{second:02},123 - train - INFO - ",
+        "2016-04-12 09:{minute:02}:{second:02} [20160412-091500-7d2a] [INFO ] ",
+        "2016-04-12T09:{minute:02}:{second:02}.123456Z INFO ",
+        "[2016-04-12 09:{minute:02}:{second:02}] ",
+        "INFO:root:",
+        "caffe_1  | ",
+    ],
+)
+def test_behind_the_prefix_of_another_logger(parse, events, prefix):
+    log = parse(behind(events, prefix))
+    assert told(log, seconds=False) == told(parse(events(prefix=False).text()), seconds=False)
+    if prefix.startswith(("2016", "[2016")):
+        training = log.training()
+        assert training.tests[0].seconds[1] > training.tests[0].seconds[0] > 0
+
+
+@pytest.mark.parametrize(
+    "codes", [("\x1b[32m", "\x1b[0m"), ("\x1b[1;31m", "\x1b[m"), ("[32m", "[0m")]
+)
+def test_in_the_colours_of_a_terminal(parse, events, codes):
+    head, reset = codes
+    text = "".join(line.replace("] ", f"] {head}", 1) + f"{reset}\n" for line in events().lines)
+    assert told(parse(text)) == told(parse(events().text()))
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.encode("utf-16"),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: gzip.compress(text.encode()),
+        lambda text: gzip.compress(text.encode("utf-16")),
+        lambda text: bz2.compress(text.encode()),
+        lambda text: lzma.compress(text.encode()),
+    ],
+)
+def test_encodings_and_compression(parse, events, encode):
+    reference = told(parse(events().text()))
+    log = parse(encode(events().text("\r\n")))
+    assert told(log) == reference
+    assert not log.read()
+    assert told(log) == reference
+
+
+def test_a_compressed_log_that_was_cut_is_read_as_far_as_it_goes(parse, writer):
+    log = writer().solving()
+    for iteration in range(3000):
+        log.display(iteration, str(hash(str(iteration)) % 100_000 / 1000))
+    data = gzip.compress(log.text().encode())
+    assert 100 < len(parse(data[: len(data) // 2]).training().loss) < 3000
+    with pytest.raises(LogError, match="cannot be decompressed"):
+        parse(b"\x1f\x8bno such thing")
+
+
+def test_lines_of_2013(parse):
+    stamp = "I1103 10:00:0{}.000000 99 solver.cpp:60] "
+    messages = ["Solving old", "Iteration 0, Testing net", "Test score #0: 0.11",
+                "Test score #1: 2.4", "Iteration 0, loss = 2.4", "Iteration 500, Testing net",
+                "Test score #0: 0.63", "Test score #1: 0.9", "Iteration 500, loss = 1.1"]  # fmt: skip
+    run = parse("".join(f"{stamp.format(i)}{m}\n" for i, m in enumerate(messages))).training()
+    assert run.tests[0].outputs() == {"score #0": [0.11, 0.63], "score #1": [2.4, 0.9]}
+    assert run.tests[0].iterations == run.loss.iterations == [0, 500]
+    assert [series.label for series in run.accuracies()] == ["score #0"]
+    assert [series.values for series in run.test_losses()] == [[2.4, 0.9]]
+
+
+def test_outputs_that_cannot_be_read_are_counted(parse, events):
+    lines = events().lines
+    lost = "I1122 10:00:00.000000 1 s.cpp:1]     Test net output #0: accuracy = "
+    log = parse("\n".join([lost + "0.5", *lines[:-2], lost + "?", lost.rstrip(" =")]) + "\n")
+    assert log.unread == 3
+    assert log.complaint.endswith(f"the first: {lost}0.5")
+    assert told(log) == told(parse("\n".join(lines[:-2]) + "\n"))
+    assert parse(events().text()).complaint == ""

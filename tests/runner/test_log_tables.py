@@ -94,12 +94,22 @@ def test_train_loss_without_displayed_loss_is_that_of_the_outputs(training, writ
         ([("score", "0.1"), ("pairs", "17")], ["score"]),
         ([("detection_eval", "0.7")], ["detection_eval"]),
         ([("accuracy", "0.1"), ("per_class", "0.2"), ("per_class", "0.3")], ["accuracy"]),
+        (
+            [("loss1/accuracy", "0.1"), ("loss3/top-5", "0.2"), ("loss3/loss", "0.3", 1)],
+            ["loss1/accuracy", "loss3/top-5"],
+        ),
         ([("loss", "0.5", 1), ("test_error", "0.2"), ("cross_entropy", "0.3")], []),
     ],
 )
 def test_which_outputs_are_accuracies(training, writer, outputs, labels):
     run = training(writer().solving().test(0, *outputs))
     assert [series.label for series in run.accuracies()] == labels
+
+
+def test_a_test_without_a_loss_is_judged_by_the_displayed_one(training, writer):
+    log = writer().solving().test(0, ("acc", "0.3")).display(0, "2").display(50, "nan")
+    (accuracy,) = training(log.test(100, ("acc", "1"))).accuracies()
+    assert (accuracy.values, accuracy.best()) == ([0.3, 1.0], 0)
 
 
 def test_accuracies_of_several_nets(training, writer):

@@ -17,9 +17,9 @@ def test_table(tool, example, writer, tmp_path):
     assert (status, err) == (0, "")
     assert [line.split() for line in out.replace(f"{tmp_path}/", "").splitlines()] == [
         list(COLUMNS),
-        ["a.log", "A", "accuracy", "0.8", "100", "0.7", "9", "s", "done"],
-        ["b.log", "B", "accuracy", "0.9", "100", "0.9", "2", "h", "00", "min", "done"],
-        ["none.log", "-", "-", "-", "-", "-", "-", "unfinished"],
+        ["a.log", "A", "accuracy", "0.8", "100", "4", "s", "0.7", "9", "s", "done"],
+        ["b.log", "B", "accuracy", "0.9", "100", "4", "s", "0.9", "2", "h", "00", "min", "done"],
+        ["none.log", "-", "-", "-", "-", "-", "-", "-", "unfinished"],
     ]
 
 
@@ -32,10 +32,23 @@ def test_json(tool, writer, tmp_path):
     rows = json.loads(out, parse_constant=pytest.fail)
     common = {"log": str(path), "net": "G", "time": 3.008, "state": "unfinished"}
     assert rows == [
-        common | {"output": "top-1", "best": 0.4, "iteration": 50, "final": 0.4},
-        common | {"output": "top-5", "best": None, "iteration": None, "final": "NaN"},
-        common | {"output": "net1/top-1", "best": 0.1, "iteration": 0, "final": 0.1},
+        common | {"output": "top-1", "best": 0.4, "iteration": 50, "after": 3.008, "final": 0.4},
+        common
+        | {"output": "top-5", "best": None, "iteration": None, "after": None, "final": "NaN"},
+        common
+        | {"output": "net1/top-1", "best": 0.1, "iteration": 0, "after": 2.006, "final": 0.1},
     ]
+
+
+def test_a_diverged_test_never_wins_and_what_cannot_be_read_is_said(tool, writer, tmp_path):
+    log = writer().solving("G").test(0, ("accuracy", "0.44"), ("loss", "1.6", 1))
+    log.test(50, ("accuracy", "1"), ("loss", "nan", 1)).test(100, ("accuracy", "?"))
+    status, out, err = tool("best_accuracy", "--json", log.write(tmp_path / "g.log"))
+    (row,) = json.loads(out)
+    assert (status, row["best"], row["iteration"], row["final"]) == (0, 0.44, 0, 1.0)
+    assert row["state"] == "unfinished, loss not finite"
+    assert "1 line that tells a net output could not be read" in err
+    assert err.endswith("Test net output #0: accuracy = ?\n")
 
 
 def test_bad_input_is_one_line(tool, tmp_path):

@@ -70,6 +70,18 @@ def test_a_chain_goes_on_where_the_one_before_ended(drawn, example):
     assert child.get_xdata()[0] >= parent.get_xdata()[-1]
 
 
+def test_two_test_nets_are_told_apart_and_the_legend_covers_no_curve(drawn, writer):
+    log = writer().solving()
+    for iteration in (0, 100):
+        for net in (0, 1):
+            log.test(iteration, ("acc", f"0.{net + 1}"), ("loss", "2", 1), net=net)
+    losses, accuracies = drawn({"a": log.done()})
+    assert len({line.get_linestyle() for line in losses.get_lines()}) == 2
+    assert texts(losses) == ["a", "train", "test", "net1/test"]
+    for axes in (losses, accuracies):
+        assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
+
+
 def test_seconds_in_a_fitting_unit(drawn, writer):
     for pause, unit, last in ((20, "seconds", 22), (3600, "minutes", 60), (36000, "hours", 10)):
         log = writer().solving().display(0, "1").wait(pause).display(1, "1")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import matplotlib.image
@@ -74,7 +75,8 @@ def test_draws_once_with_no_refresh(tool, example, tmp_path):
 
 def test_follows_a_growing_log_and_one_that_is_yet_to_come(live, example, tmp_path):
     first, late, picture = (tmp_path / name for name in ("first.log", "late.log", "loss.png"))
-    whole = example(accuracies=("0.1", "0.5", "0.6")).done().text()
+    now = datetime.now().isoformat()
+    whole = example(accuracies=("0.1", "0.5", "0.6"), start=now).done().text()
     middle = whole.index("\n", whole.index("Iteration 100")) + 20  # in the middle of a line
     first.write_text(whole[:middle])
     process = live("first.log", "late.log")
@@ -94,7 +96,7 @@ def test_follows_a_growing_log_and_one_that_is_yet_to_come(live, example, tmp_pa
 
 
 def test_ctrl_c_ends_it_cleanly(live, example, tmp_path):
-    example().write(tmp_path / "a.log")
+    example(start=datetime.now().isoformat()).write(tmp_path / "a.log")
     process = live("a.log")
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
@@ -108,6 +110,16 @@ def test_a_log_long_silent_has_ended(tool, example, tmp_path):
     os.utime(path, (0, time.time() - 7200))
     status, out, _ = tool("plot_loss", path)
     assert (status, out) == (0, f"Wrote {tmp_path}/killed.png\n")
+
+
+def test_a_copy_of_an_old_log_is_not_running(tool, example, tmp_path):
+    then = (datetime.now() - timedelta(days=40)).isoformat()
+    path = example(start=then).write(tmp_path / "copied.log")
+    status, out, _ = tool("plot_loss", path)
+    assert (status, out) == (0, f"Wrote {tmp_path}/copied.png\n")
+    log = Log(path)
+    log.read()
+    assert [run.ended for run in labelled([log]).values()] == ["unfinished"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Best and final test accuracy of Caffe training logs, a line for each accuracy.
 
 A net with several accuracies, or several test nets (net1/accuracy), has several lines.
-The best is the highest value, at the first iteration that reached it; the time is that
-of the training so far, pauses left out.
+The best is the highest value, at the first iteration that reached it; `after` is the time
+that the training took until then, `time` that of the training so far, both from Caffe's
+`Solving` line on, pauses left out. A test whose loss is not finite never is the best.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ EXAMPLES = """examples:
   python tools/best_accuracy.py logs/*.log
   python tools/best_accuracy.py logs/baseline.log --json
 """
-COLUMNS = ("log", "net", "output", "best", "iteration", "final", "time", "state")
+COLUMNS = ("log", "net", "output", "best", "iteration", "after", "final", "time", "state")
+DURATIONS = ("after", "time")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +45,8 @@ def accuracies(path: str) -> list[dict[str, Any]]:
     log = Log(path)
     log.read()
     training = log.training()
+    if log.complaint:
+        print(log.complaint, file=sys.stderr)
     about = dict.fromkeys(COLUMNS) | {
         "log": path,
         "net": training.net,
@@ -56,20 +60,23 @@ def accuracies(path: str) -> list[dict[str, Any]]:
         if best is not None:
             about_series["best"] = series.values[best]
             about_series["iteration"] = series.iterations[best]
+            about_series["after"] = series.seconds[best]
+        if len(series.values) - 1 in series.diverged:
+            about_series["state"] = f"{about['state']}, loss not finite"
         found.append(about_series)
     return found or [about]
 
 
 def as_text(result: Mapping[str, Any]) -> list[str]:
     """The cells of a result in the table, in the order of COLUMNS."""
-    time = result["time"]
-    shown = {"time": duration(time), "net": result["net"] or "-"}
+    shown: dict[str, Any] = {name: duration(result[name]) for name in DURATIONS}
+    shown["net"] = result["net"] or "-"
     return ["-" if value is None else str(value) for value in (result | shown).values()]
 
 
-def duration(seconds: float) -> str | None:
-    """A time as `2 h 32 min`, `1 min 05 s` or `12 s`; None for nan."""
-    if seconds != seconds:
+def duration(seconds: float | None) -> str | None:
+    """A time as `2 h 32 min`, `1 min 05 s` or `12 s`; None for None and nan."""
+    if seconds is None or seconds != seconds:
         return None
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
@@ -80,7 +87,7 @@ def duration(seconds: float) -> str | None:
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of cells in columns as wide as they need, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    numbers = {COLUMNS.index(name) for name in ("best", "iteration", "final", "time")}
+    numbers = {COLUMNS.index(name) for name in ("best", "iteration", "after", "final", "time")}
     for row in rows:
         cells = (
             cell.rjust(width) if index in numbers else cell.ljust(width)

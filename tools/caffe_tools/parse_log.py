@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     for log in logs:
         log.read()
         log.training()  # raises if there is nothing in it, before anything is written
+        if log.complaint:
+            print(log.complaint, file=sys.stderr)
     if options.json and not options.outdir:
         write_json([as_json(log) for log in logs], sys.stdout)
         return 0

@@ -1,7 +1,7 @@
 """Plot Caffe training logs: train loss, test loss and test accuracy in one figure.
 
 The figure follows the logs until every run has ended (`Optimization Done.`, or an hour
-without a new line); Ctrl-C ends it earlier, --no_refresh draws it once. On a display it
+without a new line, or a copy of an old log); Ctrl-C ends it earlier, --no_refresh draws it once. On a display it
 is a window. Without one, or with -o, it is a picture file that is kept fresh, by default
 LOG.png beside the log, or loss.png in the folder that several logs have in common.
 
@@ -32,7 +32,6 @@ EXAMPLES = """examples:
   python tools/plot_loss.py logs/*.log --no_refresh -o loss.pdf
   python tools/plot_loss.py logs/baseline.log logs/msplit1.log --chain
 """
-SILENT_SECONDS = 3600  # an unfinished log that has not grown for so long is taken as ended
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,6 +83,8 @@ def follow(logs: Sequence[Log], view: View, every: float | None) -> None:
     for log in logs:
         if log not in started:
             print(f"{log.path}: no iterations found, left out", file=sys.stderr)
+        if log.complaint:
+            print(log.complaint, file=sys.stderr)
     view.finish()
 
 
@@ -93,16 +94,16 @@ def figure_size(logs: int) -> tuple[float, float]:
 
 
 def has_ended(log: Log) -> bool:
-    """Whether the log tells its end, or has not grown for so long that there is none to come."""
-    try:
-        return bool(log.ended) or time.time() - os.stat(log.path).st_mtime > SILENT_SECONDS
-    except FileNotFoundError:
-        return False
+    """Whether the log is there and will not grow; one that is yet to come has not ended."""
+    return os.path.exists(log.path) and not log.may_grow()
 
 
 def labelled(logs: Sequence[Log]) -> dict[str, Run]:
     """The trainings by label: the net's name, and the file's where that tells more."""
     trainings = [log.training() for log in logs]
+    for log, training in zip(logs, trainings, strict=True):
+        if not log.may_grow():
+            training.ended = training.ended or "unfinished"
     files = [os.path.splitext(os.path.abspath(log.path))[0] for log in logs]
     names = [os.path.basename(file) for file in files]
     if len(set(names)) < len(names):  # then with as much of the folders as differs

@@ -19,9 +19,11 @@ Trainings = Mapping[str, Run]
 
 LOG_SCALE_FROM = 20  # losses that span more than this factor get a logarithmic axis
 FEW_POINTS = 30  # curves of fewer points show them as dots
-MOST_INSIDE = 5  # legends of more entries than this would hide the curves
+MOST_ABOVE = 5  # legends of more entries than this would leave the curves too little room
+LEGEND_CHARACTERS = 120  # what fits beside each other above a panel, with 8 for each line drawn
 TRAIN = {"linewidth": 0.9}
 TEST = {"linewidth": 1.6, "linestyle": "--"}
+TEST_DASHES = ["--", ":", "-."]  # of one log's test nets
 DASHES = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))]  # of one log's accuracies
 STAR = {"marker": "*", "markersize": 12, "markeredgecolor": "white"}
 UNITS = [(3 * 3600, 3600, "hours"), (3 * 60, 60, "minutes"), (0, 1, "seconds")]
@@ -47,7 +49,9 @@ def draw(
     colors = dict(zip(trainings, _colors(len(trainings)), strict=True))
     states = _losses(panels[0], trainings, colors, axis, average)
     bests = _accuracies(panels[1], trainings, colors, axis) if with_accuracy else {}
-    _legends(figure, panels, colors, states, bests, average)
+    tests = {series.label: None for run in trainings.values() for series in run.test_losses()}
+    shown = [label.replace("test loss", "test") for label in tests]
+    _legends(figure, panels, colors, states, bests, shown, average)
     axis.label(panels)
     for axes in panels:
         axes.grid(alpha=0.3)
@@ -144,9 +148,10 @@ def _losses(
             curves.append(mean)
             if len(values) and not np.isfinite(values[-1]):
                 states[label] += f", {values[-1]:g} from {_diverged_at(series):,} on"
-        for series in training.test_losses():
+        for number, series in enumerate(training.test_losses()):
             at, values = axis.points(label, series)
-            axes.plot(*thin(at, values), color=color, **TEST, **_dots(at))
+            style = {**TEST, "linestyle": TEST_DASHES[number % len(TEST_DASHES)]}
+            axes.plot(*thin(at, values), color=color, **style, **_dots(at))
             curves.append(values)
         if training.ended != "done":
             states[label] += f", {training.ended or 'now'} at iteration {training.last_iteration:,}"
@@ -185,31 +190,40 @@ def _legends(
     colors: Mapping[str, Any],
     states: Mapping[str, str],
     bests: Mapping[str, list[tuple[dict, str]]],
+    tests: Sequence[str],
     average: int,
 ) -> None:
-    """Add a legend to each panel, or a joint one beside them if that would be too much."""
+    """Add a legend above each panel, or a joint one beside them if that would be too much."""
     train = "train" if average == 1 else f"train, mean of {average}"
-    phases = [
-        Line2D([], [], color="0.3", label=train, **TRAIN),
-        Line2D([], [], color="0.3", label="test", **TEST),
-    ]
-    inside = max(len(colors) + 2, sum(map(len, bests.values()))) <= MOST_INSIDE
+    phases = [Line2D([], [], color="0.3", label=train, **TRAIN)]
+    for number, label in enumerate(tests or ["test"]):
+        style = {**TEST, "linestyle": TEST_DASHES[number % len(TEST_DASHES)]}
+        phases.append(Line2D([], [], color="0.3", label=label, **style))
+    above = max(len(colors) + 2, sum(map(len, bests.values()))) <= MOST_ABOVE
     nets, curves = [], []
     for label, color in colors.items():
         name = label + states[label]
         nets.append(Line2D([], [], color=color, label=name))
         for style, text in bests.get(label, []):
-            text = f"{label if inside else name}: {text}"
+            text = f"{label if above else name}: {text}"
             curves.append(Line2D([], [], label=text, **style, **STAR))
         if not bests.get(label):
             curves.append(nets[-1])
-    options = {"fontsize": "small" if inside else "x-small", "handlelength": 3.5}
-    if not inside:
+    options: dict[str, Any] = {"fontsize": "small" if above else "x-small", "handlelength": 3.5}
+    if not above:
         figure.legend(handles=[*curves, *phases], loc="outside right upper", **options)
         return
-    panels[0].legend(handles=[*nets, *phases], loc="upper right", **options)
+    _legend(panels[0], [*nets, *phases], options)
     if len(panels) > 1:
-        panels[1].legend(handles=curves, loc="lower right", **options)
+        _legend(panels[1], curves, options)
+
+
+def _legend(axes: Axes, handles: Sequence[Line2D], options: Mapping[str, Any]) -> None:
+    """A legend above the panel, where it covers no curve, in as many columns as fit."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, LEGEND_CHARACTERS // (longest + 8))
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False}
+    axes.legend(handles=handles, ncols=columns, **place, **options)
 
 
 def _colors(count: int) -> Sequence:
