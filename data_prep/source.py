@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data_prep.cifar10 import DISTRIBUTIONS, PYTHON, locate
 from data_prep.errors import DataError, NoDataError
-from data_prep.progress import BAR
+from data_prep.progress import bar_options
 from netgen.schema import SchemaError, file_digest, writing
 from netgen.schema.files import StrPath
 
@@ -52,7 +52,8 @@ def download(url: str, md5: str, path: Path, timeout: float = 20) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=timeout) as answer, writing(path) as file:
             size = int(answer.headers.get("Content-Length") or 0) or None
-            with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, **BAR) as bar:
+            options = {"desc": path.name, "unit": "B", "unit_scale": True, **bar_options()}
+            with tqdm(total=size, **options) as bar:
                 for block in _blocks(answer):
                     file.write(block)
                     digest.update(block)

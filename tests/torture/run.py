@@ -1,7 +1,7 @@
-"""Attack the project: kills, power cuts, damaged inputs.
+"""Attack the project: kills, power cuts, faults, mixed snapshots, damaged inputs.
 
-    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--mutants N]
-                                [--seed S] [--minutes M] [--page FILE]
+    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N] [--mixed N]
+                                [--mutants N] [--seed S] [--minutes M] [--page FILE]
 
 A part is numbered trials, which a seed repeats: --only PART --seed S --trial N is one of them
 again. What was done is kept in build/torture, so that the same command goes on where it stopped;
@@ -20,14 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from attack import commands
 from attack.cuts import Cuts
+from attack.faults import Faults
 from attack.kills import Kills
+from attack.mixed import Mixed
 from attack.mutants import Mutants
 from attack.report import Report
 from attack.trial import Part, Place, Refused, draws
 
 from netgen.commandline import Parser, run
 
-PARTS: tuple[type[Part], ...] = (Kills, Cuts, Mutants)
+PARTS: tuple[type[Part], ...] = (Kills, Cuts, Faults, Mixed, Mutants)
 
 
 def attack(part: Part, place: Place, report: Report, options: argparse.Namespace) -> None:
