@@ -382,6 +382,8 @@ def test_files_that_are_no_measurement(capsys):
     assert told({"layers": [], "net": "x"}) == "field 'window' is missing"
     assert changed("entropy", "high") == "layer 'a': field 'entropy' must be a number, 0 or more"
     assert changed("entropy", float("nan")).endswith("'entropy' must be a number, 0 or more")
+    assert changed("entropy", 10**400).endswith("'entropy' must be a number, 0 or more")
+    assert changed("num_output", 10**400).endswith("'num_output' must be a number of outputs")
     assert changed("dead", [False]) == "layer 'a': field 'dead' has 1 values, not 2"
     assert changed("tpm", [0.5, 1.5]) == (
         "layer 'a': field 'tpm' must be a list of numbers from 0 to 1"

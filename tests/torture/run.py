@@ -1,6 +1,6 @@
-"""Attack the project: kills, power cuts, faults, mixed snapshots, damaged inputs.
+"""Attack the project: kills, power cuts, faults, mixed snapshots, bombs, damaged inputs.
 
-    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N] [--mixed N]
+    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N] [--mixed N] [--bombs N]
                                 [--mutants N] [--seed S] [--minutes M] [--page FILE]
 
 A part is numbered trials, which a seed repeats: --only PART --seed S --trial N is one of them
@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from attack import commands
+from attack.bombs import Bombs
 from attack.cuts import Cuts
 from attack.faults import Faults
 from attack.kills import Kills
@@ -29,7 +30,7 @@ from attack.trial import Part, Place, Refused, draws
 
 from netgen.commandline import Parser, run
 
-PARTS: tuple[type[Part], ...] = (Kills, Cuts, Faults, Mixed, Mutants)
+PARTS: tuple[type[Part], ...] = (Kills, Cuts, Faults, Mixed, Bombs, Mutants)
 
 
 def attack(part: Part, place: Place, report: Report, options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from attack import contents
+from attack.bombs import BOMBS, Bombs
 from attack.cuts import Cuts
 from attack.faults import FAULTS, Faults
 from attack.kills import Kills
@@ -42,6 +43,13 @@ def test_a_fault_is_one_line_and_loses_nothing(place, fault):
     number = 2 * len(FAULTS) + FAULTS.index(fault)  # under data_prep
     trial = Faults().trial(place, number, draws(5, "faults", number))
     assert trial.kind.startswith(fault) and trial.complaints == []
+
+
+@pytest.mark.parametrize("bomb", ("pickle, memo of 2^28", "HDF5 of 64 GB", "JSON, 2^40 bins"))
+def test_a_bomb_is_one_line_under_a_gigabyte(place, bomb):
+    number = list(BOMBS).index(bomb)
+    trial = Bombs().trial(place, number, draws(5, "bombs", number))
+    assert trial.kind == bomb and trial.complaints == [] and 0 < trial.notes["peak"] < 1024
 
 
 @pytest.mark.parametrize("number", (0, 12))

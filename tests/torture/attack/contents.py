@@ -113,7 +113,7 @@ def _arrays(data: bytes) -> Any:
 
 def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        times = {"created", "date", "time", "seconds"}
+        times = {"created", "date", "time", "seconds", "runs"}  # runs: of a study's training
         return {key: _without_times(item) for key, item in value.items() if key not in times}
     return [_without_times(item) for item in value] if isinstance(value, list) else value
 

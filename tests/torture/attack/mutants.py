@@ -22,7 +22,8 @@ from attack.starter import Command, Ended, become, finish
 from attack.trial import Place, Trial, one_line
 from mutations import mutants
 
-BATCH, SLOW = 40, 20.0  # inputs a trial; seconds after which an input hangs
+BATCH = 40  # inputs a trial
+SLOW = 120.0  # seconds after which an input hangs; 20,000 layers take 40
 OWN_PROCESS = 10  # one trial in so many repeats an input as a command line
 
 

@@ -49,7 +49,8 @@ class Report:
         kinds[trial.kind] = kinds.get(trial.kind, 0) + trial.attacks
         record["complaints"] += [[number, complaint] for complaint in trial.complaints]
         for name, value in trial.notes.items():
-            record["notes"][name] = record["notes"].get(name, 0.0) + value
+            before = record["notes"].get(name, 0.0)
+            record["notes"][name] = max(before, value) if name == "peak" else before + value
         schema.write_json(self._records, self._path)
 
     def skip(self, part: Part, why: str) -> None:
@@ -120,6 +121,8 @@ class Report:
                 "",
                 f"A file written without fsync beside them was lost in {careless:.0f} of {cuts} cuts.",
             ]
+        if peak := max(record["notes"].get("peak", 0) for _, record in records):
+            lines += ["", f"The most memory that any of them took: {peak:.0f} MB."]
         said = [(seed, *item) for seed, record in records for item in record["complaints"]]
         if said:
             lines += ["", "Complaints:", ""]

@@ -76,7 +76,7 @@ class Starter:
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # what select says of the pipe is then all there is to read
             env=environment,
         )
 
@@ -109,14 +109,15 @@ class Starter:
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request, wait for the answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
         return self.answer()
 
     def answer(self) -> dict[str, Any]:
         """The next answer."""
         assert self._process.stdout is not None
-        text = self._process.stdout.readline()
+        text = bytearray()
+        while not text.endswith(b"\n") and (byte := self._process.stdout.read(1)):
+            text += byte
         if not text:
             raise RuntimeError("the starter has died")
         return json.loads(text)
@@ -142,6 +143,14 @@ class Running:
     def running(self) -> bool:
         """Whether it has not ended."""
         return self._ended is None and self._collect(0.0) is None
+
+    def resident_mb(self) -> float:
+        """The memory that it has now, in MB; waits a moment."""
+        time.sleep(0.01)
+        with contextlib.suppress(OSError, IndexError):
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+        return 0.0
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send the signal to the whole session, and for SIGKILL wait for the end."""
