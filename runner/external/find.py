@@ -102,4 +102,4 @@ def _is_our_own(path):
     """Whether it is the script that pip made of our entry point: it would start itself."""
     with open(path, "rb") as file:
         start = file.read(1000)
-    return start.startswith(b"#!") and b"runner.commands" in start
+    return start.startswith(b"#!") and b"from runner." in start
