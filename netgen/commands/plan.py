@@ -45,8 +45,9 @@ def _parser() -> Parser:
         prog="python -m netgen plan",
         formatter_class=argparse.HelpFormatter,
         description="Choose layers to split, and their fast and slow kernels, from a measurement "
-        "of `tpm --json`. Without --layers: all whose entropy is at least --factor "
-        "times the mean, but for the classifier and the glue of earlier splits.",
+        "of `tpm --json`. Without --layers: all whose entropy, corrected for how many kernels "
+        "they have, is at least --factor times the mean (a layer of few kernels needs more), but "
+        "for the classifier and the glue of earlier splits.",
     )
     add = parser.add_argument
     add("tpm", metavar="TPM.json")

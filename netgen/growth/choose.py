@@ -15,14 +15,19 @@ FACTOR = 1.1  # from 1.08 to 1.18 it chooses the layers of both rounds of the st
 
 
 def select(measured: Measurement, factor: float = FACTOR) -> list[LayerMeasurement]:
-    """The layers whose entropy is at least `factor` times the mean and not 0, in order.
+    """The layers whose corrected entropy reaches their threshold and is not 0, in order.
+
+    factor: what a layer of a middling number of kernels must have of the mean; see
+    Measurement.threshold for the others.
 
     Left out are the glue of earlier splits, classifiers, layers that share their weights, and
     those of one output a group.
     """
-    threshold = factor * measured.mean_entropy
     return [
-        layer for layer in _splittable(measured) if layer.entropy >= threshold and layer.entropy > 0
+        layer
+        for layer in _splittable(measured)
+        if layer.corrected_entropy >= measured.threshold(layer, factor)
+        and layer.corrected_entropy > 0
     ]
 
 
@@ -41,27 +46,33 @@ def make_plan(
     they are. kind: the kind of every split. by, seed, cut: as partition() takes them. Raises
     PlanError, also where there is nothing to split.
     """
-    mean = measured.mean_entropy
+    mean = measured.mean_corrected_entropy
     rule: dict[str, Any]
     if layers is None:
         chosen = select(measured, factor)
-        rule = {"factor": factor, "threshold": factor * mean}
-        reason = f">= {factor:g} x mean {mean:.4g}"
+        rule = {"factor": factor}
     else:
         chosen = _named(measured, layers)
         rule = {"layers": list(layers)}
-        reason = f"(mean {mean:.4g}), named"
     if not chosen:
-        raise PlanError(_nothing(measured, factor, mean))
+        raise PlanError(_nothing(measured, factor))
     plans = []
     for layer in chosen:
         fast, slow = partition(layer, by, seed, cut)
-        why = f"entropy {layer.entropy:.4g} {reason}; {_ranges(layer, fast, slow)}"
+        reason = f"(mean {mean:.4g}), named"
+        if layers is None:
+            least = measured.threshold(layer, factor)
+            reason = f">= {least / mean:.3g} x mean {mean:.4g}" if mean else ">= 0"
+        why = (
+            f"entropy {layer.entropy:.4g}, corrected {layer.corrected_entropy:.4g} {reason}; "
+            f"{_ranges(layer, fast, slow)}"
+        )
         plans.append(LayerPlan(layer.name, kind, fast, slow, why))
     meta = {
         "net": measured.net,
         "window": list(measured.window),
-        "mean_entropy": mean,
+        "mean_entropy": measured.mean_entropy,
+        "mean_corrected_entropy": mean,
         **rule,
         "partition": by,
         **({"seed": seed} if by == "random" else {}),
@@ -89,14 +100,15 @@ def _named(measured: Measurement, names: Sequence[str]) -> list[LayerMeasurement
     return [layer for name, layer in known.items() if name in names]
 
 
-def _nothing(measured: Measurement, factor: float, mean: float) -> str:
+def _nothing(measured: Measurement, factor: float) -> str:
     able = _splittable(measured)
     if not able:
         return "no layer to split: all are glue, classifiers, shared or of one output a group"
-    best = max(able, key=lambda layer: layer.entropy)
+    best = max(able, key=lambda layer: layer.corrected_entropy - measured.threshold(layer, factor))
     return (
-        f"no layer to split: entropy {factor:g} x mean {mean:.4g} = {factor * mean:.4g} is "
-        f"wanted, the highest is {best.entropy:.4g} ({best.name!r})"
+        f"no layer to split: the nearest is {best.name!r}, whose corrected entropy is "
+        f"{best.corrected_entropy:.4g} where {measured.threshold(best, factor):.4g} is wanted "
+        f"(mean {measured.mean_corrected_entropy:.4g}, factor {factor:g})"
     )
 
 

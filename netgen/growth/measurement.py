@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from statistics import median
 from typing import Any
 
 from netgen.growth.errors import TpmError
@@ -45,6 +46,13 @@ class LayerMeasurement:
     cosine: tuple[float | None, ...] = ()
     dead: tuple[bool, ...]
 
+    @property
+    def corrected_entropy(self) -> float:
+        """The entropy without what it lacks because the kernels are few; plans compare this."""
+        from netgen.growth.trajectory import expected_entropy  # only now, as it imports NumPy
+
+        return expected_entropy(self.histogram)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
@@ -70,6 +78,23 @@ class Measurement:
     def mean_entropy(self) -> float:
         """The mean over all layers, glue and classifier included."""
         return math.fsum(layer.entropy for layer in self.layers) / len(self.layers)
+
+    @property
+    def mean_corrected_entropy(self) -> float:
+        """The mean of the corrected entropies, over the same layers."""
+        return math.fsum(layer.corrected_entropy for layer in self.layers) / len(self.layers)
+
+    def threshold(self, layer: LayerMeasurement, factor: float) -> float:
+        """The corrected entropy from which on `layer` is worth splitting.
+
+        It is mean (1 + (factor - 1) sqrt(M / N)), with the mean over all layers, N the kernels
+        of the layer and M the median of the kernels of all layers: chance moves an entropy by
+        about 1 / sqrt(N), so layers that do not differ are chosen equally often whatever their
+        size. A factor under 1 is not stretched.
+        """
+        middle = median(layer.num_output for layer in self.layers)
+        stretch = math.sqrt(middle / layer.num_output) if factor > 1 else 1.0
+        return self.mean_corrected_entropy * (1 + (factor - 1) * stretch)
 
     def to_json(self) -> str:
         """The text of its file, ending in a newline."""

@@ -27,14 +27,17 @@ def layer(name, tpm, entropy, **more):
 
 
 def flat(measured):
-    """The measurement with all entropies 0."""
-    layers = tuple(replace(layer, entropy=0.0) for layer in measured.layers)
+    """The measurement with all kernels in one bin."""
+    layers = tuple(
+        replace(layer, entropy=0.0, histogram=(layer.num_output,) + (0,) * 9)
+        for layer in measured.layers
+    )
     return replace(measured, layers=layers)
 
 
 @pytest.fixture
 def measured(tmp_path):
-    """conv1: 4 kernels, 2 of them fast, in 3 bins; conv2 is the classifier, with a dead kernel."""
+    """conv1: 4 kernels, 2 of them fast, in 3 bins; conv2, in one, is the classifier, with a dead kernel."""
     value = growth.Measurement(
         net="little",
         window=(1000, 2000),
@@ -42,7 +45,7 @@ def measured(tmp_path):
         rate_drops=((1500, 1500),),
         layers=(
             layer("conv1", [0.15, 0.35, 0.95, 0.37], 1.04),
-            layer("conv2", [0.05, 1.0], 0.69, classifier=True, dead=(False, True)),
+            layer("conv2", [0.95, 1.0], 0.0, classifier=True, dead=(False, True)),
         ),
     )
     (tmp_path / "t.json").write_text(value.to_json())
@@ -66,7 +69,7 @@ def bars(axes, color):
 
 def test_histograms_stand_on_their_rows(measured):
     pick = growth.LayerPlan("conv1", "residual", (2, 3), (0, 1))
-    _, left, right = drawn(measured, [pick], mean=0.865, threshold=0.95)
+    _, left, right = drawn(measured, [pick], mean=0.865, thresholds=[0.95, 1.1])
     unit = ROW / 2  # the highest bar of conv1 holds two kernels: one fast on top of one slow
     assert bars(left, SLOW) == [
         pytest.approx((0.1, -unit, 0.1, unit)),
@@ -77,10 +80,11 @@ def test_histograms_stand_on_their_rows(measured):
         pytest.approx((0.9, -unit, 0.1, unit)),
     ]
     assert bars(left, REST) == [
-        pytest.approx((0.0, 1 - ROW, 0.1, ROW)),
         pytest.approx((0.9, 1 - ROW, 0.1, ROW)),
     ]
-    assert [bar.get_width() for bar in right.patches] == [1.04, 0.69]
+    assert [bar.get_width() for bar in right.patches] == [
+        one.corrected_entropy for one in measured.layers
+    ]
     assert [
         same_color(bar.get_facecolor(), color)
         for bar, color in zip(right.patches, (PICK, REST), strict=True)
@@ -92,12 +96,14 @@ def test_histograms_stand_on_their_rows(measured):
 
 def test_labels_lines_and_legend(measured):
     pick = growth.LayerPlan("conv1", "residual", (2, 3), (0, 1))
-    figure, left, right = drawn(measured, [pick], mean=0.865, threshold=0.95)
+    figure, left, right = drawn(measured, [pick], mean=0.865, thresholds=[0.95, 1.1])
     labels = left.get_yticklabels()
     assert [label.get_text() for label in labels] == ["conv1 (4)", "conv2 (2, 1 dead)"]
     assert [label.get_fontweight() for label in labels] == ["bold", "normal"]
-    assert [text.get_text() for text in right.texts] == ["1.04", "0.69"]
-    assert [line.get_xdata()[0] for line in right.lines] == [0.865, 0.95]
+    assert [text.get_text() for text in right.texts] == [
+        f"{one.corrected_entropy:.2f}" for one in measured.layers
+    ]
+    assert [line.get_xdata()[0] for line in right.lines] == [0.865, 0.95, 1.1]
     assert figure.get_suptitle() == (
         "little: TPM from iteration 1,000 to 2,000, with a drop of the learning rate inside"
     )
@@ -106,14 +112,14 @@ def test_labels_lines_and_legend(measured):
         "slow",
         "not split",
         "mean 0.865",
-        "threshold 0.95",
+        "threshold",
     ]
 
 
 def test_without_picks_and_threshold(measured):
     figure, left, right = drawn(replace(measured, rate_drops=None), mean=0.865)
     assert not bars(left, FAST) + bars(left, SLOW)
-    assert len(bars(left, REST)) == 5
+    assert len(bars(left, REST)) == 4
     assert len(right.lines) == 1
     assert figure.get_suptitle().endswith("2,000")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
@@ -123,7 +129,7 @@ def test_without_picks_and_threshold(measured):
 
 
 def test_all_entropies_zero(measured):
-    _, _, right = drawn(flat(measured), mean=0.0, threshold=0.0)
+    _, _, right = drawn(flat(measured), mean=0.0, thresholds=[0.0, 0.0])
     assert right.get_xlim()[1] > 0
 
 

@@ -19,22 +19,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(arguments)
     measured = growth.read_tpm(options.tpm)
-    mean = measured.mean_entropy
+    mean = measured.mean_corrected_entropy
     if options.plan:
         plan = growth.read_plan(options.plan)
         check(plan, measured, options)
-        threshold = plan.meta.get("threshold")
-        threshold = threshold if isinstance(threshold, (int, float)) else None
+        factor = plan.meta.get("factor")
+        factor = factor if isinstance(factor, (int, float)) else None
     else:
         plan = growth.make_plan(measured) if growth.select(measured) else growth.Plan(())
-        threshold = growth.FACTOR * mean
+        factor = growth.FACTOR
+    thresholds = factor and [measured.threshold(layer, factor) for layer in measured.layers]
     from caffe_tools.figures.tpm import draw, figure_size
     from caffe_tools.figures.view import Picture  # only now, as matplotlib takes its time to load
 
     output = options.output or os.path.splitext(options.tpm)[0] + ".png"
     picks = {layer.layer: layer for layer in plan.layers}
     view = Picture(
-        output, partial(draw, picks=picks, mean=mean, threshold=threshold), figure_size(measured)
+        output, partial(draw, picks=picks, mean=mean, thresholds=thresholds), figure_size(measured)
     )
     view.show(measured)
     view.finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -30,12 +30,13 @@ def draw(
     measured: Measurement,
     picks: Picks,
     mean: float,
-    threshold: float | None = None,
+    thresholds: Sequence[float] | None = None,
 ) -> None:
     """Fill `figure` with a measurement.
 
-    picks: the layers to split, which are in colour. mean, threshold: entropies that are drawn as
-    lines; threshold is None where picks were named, not chosen.
+    picks: the layers to split, which are in colour. mean: of the corrected entropies, drawn as a
+    line. thresholds: from where on each layer is chosen, a line in its row; None where picks were
+    named, not chosen.
     """
     layers = measured.layers
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(5, 2))
@@ -44,11 +45,11 @@ def draw(
         plan = picks.get(layer.name)
         _histogram(left, row, layer, edges, plan)
         middle = row - ROW / 2
-        right.barh(middle, layer.entropy, height=0.55 * ROW, color=PICK if plan else REST)
+        right.barh(middle, layer.corrected_entropy, height=0.55 * ROW, color=PICK if plan else REST)
         right.text(
             1,
             middle,
-            f"{layer.entropy:.2f}",
+            f"{layer.corrected_entropy:.2f}",
             transform=right.get_yaxis_transform(),
             ha="right",
             va="center",
@@ -62,18 +63,18 @@ def draw(
     left.set_yticks(np.arange(len(layers)) - ROW / 2, map(_label, layers))
     for tick, layer in zip(left.get_yticklabels(), layers, strict=True):
         tick.set_fontweight("bold" if layer.name in picks else "normal")
-    right.set(xlabel="entropy (nats)")
-    highest = max(layer.entropy for layer in layers)
-    right.set_xlim(0, 1.3 * max(highest, threshold or mean) or 1)  # room for the numbers
+    right.set(xlabel="entropy, corrected (nats)")
+    highest = max(mean, *(thresholds or ()), *(layer.corrected_entropy for layer in layers))
+    right.set_xlim(0, 1.3 * highest or 1)  # room for the numbers
     right.axvline(mean, color="black", linewidth=1, linestyle=":")
-    if threshold is not None:
-        right.axvline(threshold, color="black", linewidth=1, linestyle="--")
+    for row, threshold in enumerate(thresholds or ()):
+        right.plot([threshold] * 2, [row - 0.95, row], color="black", linewidth=1, linestyle="--")
     for axes in (left, right):
         axes.tick_params(axis="y", length=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
     figure.suptitle(_title(measured), fontsize="medium")
     figure.legend(
-        handles=_legend(picks, mean, threshold),
+        handles=_legend(picks, mean, bool(thresholds)),
         loc="outside lower center",
         ncols=5,
         fontsize="small",
@@ -119,7 +120,7 @@ def _title(measured: Measurement) -> str:
     return title
 
 
-def _legend(picks: Picks, mean: float, threshold: float | None) -> list[Artist]:
+def _legend(picks: Picks, mean: float, chosen: bool) -> list[Artist]:
     handles = []
     if picks:
         handles += [Patch(color=FAST, label="fast"), Patch(color=SLOW, label="slow")]
@@ -127,8 +128,6 @@ def _legend(picks: Picks, mean: float, threshold: float | None) -> list[Artist]:
         Patch(color=REST, label="not split"),
         Line2D([], [], color="black", linestyle=":", label=f"mean {mean:.3g}"),
     ]
-    if threshold is not None:
-        handles.append(
-            Line2D([], [], color="black", linestyle="--", label=f"threshold {threshold:.3g}")
-        )
+    if chosen:
+        handles.append(Line2D([], [], color="black", linestyle="--", label="threshold"))
     return handles
