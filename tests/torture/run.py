@@ -1,6 +1,6 @@
-"""Attack the project: kills, power cuts, faults, mixed snapshots, bombs, damaged inputs.
+"""Attack the project: kills, power cuts, faults, mixed snapshots, bombs, long runs, damaged inputs.
 
-    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N] [--mixed N] [--bombs N]
+    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N] [--mixed N] [--bombs N] [--level N]
                                 [--mutants N] [--seed S] [--minutes M] [--page FILE]
 
 A part is numbered trials, which a seed repeats: --only PART --seed S --trial N is one of them
@@ -23,6 +23,7 @@ from attack.bombs import Bombs
 from attack.cuts import Cuts
 from attack.faults import Faults
 from attack.kills import Kills
+from attack.level import Level
 from attack.mixed import Mixed
 from attack.mutants import Mutants
 from attack.report import Report
@@ -30,7 +31,7 @@ from attack.trial import Part, Place, Refused, draws
 
 from netgen.commandline import Parser, run
 
-PARTS: tuple[type[Part], ...] = (Kills, Cuts, Faults, Mixed, Bombs, Mutants)
+PARTS: tuple[type[Part], ...] = (Kills, Cuts, Faults, Mixed, Bombs, Level, Mutants)
 
 
 def attack(part: Part, place: Place, report: Report, options: argparse.Namespace) -> None:

@@ -50,7 +50,7 @@ class Report:
         record["complaints"] += [[number, complaint] for complaint in trial.complaints]
         for name, value in trial.notes.items():
             before = record["notes"].get(name, 0.0)
-            record["notes"][name] = max(before, value) if name == "peak" else before + value
+            record["notes"][name] = before + value if name == "careless" else max(before, value)
         schema.write_json(self._records, self._path)
 
     def skip(self, part: Part, why: str) -> None:
@@ -123,6 +123,10 @@ class Report:
             ]
         if peak := max(record["notes"].get("peak", 0) for _, record in records):
             lines += ["", f"The most memory that any of them took: {peak:.0f} MB."]
+        grown = {name: value for _, r in records for name, value in r["notes"].items()}
+        for name, value in sorted(grown.items()):
+            if name.startswith("growth, "):
+                lines.append(f"\nGrowth from the first third to the last: {value:.1f} {name[8:]}.")
         said = [(seed, *item) for seed, record in records for item in record["complaints"]]
         if said:
             lines += ["", "Complaints:", ""]

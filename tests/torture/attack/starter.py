@@ -260,9 +260,13 @@ def _serve() -> None:
     requests, answers = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w", buffering=1)
     for text in requests:
         request = json.loads(text)
+        folder = os.open(request["folder"], os.O_RDONLY)  # it may be gone before the child is
         pid = os.fork()
         if not pid:
+            os.fchdir(folder)
+            os.close(folder)
             os._exit(_child(request, (requests.fileno(), answers.fileno())))
+        os.close(folder)
         answers.write(json.dumps({"pid": pid}) + "\n")
         _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -274,7 +278,6 @@ def _child(request: dict[str, Any], pipes: tuple[int, ...]) -> int:
     for pipe in pipes:
         os.close(pipe)
     become(request["out"], request["err"])
-    os.chdir(request["folder"])
     _restrict(request["limits"], request["closed"])
     for number, name in ((1, "stdout"), (2, "stderr")):
         if number in request["closed"]:
