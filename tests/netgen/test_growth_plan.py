@@ -152,6 +152,11 @@ def test_the_corrected_entropy_is_grassberger_s():
     assert expected_entropy([97, 47, 27, 13, 7, 1]) == pytest.approx(1.328895601170021, rel=1e-12)
     assert expected_entropy([3, 0, 5, 1]) == pytest.approx(1.3194392746495498, rel=1e-12)
     assert expected_entropy([1000, 0]) == 0
+    assert expected_entropy([0, 0]) == 0
+    many = expected_entropy([10**15, 10**15])  # a file may say so; no table is as long
+    assert many == pytest.approx(log(2), rel=1e-9)
+    one, other = (expected_entropy([n, 19_000]) for n in (19_999, 20_000))
+    assert one == pytest.approx(other, rel=1e-4)
 
 
 def test_what_the_rule_leaves_out():
