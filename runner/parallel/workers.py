@@ -69,6 +69,11 @@ def join() -> Iterator[Workers]:
     except WorkerLost as lost:
         workers.give_up(lost)
     except ToldElsewhere:
+        _end_at_once()
+        raise
+    except CaffeError:
+        workers.tell()
+        _end_at_once()
         raise
     except BaseException:
         workers.tell()
@@ -241,7 +246,7 @@ class DistributedWorkers(Workers):
 
     def _leave(self, lost):
         """Close the connections, by which workers that are no neighbours notice as well."""
-        atexit.register(os._exit, 1)  # nothing may wait for a sum that will never come
+        _end_at_once()
         self._store.set_timeout(timedelta(seconds=GRACE))
         if self._gradients is None:  # NCCL's would wait for its sum
             lost.__context__ = None
@@ -272,6 +277,15 @@ class DistributedWorkers(Workers):
             solver.load_test_state(tests)
             solver.losses.values = losses
         return snapshot.write(solver)
+
+
+def _end_at_once() -> None:
+    """Have the process of a run that failed end, with status 1, when its own work is done.
+
+    It is not to wait for a sum that will never come, nor to take down connections whose other
+    end may have gone before, at which gloo's threads abort.
+    """
+    atexit.register(os._exit, 1)
 
 
 def _when(solver):
