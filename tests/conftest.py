@@ -17,6 +17,7 @@ import pytest
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests" / "shared"))  # what several rooms import, tiny.py
 
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:

@@ -4,10 +4,10 @@ command in this process with a tiny data set to train on.
 
 import sys
 
-import lmdb
 import numpy as np
 import pytest
 import torch
+from tiny import DATA, LOSS, write_lmdbs
 
 from netgen import schema
 from netgen.schema import caffe_pb
@@ -135,20 +135,9 @@ def one_layer():
 
 # --- the caffe command on a tiny data set ---
 
-TRAIN_RECORDS, TEST_RECORDS = 22, 10  # no multiple of a batch: every run goes over the end
-
-TINY_NET = """
-name: "tiny"
-layer {{
-  name: "data" type: "Data" top: "data" top: "label" include {{ phase: TRAIN }}
-  transform_param {{ crop_size: 6 mirror: true scale: 0.00390625 }}
-  data_param {{ source: "{folder}/train_lmdb" backend: LMDB batch_size: 4 }}
-}}
-layer {{
-  name: "data" type: "Data" top: "data" top: "label" include {{ phase: TEST }}
-  transform_param {{ crop_size: 6 mirror: true scale: 0.00390625 }}
-  data_param {{ source: "{folder}/test_lmdb" backend: LMDB batch_size: 3 }}
-}}
+TINY_NET = (
+    DATA
+    + """\
 layer {{
   name: "conv" type: "Convolution" bottom: "data" top: "conv"
   param {{ lr_mult: 1 decay_mult: 1 }} param {{ lr_mult: 2 decay_mult: 0 }}
@@ -160,12 +149,9 @@ layer {{
   name: "ip" type: "InnerProduct" bottom: "conv" top: "ip"
   inner_product_param {{ num_output: 3 weight_filler {{ type: "xavier" }} }}
 }}
-layer {{
-  name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy"
-  include {{ phase: TEST }}
-}}
-layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }}
 """
+    + LOSS
+)
 
 TINY_SOLVER = {
     "net": '"net.prototxt"',
@@ -182,26 +168,11 @@ TINY_SOLVER = {
 }
 
 
-def write_lmdb(path, count, seed):
-    """`count` 2x8x8 images of three classes, each with its own bright corner."""
-    random = np.random.default_rng(seed)
-    env = lmdb.open(str(path), map_size=1 << 22)
-    with env.begin(write=True) as txn:
-        for i in range(count):
-            label = i * 2 % 3
-            image = random.integers(0, 100, (2, 8, 8)).astype(np.uint8)
-            image[label % 2, label * 2 : label * 2 + 4] += 120
-            datum = caffe_pb.Datum(channels=2, height=8, width=8, data=image.tobytes(), label=label)
-            txn.put(b"%05d" % i, datum.SerializeToString())
-    env.close()
-
-
 @pytest.fixture(scope="session")
 def tiny_lmdbs(tmp_path_factory):
     """A folder with train_lmdb and test_lmdb. Not to be changed."""
     folder = tmp_path_factory.mktemp("tiny")
-    write_lmdb(folder / "train_lmdb", TRAIN_RECORDS, seed=1)
-    write_lmdb(folder / "test_lmdb", TEST_RECORDS, seed=2)
+    write_lmdbs(folder)
     return folder
 
 

@@ -1,7 +1,8 @@
 """Attack the project: kills, power cuts, faults, mixed snapshots, bombs, long runs, damaged inputs.
 
-    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N] [--mixed N] [--bombs N] [--level N]
-                                [--mutants N] [--seed S] [--minutes M] [--page FILE]
+    python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N]
+                                [--mixed N] [--bombs N] [--level N] [--mutants N]
+                                [--seed S] [--minutes M] [--page FILE]
 
 A part is numbered trials, which a seed repeats: --only PART --seed S --trial N is one of them
 again. What was done is kept in build/torture, so that the same command goes on where it stopped;
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shared"))
 
 from attack import commands
 from attack.bombs import Bombs

@@ -14,19 +14,11 @@ from attack.starter import Command, Starter
 
 from netgen import schema
 from netgen.schema import caffe_pb
+from tiny import DATA, LOSS, write_lmdbs
 
-NET = """\
-name: "tiny"
-layer {{
-  name: "data" type: "Data" top: "data" top: "label" include {{ phase: TRAIN }}
-  transform_param {{ crop_size: 6 mirror: true scale: 0.00390625 }}
-  data_param {{ source: "{folder}/train_lmdb" backend: LMDB batch_size: 4 }}
-}}
-layer {{
-  name: "data" type: "Data" top: "data" top: "label" include {{ phase: TEST }}
-  transform_param {{ crop_size: 6 mirror: true scale: 0.00390625 }}
-  data_param {{ source: "{folder}/test_lmdb" backend: LMDB batch_size: 3 }}
-}}
+NET = (
+    DATA
+    + """\
 layer {{
   name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
   param {{ lr_mult: 1 decay_mult: 1 }} param {{ lr_mult: 2 decay_mult: 0 }}
@@ -43,12 +35,9 @@ layer {{
   name: "ip" type: "InnerProduct" bottom: "conv2" top: "ip"
   inner_product_param {{ num_output: 3 weight_filler {{ type: "xavier" }} }}
 }}
-layer {{
-  name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy"
-  include {{ phase: TEST }}
-}}
-layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }}
 """
+    + LOSS
+)
 
 SOLVER = """\
 net: "{net}"
@@ -91,8 +80,7 @@ class Inputs:
     def make(self) -> Inputs:
         """Write them all."""
         self.snapshots.mkdir(parents=True)
-        for name, count, seed in (("train_lmdb", 22, 1), ("test_lmdb", 10, 2)):
-            write_lmdb(self.folder / name, count, seed)
+        write_lmdbs(self.folder)
         self.net.write_text(NET.format(folder=self.folder))
         self._write_mnist()
         self._write_images()
@@ -162,20 +150,6 @@ class Inputs:
             Image.fromarray(pixels).save(self.images / name)
             names.append(f"{name} {index % 3}\n")
         (self.folder / "images.txt").write_text("".join(names))
-
-
-def write_lmdb(path: Path, count: int, seed: int) -> None:
-    """`count` 2x8x8 images of three classes, each with its own bright corner."""
-    import lmdb
-
-    random = np.random.default_rng(seed)
-    with lmdb.open(str(path), map_size=1 << 22) as env, env.begin(write=True) as txn:
-        for i in range(count):
-            label = i * 2 % 3
-            image = random.integers(0, 100, (2, 8, 8)).astype(np.uint8)
-            image[label % 2, label * 2 : label * 2 + 4] += 120
-            datum = caffe_pb.Datum(channels=2, height=8, width=8, data=image.tobytes(), label=label)
-            txn.put(b"%05d" % i, datum.SerializeToString())
 
 
 def net_of(path: Path) -> caffe_pb.NetParameter:

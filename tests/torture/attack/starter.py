@@ -24,6 +24,7 @@ from typing import Any
 
 if __name__ == "__main__":  # run as a script, by Starter
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 
 from attack import commands
 
