@@ -42,6 +42,19 @@ class Context:
     count: int = 1
 
 
+def refuse_outside(index: torch.Tensor, count: int, told: Callable[[int], str]) -> None:
+    """Raise NetError, in the words of `told(value)`, for a value of `index` outside 0..count - 1.
+
+    index: whole numbers of any shape. Looking at the values would mean waiting for a GPU, which
+    refuses them by itself.
+    """
+    if index.device.type != "cpu" or not index.numel():
+        return
+    low, high = (int(value) for value in torch.aminmax(index))
+    if low < 0 or high >= count:
+        raise graph.NetError(told(low if low < 0 else high))
+
+
 class Layer:
     """Base of all layer types.
 

@@ -7,7 +7,7 @@ import torch
 
 from netgen import graph
 from netgen.schema import caffe_pb
-from runner.layers.base import Layer, Tensors
+from runner.layers.base import Layer, Tensors, refuse_outside
 from runner.layers.gradient import custom_gradient
 from runner.layers.in_place import warn_in_place
 
@@ -193,12 +193,14 @@ class BatchReindex(Layer, type="BatchReindex"):
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         index = bottoms[1].detach().long().reshape(-1)
         records = bottoms[0].shape[0]
-        # Looking at the values would mean waiting for a GPU, which refuses them by itself.
-        if index.device.type == "cpu" and bool(((index < 0) | (index >= records)).any()):
-            raise graph.NetError(
+        refuse_outside(
+            index,
+            records,
+            lambda _: (
                 f"layer '{self.name}': an index is outside the {records} records of "
                 f"'{self.param.bottom[0]}'"
-            )
+            ),
+        )
         return [bottoms[0].index_select(0, index)]
 
 

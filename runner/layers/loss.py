@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from netgen import graph, schema
 from netgen.schema import caffe_pb
-from runner.layers.base import Layer, Tensors
+from runner.layers.base import Layer, Tensors, refuse_outside
 from runner.layers.gradient import custom_gradient
 from runner.layers.in_place import Rereading
 from runner.log import glog
@@ -102,14 +102,14 @@ class LabelledScores:
         else:
             self.valid = (self.labels != ignore).to(self.scores.dtype)
             self.labels = torch.where(self.labels == ignore, 0, self.labels)
-        if scores.device.type == "cpu" and self.labels.numel():
-            low, high = (int(v) for v in torch.aminmax(self.labels))
-            if low < 0 or high >= classes:
-                raise graph.NetError(
-                    f"layer '{layer.name}': label {low if low < 0 else high} of blob "
-                    f"'{layer.param.bottom[1]}' is outside the {classes} classes of "
-                    f"'{layer.param.bottom[0]}'"
-                )
+        refuse_outside(
+            self.labels,
+            classes,
+            lambda value: (
+                f"layer '{layer.name}': label {value} of blob '{layer.param.bottom[1]}' is "
+                f"outside the {classes} classes of '{layer.param.bottom[0]}'"
+            ),
+        )
 
     def normalizer(self, mode: int, fixed: float = 1) -> float | torch.Tensor:
         """What the sum of the losses of all labels is divided by."""

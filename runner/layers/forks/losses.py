@@ -2,9 +2,8 @@
 
 import torch
 
-from netgen import graph
 from netgen.schema import caffe_pb
-from runner.layers.base import Layer, Tensors
+from runner.layers.base import Layer, Tensors, refuse_outside
 from runner.layers.gradient import custom_gradient
 from runner.layers.loss import FLT_MIN, LabelledScores, Loss, normalization_mode, normalizer
 
@@ -146,13 +145,14 @@ class CenterLoss(Loss, type="CenterLoss"):
         batch, classes = x.shape[0], centers.shape[0]
         with torch.no_grad():
             index = labels.reshape(-1).long()
-            if index.device.type == "cpu" and index.numel():
-                low, high = (int(v) for v in torch.aminmax(index))
-                if low < 0 or high >= classes:
-                    raise graph.NetError(
-                        f"layer '{self.name}': label {low if low < 0 else high} is outside the "
-                        f"{classes} classes of num_output"
-                    )
+            refuse_outside(
+                index,
+                classes,
+                lambda value: (
+                    f"layer '{self.name}': label {value} is outside the {classes} classes of "
+                    "num_output"
+                ),
+            )
             distance = x.reshape(batch, -1) - centers[index]
             value = distance.square().sum() / batch / 2
 

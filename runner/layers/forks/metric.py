@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from netgen import graph
 from netgen.schema import caffe_pb
-from runner.layers.base import Context, Layer, Tensors
+from runner.layers.base import Context, Layer, Tensors, refuse_outside
 from runner.layers.gradient import custom_gradient
 
 Margin = caffe_pb.MarginInnerProductParameter
@@ -76,7 +75,14 @@ class MarginInnerProduct(Layer, type="MarginInnerProduct"):
             shape = (*x.shape[:axis], len(weights))
             x = x.reshape(-1, x.shape[-1])
             labels = bottoms[1].reshape(-1).long()
-            self._check_labels(labels, len(weights))
+            refuse_outside(
+                labels,
+                len(weights),
+                lambda value: (
+                    f"layer '{self.name}': label {value} is outside the {len(weights)} classes of "
+                    "num_output"
+                ),
+            )
             plain = x @ weights.T
             margin = p.type != Margin.SINGLE
             share = 1 / (1 + weight_of_plain) if margin else 1.0
@@ -101,15 +107,6 @@ class MarginInnerProduct(Layer, type="MarginInnerProduct"):
 
         top = custom_gradient(scores.reshape(shape), [bottoms[0], blobs[0]], backward)
         return [top, scores.new_full((1,), weight_of_plain)][: len(self.param.top)]
-
-    def _check_labels(self, labels: torch.Tensor, count: int) -> None:
-        if labels.device.type == "cpu" and labels.numel():
-            low, high = (int(v) for v in torch.aminmax(labels))
-            if low < 0 or high >= count:
-                raise graph.NetError(
-                    f"layer '{self.name}': label {low if low < 0 else high} is outside the "
-                    f"{count} classes of num_output"
-                )
 
     def state(self) -> dict[str, int]:
         return {"iteration": self._iteration}

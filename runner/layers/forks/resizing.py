@@ -1,10 +1,8 @@
 """Interp and both layers called Upsample: maps of another size."""
 
-import torch
 import torch.nn.functional as F
 
-from netgen import graph
-from runner.layers.base import Layer, Tensors
+from runner.layers.base import Layer, Tensors, refuse_outside
 
 
 class Interp(Layer, type="Interp"):
@@ -40,12 +38,13 @@ class Upsample(Layer, type="Upsample"):
             return [F.interpolate(x, top[2:], mode="nearest")]
         index = masks[0].detach().long().flatten(2)
         places = top[2] * top[3]
-        if x.device.type == "cpu" and index.numel():
-            low, high = (int(v) for v in torch.aminmax(index))
-            if low < 0 or high >= places:
-                raise graph.NetError(
-                    f"layer '{self.name}': upsample top index {low if low < 0 else high} out of "
-                    f"range {places}: check scale settings match the pooling layer's"
-                )
+        refuse_outside(
+            index,
+            places,
+            lambda value: (
+                f"layer '{self.name}': upsample top index {value} out of range {places}: "
+                "check scale settings match the pooling layer's"
+            ),
+        )
         zeros = x.new_zeros(*top[:2], places)
         return [zeros.scatter(2, index, x.flatten(2)).reshape(top)]

@@ -1,4 +1,4 @@
-"""RegionLoss, Yolov3, YoloDetectionOutput and Yolov3DetectionOutput: the maps of YOLO, as MobileNet-YOLO's fork has them.
+"""The maps of YOLO, as MobileNet-YOLO's fork has them: two losses, and what the maps show.
 
 Boxes are (x, y, width, height) of their centre and size, as shares of the image.
 """
