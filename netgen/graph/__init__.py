@@ -23,7 +23,7 @@ from netgen.graph.registry import (
 )
 from netgen.graph.shape import Shape, canonical_axis, shape_string
 from netgen.graph.sharing import Learnable, Learnables, param_owners
-from netgen.graph.source import record_shape, shorter_side
+from netgen.graph.source import record_shape, seg_crop, shorter_side
 from netgen.graph.splits import insert_splits
 
 LAYER_TYPES = layer_types()
@@ -56,9 +56,10 @@ __all__ = [
     "param_owners",
     "pool_geometry",
     "record_shape",
-    "shorter_side",
     "rule",
+    "seg_crop",
     "shape_string",
+    "shorter_side",
     "unknown_type",
     "wholly_in_place",
 ]

@@ -35,9 +35,9 @@ class LayerShapes:
     The rule also hands over what it resolved on the way, so that nobody resolves it again.
     axis: the axis that the layer's parameters name, counted from 0, or None where they name
     none. geometry: the window of a convolution. margins: what it, or a pooling, adds on the left,
-    on the right, above and below, beside the pad of the window. pools: that of a pooling, or of each level of
-    a pyramid. offsets: where a crop starts on each axis from `axis` on. order: the axes of the
-    bottom in the order in which a permutation has them.
+    on the right, above and below, beside the pad of the window. pools: that of a pooling, or of
+    each level of a pyramid. offsets: where a crop starts on each axis from `axis` on. order: the
+    axes of the bottom in the order in which a permutation has them.
     """
 
     tops: list[Shape]

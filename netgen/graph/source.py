@@ -18,9 +18,10 @@ _ORIENTATION = 0x0112  # EXIF's tag
 def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
     """The shape of a data layer's records from its source, or None if it cannot be read.
 
-    layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData and
-    DenseImageData, ImageLabelmapData and ImageSegData: of the first image of the list; HDF5Data: one shape a top from the first file
-    of its list. Needs the optional packages plyvel, pillow and h5py, each for what it reads.
+    layer: LayerParameter. Data: (C, H, W) of the first record of its database; ImageData,
+    DenseImageData, ImageLabelmapData and ImageSegData: of the first image of the list; HDF5Data:
+    one shape a top from the first file of its list. Needs the optional packages plyvel, pillow
+    and h5py, each for what it reads.
     """
     try:
         if layer.type == "Data":
@@ -34,8 +35,7 @@ def record_shape(layer: caffe_pb.LayerParameter) -> DataShape | None:
             for name in ("source", "new_height", "new_width", "is_color", "root_folder"):
                 setattr(param, name, getattr(layer.image_data_param, name))
             if layer.type == "ImageSegData":
-                param.crop_height = transform.crop_height or transform.crop_size
-                param.crop_width = transform.crop_width or transform.crop_size
+                param.crop_height, param.crop_width = seg_crop(transform)
             return _listed_pair(param)
         if layer.type == "DenseImageData":
             return _listed_pair(layer.dense_image_data_param)
@@ -86,6 +86,13 @@ def shorter_side(height: int, width: int, wanted: int) -> tuple[int, int]:
     # in C: round(float32), half away from zero
     longer = int(0.5 + wanted * max(height, width) / min(height, width))
     return (longer, wanted) if height >= width else (wanted, longer)
+
+
+def seg_crop(transform: caffe_pb.TransformationParameter) -> tuple[int, int]:
+    """Height and width of ImageSegData's crop, 0 where there is none."""
+    if transform.HasField("crop_size"):
+        return transform.crop_size, transform.crop_size
+    return transform.crop_height, transform.crop_width
 
 
 def _listed_pair(param: caffe_pb.DenseImageDataParameter) -> Shape:

@@ -1,8 +1,9 @@
 """AnnotatedData's records: an image with boxes, changed at random and cut to the net's input.
 
 Sources: annotated_data_layer.cpp, data_transformer.cpp, sampler.cpp and im_transforms.cpp of
-weiliu89/caffe, branch ssd, and of eric612/MobileNet-YOLO for the yolo_data fields; Liu et al. 2016, arXiv 1512.02325, section 2.2. Caffe writes the image
-as a JPEG again after each of its steps, and what that does to the pixels is left out here.
+weiliu89/caffe, branch ssd, and of eric612/MobileNet-YOLO for the yolo_data fields; Liu et al.
+2016, arXiv 1512.02325, section 2.2. Caffe writes the image as a JPEG again after each of its
+steps, and what that does to the pixels is left out here.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from netgen import graph
 from netgen.schema import caffe_pb
 from runner.data import image
 from runner.data.draws import Draws
@@ -59,31 +60,50 @@ class DenseImageList(ImageList):
             yield None, (start + place * stride, *pair)
 
     def __call__(self, line: tuple) -> tuple[np.ndarray, tuple[int, int, int], int]:
-        """The planes of a pair, image and labels, their shape (C + 1, H, W), and 0."""
-        number, path, label_path = line
-        pixels, labels = self.pixels(path, self._is_color), self.pixels(label_path, False)
+        """The planes of a pair, image and labels, their shape (C + 1, H, W), and a number."""
+        number, path, label = line
+        pixels = self.pixels(path, self._is_color)
         if all(self._size):
             pixels = image.resize(pixels, *self._size)
-            labels = self._resized(labels)
-        both = self._joined(pixels, labels, path, label_path)
+        both = self._joined(pixels, self._labels(label, pixels), path, label)
         draws = Draws(self.seed, number)
         if self._mirror and draws.below(2):
             both = both[:, ::-1]
+        both = self._prepared(both, draws)
         if all(self._crop):
-            height, width = self._crop
-            rows, columns = both.shape[0] - height, both.shape[1] - width
+            rows, columns = (
+                size - wanted for size, wanted in zip(both.shape[:2], self._crop, strict=True)
+            )
             if rows < 0 or columns < 0:
+                height, width = self._crop
                 raise DataLayerError(
                     f"{self.crop_is}: {height} x {width} is larger than the "
                     f"{_size(pixels)} of {path}"
                 )
-            top, left = draws.below(rows + 1), draws.below(columns + 1)
-            both = both[top : top + height, left : left + width]
+            top, left = self._corner(rows, columns, draws)
+            both = both[top : top + self._crop[0], left : left + self._crop[1]]
         both = image.planes(both)
-        return both.ravel(), both.shape, 0
+        return both.ravel(), both.shape, self._told(*pixels.shape[:2])
+
+    def _labels(self, label: str, pixels: np.ndarray) -> np.ndarray:
+        """The labels (H, W, 1) of an image, resized as it was."""
+        labels = self.pixels(label, False)
+        return self._resized(labels) if all(self._size) else labels
 
     def _resized(self, labels: np.ndarray) -> np.ndarray:
         return resample(labels, *self._size, "NEAREST")
+
+    def _prepared(self, both: np.ndarray, draws: Draws) -> np.ndarray:
+        """What the crop is cut from."""
+        return both
+
+    def _corner(self, rows: int, columns: int, draws: Draws) -> tuple[int, int]:
+        """Where the crop begins, of what is left over."""
+        return draws.below(rows + 1), draws.below(columns + 1)
+
+    def _told(self, height: int, width: int) -> int:
+        """What is told of an image besides its planes; its size before the crop is given."""
+        return 0
 
     def _joined(self, pixels, labels, path, label_path):
         if pixels.shape[:2] != labels.shape[:2]:
@@ -137,10 +157,7 @@ class SegList(DenseImageList):
     def __init__(self, layer: caffe_pb.LayerParameter, phase: int, seed: int, log: Log) -> None:
         param, transform = layer.image_data_param, layer.transform_param
         self._type, self._trains = param.label_type, phase == caffe_pb.TRAIN
-        crop = (transform.crop_height, transform.crop_width)
-        if transform.HasField("crop_size"):
-            crop = (transform.crop_size, transform.crop_size)
-        super().__init__(param, transform.mirror, crop, seed, log)
+        super().__init__(param, transform.mirror, graph.seg_crop(transform), seed, log)
         self._factors = list(transform.scale_factors)
         self._mean = np.array(list(transform.mean_value) or [0], np.float32)
         self._ignored = min(max(param.ignore_label, 0), 255)
@@ -154,41 +171,29 @@ class SegList(DenseImageList):
         words = [[w.decode(errors="surrogateescape") for w in line.split()[:2]] for line in lines]
         return [tuple((found + ["", ""])[:2]) for found in words]
 
-    def __call__(self, line: tuple) -> tuple[np.ndarray, tuple[int, int, int], int]:
-        """The planes of image and labels, their shape, and height * 2**31 + width as read."""
-        number, path, label = line
-        pixels = self.pixels(path, self._is_color)
-        if all(self._size):
-            pixels = image.resize(pixels, *self._size)
-        height, width, channels = pixels.shape
+    def _labels(self, label: str, pixels: np.ndarray) -> np.ndarray:
         if self._type == caffe_pb.ImageDataParameter.PIXEL:
-            labels = self.pixels(label, False)
-            if all(self._size):
-                labels = image.resize(labels, *self._size)
-        else:
-            value = self._ignored
-            if self._type == caffe_pb.ImageDataParameter.IMAGE:
-                value = min(max(number_of(label.encode(errors="surrogateescape")), 0), 255)
-            labels = np.full((height, width, 1), value, np.uint8)
-        both = self._joined(pixels, labels, path, label)
-        draws = Draws(self.seed, number)
-        if self._mirror and draws.below(2):
-            both = both[:, ::-1]
+            return super()._labels(label, pixels)
+        value = self._ignored
+        if self._type == caffe_pb.ImageDataParameter.IMAGE:
+            value = min(max(number_of(label.encode(errors="surrogateescape")), 0), 255)
+        return np.full((*pixels.shape[:2], 1), value, np.uint8)
+
+    def _resized(self, labels: np.ndarray) -> np.ndarray:
+        return image.resize(labels, *self._size)
+
+    def _prepared(self, both: np.ndarray, draws: Draws) -> np.ndarray:
         if self._factors:
             both = _scaled(both, self._factors[draws.below(len(self._factors))])
-        if all(self._crop):
-            both = self._filled(both)
-            rows, columns = (
-                size - wanted for size, wanted in zip(both.shape[:2], self._crop, strict=True)
-            )
-            top, left = rows // 2, columns // 2
-            if self._trains:
-                top, left = draws.below(rows + 1), draws.below(columns + 1)
-            both = both[top : top + self._crop[0], left : left + self._crop[1]]
-        both = image.planes(both)
+        return self._filled(both) if all(self._crop) else both
+
+    def _corner(self, rows: int, columns: int, draws: Draws) -> tuple[int, int]:
+        return super()._corner(rows, columns, draws) if self._trains else (rows // 2, columns // 2)
+
+    def _told(self, height: int, width: int) -> int:
+        """height * 2**31 + width, of what the crop leaves."""
         limits = self._crop if all(self._crop) else (height, width)
-        seen = [min(size, limit) for size, limit in zip((height, width), limits, strict=True)]
-        return both.ravel(), both.shape, seen[0] << 31 | seen[1]
+        return min(height, limits[0]) << 31 | min(width, limits[1])
 
     def _filled(self, both: np.ndarray) -> np.ndarray:
         """At least as large as the crop."""

@@ -113,6 +113,10 @@ class Feed:
             "db_lmdb.cpp:35" if lmdb else "db_leveldb.cpp:18",
         )
 
+    def _log_size(self, where):
+        """Log the shape of the data; where: Caffe's file:line."""
+        self._log("output data size: " + ",".join(map(str, self.data_shape)), where)
+
     def _passed(self, first, end):
         """Images number `first` to `end` - 1 have been given out."""
 
@@ -158,8 +162,8 @@ class DataFeed(Feed):
 
     The database is decoded once and kept on the device if it fits (`memory.budget`), streamed
     otherwise, with the same batches; with shuffle it is streamed, in another order every epoch,
-    as in intel's fork (NVIDIA's obeys shuffle in what it caches alone). rand_skip is ignored, as Caffe 1.0 does; prefetch only
-    bounds what streaming reads ahead.
+    as in intel's fork (NVIDIA's obeys shuffle in what it caches alone). rand_skip is ignored, as
+    Caffe 1.0 does; prefetch only bounds what streaming reads ahead.
     """
 
     @staticmethod
@@ -186,7 +190,7 @@ class DataFeed(Feed):
             self._log(
                 "force_color and force_gray only for encoded datum", "data_transformer.cpp:152"
             )
-        self._log("output data size: " + ",".join(map(str, self.data_shape)), "data_layer.cpp:45")
+        self._log_size("data_layer.cpp:45")
 
     def load_state(self, state: dict[str, int | None]) -> None:
         super().load_state(state)
@@ -229,9 +233,7 @@ class ImageFeed(_DrawnFeed):
         transform = Transform(layer.transform_param, phase, self._device, self._log, noun="img")
         images = ImageList(param, self._seed, self._log)
         self._serve(images, images, transform, param.batch_size, layer.data_param.prefetch)
-        self._log(
-            "output data size: " + ",".join(map(str, self.data_shape)), "image_data_layer.cpp:90"
-        )
+        self._log_size("image_data_layer.cpp:90")
 
 
 class DenseImageFeed(_DrawnFeed):
@@ -269,7 +271,7 @@ class DenseImageFeed(_DrawnFeed):
             if shape != self.data_shape[1:]:
                 raise DataLayerError(f"mean_file is of {shape}, the data {self.data_shape[1:]}")
             self._mean = torch.from_numpy(mean.reshape(shape)).to(self._device)
-        self._log("output data size: " + ",".join(map(str, self.data_shape)), self.told_at)
+        self._log_size(self.told_at)
 
     def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
         data, labels = fetched[0].split([fetched[0].shape[1] - 1, 1], dim=1)
@@ -328,9 +330,7 @@ class WindowFeed(_DrawnFeed):
         windows = Windows(layer, self._seed, self._stride, self._log)
         plain = Transform(caffe_pb.TransformationParameter(), phase, self._device, self._log)
         self._serve(windows, windows, plain, batch_size, layer.data_param.prefetch)
-        self._log(
-            "output data size: " + ",".join(map(str, self.data_shape)), "window_data_layer.cpp:180"
-        )
+        self._log_size("window_data_layer.cpp:180")
         # Caffe reads it a second time, and says so.
         if mean_file := layer.transform_param.mean_file:
             self._log(f"Loading mean file from: {mean_file}", "window_data_layer.cpp:196")
@@ -354,23 +354,24 @@ class AnnotatedFeed(Feed):
         source = open_source(param.source, param.backend)
         self._log_opened(param)
         self._annotation = Annotation(layer, phase, self._seed, self._log)
-        self._source = Numbered(source)
-        _, _, first = next(self._source.records())
-        shape, count = self._annotation.look(first)
-        self._batch_size, self.data_shape = param.batch_size, (param.batch_size, *shape)
+        count = self._change(source, param.batch_size, param.prefetch)
         if not self._annotation.boxed:
             self.label_shape = (param.batch_size, 1, 1, 1)
         elif layer.annotated_data_param.yolo_data_type == 1:
             self.label_shape = (param.batch_size, 1, YOLO_ROWS, 5)
         else:
             self.label_shape = (1, 1, max(count, 1), 8)
-        self._records = Stream(
-            self._source, None, self._device, param.prefetch, self._annotation.collect
-        )
-        self._log(
-            "output data size: " + ",".join(map(str, self.data_shape)),
-            "annotated_data_layer.cpp:55",
-        )
+        self._log_size("annotated_data_layer.cpp:55")
+
+    def _change(self, source, batch_size, prefetch):
+        """Serve a source's records as _annotation changes them; how many boxes the first has."""
+        self._source = Numbered(source)
+        _, _, first = next(self._source.records())
+        shape, count = self._annotation.look(first)
+        self._batch_size, self.data_shape = batch_size, (batch_size, *shape)
+        collect = self._annotation.collect
+        self._records = Stream(self._source, None, self._device, prefetch, collect)
+        return count
 
     def fetch(self) -> list[torch.Tensor]:
         first, end = self._image, self._image + self._batch_size * self._stride
@@ -416,17 +417,9 @@ class ChangedFeed(AnnotatedFeed):
             if param.shuffle:
                 source = self._drawn = Shuffled(source, self._seed)
         self._annotation = PlainImages(layer, phase, self._seed, self._log, decode)
-        self._source = Numbered(source)
-        _, _, first = next(self._source.records())
-        shape, _ = self._annotation.look(first)
-        self._batch_size, self.data_shape = param.batch_size, (param.batch_size, *shape)
-        self._records = Stream(
-            self._source, None, self._device, layer.data_param.prefetch, self._annotation.collect
-        )
-        self._log(
-            "output data size: " + ",".join(map(str, self.data_shape)),
-            "image_data_layer.cpp:90" if layer.type == "ImageData" else "data_layer.cpp:45",
-        )
+        self._change(source, param.batch_size, layer.data_param.prefetch)
+        of_list = layer.type == "ImageData"
+        self._log_size("image_data_layer.cpp:90" if of_list else "data_layer.cpp:45")
 
     def finish(self, fetched: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
         data, labels = super().finish(fetched)

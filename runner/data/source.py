@@ -72,21 +72,23 @@ class Source:
         Round and round. Of what is left out no values are read. Raises DataLayerError where the
         file is damaged, or was cut since it was opened.
         """
-        try:
-            yield from self._folder.records(start, stride)
-        except LMDBError as error:
-            raise DataLayerError(f"mdb_status == 0: {error}") from None
+        return _told(self._folder.records(start, stride))
 
     def picked(self, numbers: Iterator[int]) -> Iterator[tuple[Any, Any]]:
         """Yield (key, value) memoryviews of the records of these numbers. Raises as `records`."""
-        try:
-            yield from self._folder.picked(numbers)
-        except LMDBError as error:
-            raise DataLayerError(f"mdb_status == 0: {error}") from None
+        return _told(self._folder.picked(numbers))
+
+
+def _told(records):
+    """The records, their LMDBErrors as a data layer's."""
+    try:
+        yield from records
+    except LMDBError as error:
+        raise DataLayerError(f"mdb_status == 0: {error}") from None
 
 
 class Shuffled:
-    """The records of an LMDB in an order of its own for every epoch (data_reader.cpp of intel's fork).
+    """The records of an LMDB, for every epoch in another order (intel's data_reader.cpp).
 
     seed: what the orders are drawn from; it may be set anew.
     """

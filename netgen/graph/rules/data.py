@@ -6,6 +6,7 @@ from typing import TypeVar
 from netgen.graph.errors import UnknownShapeError, require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import Shape
+from netgen.graph.source import seg_crop
 from netgen.schema import caffe_pb
 
 T = TypeVar("T")
@@ -181,13 +182,6 @@ def image_seg_data(setup: Setup) -> LayerShapes:
     batch, _, rows, columns = shapes.tops[0]
     shapes.tops[1:] = [(batch, 1, rows, columns), (batch, 1, 1, 2)][: setup.num_tops - 1]
     return shapes
-
-
-def seg_crop(transform: caffe_pb.TransformationParameter) -> tuple[int, int]:
-    """Height and width of ImageSegData's crop, 0 where there is none."""
-    if transform.HasField("crop_size"):
-        return transform.crop_size, transform.crop_size
-    return transform.crop_height, transform.crop_width
 
 
 @rule("WindowData", bottoms=0, tops=2)
