@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import uuid
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.errors import DataError
-from netgen.schema.files import StrPath, sync
+from netgen.schema.files import StrPath, lock, sync
 
 
 @contextmanager
@@ -58,7 +57,7 @@ def _locked(folder: Path) -> Iterator[bool]:
         return
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle)
         except OSError:  # held, or a file system without locks
             yield False
         else:

@@ -49,10 +49,10 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
     mode: "wb", or "w" for text, which is UTF-8; options: further ones of open(). Until the end
     of the block the file has an unpredictable name in the same folder. It is on the disk before
     it is renamed, and so is the folder afterwards: nothing is lost at a power cut. What killed
-    processes have left of theirs in that folder is removed. A file that is
-    replaced hands its permissions on, a new one has those of the umask. A link is followed, so
-    what it points to is replaced; a device or pipe is written to directly. Raises SchemaError,
-    and what the block raises; then `path` is as it was.
+    processes have left of theirs in that folder is removed. A file that is replaced hands its
+    permissions on, a new one has those of the umask. A link is followed, so what it points to is
+    replaced; a device or pipe is written to directly. Raises SchemaError, and what the block
+    raises; then `path` is as it was.
     """
     path = os.fspath(path)
     if "b" not in mode:
@@ -71,7 +71,7 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
         with open(temporary, mode, opener=_exclusive, **options) as file:
             made = True
             with contextlib.suppress(OSError):  # a file system without locks
-                _lock(file.fileno())  # tells who sweeps that its process is alive
+                lock(file.fileno())  # tells who sweeps that its process is alive
             yield file
             file.flush()
             if old is not None:
@@ -105,14 +105,17 @@ def _sweep(folder: str) -> None:
                 old = of.st_size or time.time() - of.st_mtime > _NEW
                 ours = of.st_uid == os.getuid() and of.st_nlink == 1
                 if stat.S_ISREG(of.st_mode) and ours and old:
-                    _lock(handle)
+                    lock(handle)
                     os.unlink(path)
             finally:
                 os.close(handle)
 
 
-def _lock(handle: int) -> None:
-    """Lock an open file for as long as it is open. Raises OSError where another process has."""
+def lock(handle: int) -> None:
+    """Lock an open file or folder for as long as it is open, however its process ends.
+
+    Raises BlockingIOError where another holds it, OSError on a file system without locks.
+    """
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -20,11 +20,12 @@ from typing import NamedTuple
 from netgen.schema.files import SchemaError, StrPath
 
 _MAGIC, _VERSIONS = 0xBEEFC0DE, (1, 999)
-_META = struct.Struct("<II8xQ 48x I H H QQQ Q Q Q Q")  # of page 0 and 1, behind their headers
+# A meta page behind its header, as _Meta has it; the page size is the free list's first field.
+_META = struct.Struct("<II 16x I 44x 6x H 24x QQ QQ")
 _HEADER = struct.Struct("<QHHHH")  # page number, -, flags, end of the slots, start of the nodes
 _NODE = struct.Struct("<HHHH")  # sizes and flags; the key, and then the value, follow
 _PAGE = struct.Struct("<Q")
-_BRANCH, _LEAF, _OVERFLOW, _META_PAGE = 1, 2, 4, 8
+_BRANCH, _LEAF, _META_PAGE = 1, 2, 8
 _BIG = 1  # a node's flag: the value has pages of its own
 _NONE = 2**64 - 1  # the root of an empty tree
 _CHUNK = 1 << 20  # read at once where values lie one behind the other
@@ -37,13 +38,8 @@ class LMDBError(SchemaError):
 class _Meta(NamedTuple):
     magic: int
     version: int
-    mapsize: int
-    pad: int
-    flags: int
+    page_size: int
     depth: int
-    branches: int
-    leaves: int
-    overflows: int
     entries: int
     root: int
     last_page: int
@@ -65,10 +61,9 @@ class LMDBFolder:
         self._find_meta()
 
     def _find_meta(self) -> None:
-        pages = [self._meta_at(0)]
-        self._page_size = pages[0][1]
-        pages.append(self._meta_at(self._page_size))
-        meta = max((meta for meta, _ in pages), key=lambda meta: meta.transaction)
+        first = self._meta_at(0)
+        self._page_size = first.page_size
+        meta = max(first, self._meta_at(self._page_size), key=lambda meta: meta.transaction)
         self._root, self._depth, self._last = meta.root, meta.depth, meta.last_page
         self.length = meta.entries
         if self.length * _NODE.size > self.stat.st_size:
@@ -82,21 +77,21 @@ class LMDBFolder:
             except LMDBError:
                 raise self._cut(f"{whole:,} bytes are wanted") from None
 
-    def _meta_at(self, offset: int) -> tuple[_Meta, int]:
-        """The meta page there, and the page size that it states."""
+    def _meta_at(self, offset: int) -> _Meta:
+        """The meta page there."""
         if self.stat.st_size < offset + 16 + _META.size:
             raise LMDBError("MDB_INVALID: File is not an LMDB file")
         head = self._read(offset, 16 + _META.size)
         page, _, flags, _, _ = _HEADER.unpack_from(head)
-        size = struct.unpack_from("<I", head, 40)[0]  # page size: the free list's first field
         meta = _Meta._make(_META.unpack_from(head, 16))
         if meta.magic != _MAGIC or not flags & _META_PAGE:
             raise LMDBError("MDB_INVALID: File is not an LMDB file")
         if meta.version not in _VERSIONS:
             raise LMDBError("MDB_VERSION_MISMATCH: Database environment version mismatch")
+        size = meta.page_size
         if page not in (0, 1) or not 512 <= size <= 1 << 16 or size & (size - 1):
             raise LMDBError("MDB_INVALID: File is not an LMDB file")
-        return meta, size
+        return meta
 
     def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[memoryview, memoryview]]:
         """Yield (key, value) in key order: every stride-th record from `start` on, for ever.
@@ -116,8 +111,7 @@ class LMDBFolder:
                 first += len(leaf)
                 if first > self.length:
                     break
-            if first != self.length:
-                raise self._damaged(f"it tells of {self.length:,} records and has {first:,}")
+            self._check_count(first)
             wanted -= self.length
 
     def picked(self, numbers: Iterable[int]) -> Iterator[tuple[memoryview, memoryview]]:
@@ -130,14 +124,11 @@ class LMDBFolder:
             pages.append(leaf.number)
             starts.append(first)
             first += len(leaf)
-        if first != self.length:
-            raise self._damaged(f"it tells of {self.length:,} records and has {first:,}")
+        self._check_count(first)
         read = _Chunks(self._read)
         for number in numbers:
             at = bisect.bisect_right(starts, number) - 1
-            page = self._page(pages[at])
-            leaf = _Leaf(self, pages[at], page, self._slots(page, pages[at]))
-            yield leaf.record(number - starts[at], read)
+            yield self._leaf(pages[at], self._page(pages[at])).record(number - starts[at], read)
 
     def once(self) -> Iterator[tuple[memoryview, memoryview]]:
         """Yield (key, value) of all records once, in key order."""
@@ -147,25 +138,27 @@ class LMDBFolder:
 
     def _leaves(self) -> Iterator[_Leaf]:
         """Every leaf page with its records, in key order."""
-        if self._root == _NONE:
-            return
-        stack = [self._root]
-        depths = [1]
+        stack = [(self._root, 1)] if self._root != _NONE else []  # pages and their depths
         while stack:
-            number, depth = stack.pop(), depths.pop()
+            number, depth = stack.pop()
             page = self._page(number)
-            flags, slots = _HEADER.unpack_from(page)[2], self._slots(page, number)
+            flags = _HEADER.unpack_from(page)[2]
             if flags & _LEAF and depth == self._depth:
-                yield _Leaf(self, number, page, slots)
+                yield self._leaf(number, page)
             elif flags & _BRANCH and depth < self._depth:
-                children = []
-                for slot in slots:
+                for slot in reversed(self._slots(page, number)):
                     low, high, top, _ = _NODE.unpack_from(page, slot)
-                    children.append(low | high << 16 | top << 32)
-                stack.extend(reversed(children))
-                depths.extend([depth + 1] * len(children))
+                    stack.append((low | high << 16 | top << 32, depth + 1))
             else:
                 raise self._damaged(f"page {number} is no page of its tree")
+
+    def _leaf(self, number: int, page: bytes) -> _Leaf:
+        return _Leaf(self, number, page, self._slots(page, number))
+
+    def _check_count(self, found: int) -> None:
+        """Raise LMDBError unless the leaves hold as many records as the file tells of."""
+        if found != self.length:
+            raise self._damaged(f"it tells of {self.length:,} records and has {found:,}")
 
     def _page(self, number: int) -> bytes:
         if not 2 <= number <= self._last:

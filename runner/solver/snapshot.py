@@ -9,7 +9,6 @@ interrupted: going on from there starts the test nets' data afresh, again as Caf
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import os
@@ -25,6 +24,7 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from netgen.schema.files import lock
 from runner.log import glog, lines
 from runner.net import hdf5, weights
 from runner.solver.lr_policy import Plateau
@@ -93,10 +93,13 @@ def _locked(path, prefix):
         except OSError:
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle)
             if os.path.samestat(os.fstat(handle), os.lstat(path)):
-                os.truncate(handle, 0)
-                os.write(handle, f"{os.getpid()}\n".encode())
+                with contextlib.suppress(
+                    OSError
+                ):  # a full disk: it is held, and does not say whose
+                    os.truncate(handle, 0)
+                    os.write(handle, f"{os.getpid()}\n".encode())
                 return handle
         except BlockingIOError:
             holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
