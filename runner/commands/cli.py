@@ -50,7 +50,7 @@ def _main(words: Sequence[str]) -> int:
     if "help" in flags.values or "h" in flags.values:
         print(gflags.help_text())
         return 1  # gflags' own exit status
-    if len(flags.words) != 1 and flags.words[:1] not in [[name] for name in TAKES_FILES]:
+    if len(flags.words) != 1 and not (flags.words and flags.words[0] in TAKES_FILES):
         print(gflags.help_text())
         return 0
     return _prepared(flags.words[0], flags)(flags)

@@ -67,8 +67,8 @@ def _train(flags, path, workers):
 
 def _tell_snapshots(param, solver):
     """Say what the snapshots will take, on a terminal; warn where the disk has no room for it."""
-    count = remaining_snapshots(param, solver.iter)
-    if not solver.workers.root or not count:
+    count = _remaining_snapshots(param, solver.iter)
+    if not (solver.workers.root and count):
         return
     size = snapshot.size(solver)
     folder = os.path.dirname(param.snapshot_prefix) or "."
@@ -83,7 +83,7 @@ def _tell_snapshots(param, solver):
         solver.progress.tell(told)
 
 
-def remaining_snapshots(param, done):
+def _remaining_snapshots(param, done):
     """How many snapshots a training writes from iteration `done` on."""
     periodic = param.max_iter // param.snapshot - done // param.snapshot if param.snapshot else 0
     last = param.snapshot_after_train and (not param.snapshot or param.max_iter % param.snapshot)

@@ -28,9 +28,9 @@ def effect(name: str) -> Action:
 
 
 class SignalHandler:
-    """Catches SIGINT, SIGHUP and SIGTERM until `close`; `request()` gives, once, what they asked for.
+    """Catches SIGINT, SIGHUP and SIGTERM until `close`.
 
-    Anybody else who has to know of a signal takes a `listener()` of their own.
+    `request()` gives, once, what they asked for. Anybody else who has to know of a signal takes a `listener()` of their own.
     """
 
     def __init__(self, sigint: Action, sighup: Action, sigterm: Action = Action.STOP) -> None:

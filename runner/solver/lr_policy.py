@@ -25,8 +25,8 @@ def learning_rate(
     or nan, as in C.
 
     param: SolverParameter. current_step: how many drops multistep has made; it makes at most
-    one an iteration, and says so in the log. Those of plateau are Plateau's. Raises CaffeError for an unknown policy or for
-    the values Caffe refuses.
+    one an iteration, and says so in the log. Those of plateau are Plateau's. Raises CaffeError
+    for an unknown policy or for the values Caffe refuses.
     """
     with np.errstate(all="ignore"):
         rate, current_step = _rate(param, iteration, current_step)

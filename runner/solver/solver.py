@@ -35,10 +35,10 @@ class Solver:
 
     param: SolverParameter in current format, with snapshot_prefix filled in. device: where to
     compute. request: a function without arguments giving the Action asked for by now. progress:
-    called with the iteration after each one, its `testing` a context for tests; or None. precision: the number
-    format, one of -precision's, for which set_precision has prepared the process. workers: the
-    Workers it trains with; None if it trains alone. recorded: False has a GPU's work launched
-    kernel by kernel rather than replayed. Raises CaffeError.
+    called with the iteration after each one, its `testing` a context for tests; or None.
+    precision: the number format, one of -precision's, for which set_precision has prepared the
+    process. workers: the Workers it trains with; None if it trains alone. recorded: False has a
+    GPU's work launched kernel by kernel rather than replayed. Raises CaffeError.
     """
 
     #: do its snapshots hold what Caffe forgets?
