@@ -1,5 +1,5 @@
 # Everything a person types. The environment lives in .venv and is made on first use.
-.PHONY: setup demo ssd test oldest lint prototxt pycaffe conformance bench clean
+.PHONY: setup demo ssd test torture oldest lint prototxt pycaffe conformance bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin

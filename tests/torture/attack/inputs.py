@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from attack.starter import Command, Starter
+from tiny import DATA, LOSS, write_lmdbs
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from tiny import DATA, LOSS, write_lmdbs
 
 NET = (
     DATA
