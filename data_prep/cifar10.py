@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data_prep.dataset import CIFAR10_NAMES, CLASSES, IMAGE_BYTES, Dataset
+from data_prep.download import Published
 from data_prep.errors import DataError
 from data_prep.pickles import read_batch
 from data_prep.progress import progress
@@ -23,18 +24,18 @@ LARGEST_FILE = 64 << 20  # a batch has 31 MB; an archive cannot make us read mor
 
 @dataclass(frozen=True)
 class Distribution:
-    """One of the two official forms: its archive with MD5, its folder, its files."""
+    """One of the two official forms: its archive, the archive's folder and files."""
 
     form: str
-    archive: str
-    md5: str
+    published: Published
     folder: str
     suffix: str
     meta: str
 
     @property
-    def url(self) -> str:
-        return f"https://www.cs.toronto.edu/~kriz/{self.archive}"
+    def archive(self) -> str:
+        """The archive's file name."""
+        return self.published.url.rpartition("/")[2]
 
     @property
     def batches(self) -> list[str]:
@@ -44,16 +45,24 @@ class Distribution:
 
 PYTHON = Distribution(
     "python",
-    "cifar-10-python.tar.gz",
-    "c58f30108f718f92721af3b95e74349a",
+    Published(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        170498071,
+        "c58f30108f718f92721af3b95e74349a",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    ),
     "cifar-10-batches-py",
     "",
     "batches.meta",
 )
 BINARY = Distribution(
     "binary",
-    "cifar-10-binary.tar.gz",
-    "c32a1d4ab5d03f1284b67883e8d87530",
+    Published(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        170052171,
+        "c32a1d4ab5d03f1284b67883e8d87530",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    ),
     "cifar-10-batches-bin",
     ".bin",
     "batches.meta.txt",
@@ -140,8 +149,9 @@ def _archived(path: Path) -> tuple[dict[str, bytes], dict]:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a whole tar archive: {error}") from None
-    md5 = file_digest(path, "md5")
-    return files, {"md5": md5, "official": md5 in {kind.md5 for kind in DISTRIBUTIONS}}
+    sha256 = file_digest(path)
+    official = sha256 in {kind.published.sha256 for kind in DISTRIBUTIONS}
+    return files, {"md5": file_digest(path, "md5"), "sha256": sha256, "official": official}
 
 
 def _headers_within_limits() -> type[tarfile.TarInfo]:

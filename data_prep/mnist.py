@@ -12,18 +12,38 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.dataset import Dataset
+from data_prep.download import Published, download
 from data_prep.errors import DataError
-from data_prep.source import download
 from netgen.schema.files import StrPath
 
 IMAGE = (1, 28, 28)
 LARGEST_FILE = 1 << 29  # bytes; that of the largest set of such images, EMNIST's, fits twice
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the authors' address asks for a login
-FILES = {  # in the order of _read_part, with the MD5 of the gzipped file
-    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
-    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
-    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+FILES = {  # in the order in which read_mnist takes them, as they are published, gzipped
+    "train-images-idx3-ubyte": Published(
+        URL + "train-images-idx3-ubyte.gz",
+        9912422,
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    ),
+    "train-labels-idx1-ubyte": Published(
+        URL + "train-labels-idx1-ubyte.gz",
+        28881,
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    ),
+    "t10k-images-idx3-ubyte": Published(
+        URL + "t10k-images-idx3-ubyte.gz",
+        1648877,
+        "9fb629c4189551a2d022fa330f9573f3",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    ),
+    "t10k-labels-idx1-ubyte": Published(
+        URL + "t10k-labels-idx1-ubyte.gz",
+        4542,
+        "ec29112dd5afa0611ce80d1b7f02629c",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
 }
 
 
@@ -33,9 +53,9 @@ def find_or_download(folder: StrPath = "data/mnist-idx") -> Path:
     Raises NoDataError where one is missing and does not come.
     """
     folder = Path(folder)
-    for name, md5 in FILES.items():
+    for name, file in FILES.items():
         if _locate(folder, name) is None:
-            download(f"{URL}{name}.gz", md5, folder / f"{name}.gz")
+            download(file, folder / f"{name}.gz")
     return folder
 
 

@@ -95,7 +95,7 @@ def test_offline_without_data(tmp_path):
         result,
         3,
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        "c58f30108f718f92721af3b95e74349a",
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
         "put it at data/cifar-10-python.tar.gz",
     )
     assert not list((tmp_path / "data").iterdir())

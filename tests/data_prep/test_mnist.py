@@ -99,15 +99,16 @@ def test_only_what_is_missing_is_downloaded(folder, monkeypatch):
     (folder / "train-labels-idx1-ubyte.gz").unlink()
     asked = []
 
-    def download(url, md5, path):
-        asked.append((url, md5, path))
+    def download(file, path):
+        asked.append((file, path))
         raise NoDataError("no network")
 
     monkeypatch.setattr(mnist, "download", download)
     with pytest.raises(NoDataError):
         mnist.find_or_download(folder)
     name = "train-labels-idx1-ubyte.gz"
-    assert asked == [(mnist.URL + name, "d53e105ee54ea40749a09fcbcd1e9432", folder / name)]
+    assert asked == [(mnist.FILES["train-labels-idx1-ubyte"], folder / name)]
+    assert asked[0][0].url == mnist.URL + name
 
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte.gz"
