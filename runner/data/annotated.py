@@ -19,8 +19,8 @@ import torch
 from google.protobuf.message import DecodeError
 
 from netgen.errors import CaffeError
-from netgen.schema import caffe_pb
-from runner.data import boxes, image
+from netgen.schema import caffe_pb, image
+from runner.data import boxes
 from runner.data.distort import distort
 from runner.data.draws import Draws
 from runner.data.errors import DataLayerError

@@ -6,8 +6,7 @@ import io
 
 import numpy as np
 
-from netgen.schema import DatumReader
-from runner.data import image
+from netgen.schema import DatumReader, image
 from runner.data.errors import DataLayerError
 
 

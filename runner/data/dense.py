@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from netgen import graph
-from netgen.schema import caffe_pb
-from runner.data import image
+from netgen.schema import caffe_pb, image
+from netgen.schema.image_list import atoi
 from runner.data.draws import Draws
 from runner.data.errors import DataLayerError
-from runner.data.images import ImageList, Log, number_of
+from runner.data.images import ImageList, Log
 from runner.data.resample import resample
 
 
@@ -176,7 +176,7 @@ class SegList(DenseImageList):
             return super()._labels(label, pixels)
         value = self._ignored
         if self._type == caffe_pb.ImageDataParameter.IMAGE:
-            value = min(max(number_of(label.encode(errors="surrogateescape")), 0), 255)
+            value = min(max(atoi(label.encode(errors="surrogateescape")), 0), 255)
         return np.full((*pixels.shape[:2], 1), value, np.uint8)
 
     def _resized(self, labels: np.ndarray) -> np.ndarray:

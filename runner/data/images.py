@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import os
-import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from netgen import graph
-from netgen.schema import caffe_pb
-from runner.data import image
+from netgen.schema import caffe_pb, image
+from netgen.schema.image_list import parse_image_list
 from runner.data.errors import DataLayerError
 from runner.data.order import shuffled
 from runner.data.resample import resample
+from runner.log import glog
 
 Log = Callable[[str, str], None]
 
-_ATOI = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d+)")
+#: where a picture that is not whole is told of
+warn = functools.partial(glog.warning, where="io.cpp:75")
 
 
 class ImageList:
@@ -81,10 +82,7 @@ class ImageList:
     @staticmethod
     def read(text: bytes) -> list:
         """[(path, label)] of the lines of a list's text."""
-        lines = text.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        return [_parse(line) for line in lines]
+        return parse_image_list(text)
 
     def records(self, start: int = 0, stride: int = 1) -> Iterator[tuple[None, tuple]]:
         """Yield (None, (path, label)) of every stride-th line from number `start` on, for ever."""
@@ -99,7 +97,7 @@ class ImageList:
     def pixels(self, path: str, color: bool) -> np.ndarray:
         """The pixels of an image below root_folder, as `image.decode_file` gives them."""
         try:
-            return image.decode_file(self._root + path, color)
+            return image.decode_file(self._root + path, color, warn)
         except image.UnreadableImage as error:
             raise DataLayerError(f"Could not load {path}: {error}") from None
 
@@ -125,15 +123,3 @@ def _text(source):
             return file.read()
     except OSError as error:
         raise DataLayerError(f"File is empty: {error.strerror}") from None
-
-
-def _parse(line):
-    path, space, label = line.rpartition(b" ")
-    return os.fsdecode(path if space else line), number_of(label)
-
-
-def number_of(text: bytes) -> int:
-    """What C's atoi makes of a text: 0.7 is 0, a word is 0."""
-    number = _ATOI.match(text)
-    value = int(number[1]) if number else 0
-    return max(-(2**31), min(value, 2**31 - 1))

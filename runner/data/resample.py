@@ -2,7 +2,7 @@
 
 Source: resize.cpp of OpenCV. Its 8-bit code rounds weights to 2**-11, in the vector units of some
 processors only to single precision; here they are of single precision, so that values may differ
-by one. Linear resizing, the usual one, is exact: runner.data.image.resize.
+by one. Linear resizing, the usual one, is exact: netgen.schema.image.resize.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netgen.schema import caffe_pb
-from runner.data import image
+from netgen.schema import caffe_pb, image
 from runner.data.errors import DataLayerError
+from runner.data.images import warn
 from runner.data.transform import read_mean
 from runner.log import glog
 
@@ -146,7 +146,7 @@ class Windows:
         name, cached = self._images[place], self._cached[place]
         try:
             if cached is None:
-                pixels = image.decode_file(name, True)
+                pixels = image.decode_file(name, True, warn)
             else:
                 pixels = image.decode(io.BytesIO(cached), True)
         except image.UnreadableImage as error:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from netgen import schema
-from netgen.schema import caffe_pb
-from runner.data import DataLayerError, ImageFeed, image
+from netgen.schema import caffe_pb, image
+from runner.data import DataLayerError, ImageFeed
 from runner.data.resample import resample
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from netgen import graph, schema
-from netgen.schema import caffe_pb
-from runner.data import DataLayerError, EdgeFeed, SegFeed, image
+from netgen.schema import caffe_pb, image
+from runner.data import DataLayerError, EdgeFeed, SegFeed
 from runner.data.resample import resample
 
 SIZE = (5, 7)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from netgen import graph, schema
-from netgen.schema import caffe_pb
-from runner.data import ChangedFeed, DataLayerError, image
+from netgen.schema import caffe_pb, image
+from runner.data import ChangedFeed, DataLayerError
 from runner.data.annotated import Annotated, Annotation
 from runner.data.distort import to_hsv
 from runner.data.draws import Draws

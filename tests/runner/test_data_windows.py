@@ -10,8 +10,8 @@ from PIL import Image
 
 from netgen import schema
 from netgen.schema import caffe_pb
+from netgen.schema.image import resize
 from runner.data import DataLayerError, WindowFeed
-from runner.data.image import resize
 from runner.data.windows import Windows
 
 

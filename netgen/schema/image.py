@@ -1,7 +1,8 @@
-"""Images decoded and resized to the very pixels that Caffe has from OpenCV.
+"""Image files decoded and resized to the very pixels that Caffe has from OpenCV.
 
 Pillow decodes them (both use libjpeg and libpng); what OpenCV does with the pixels after that,
-grey levels and bilinear resizing in fixed point, is done here.
+grey levels and bilinear resizing in fixed point, is done here. Whoever makes records of pictures
+and whoever reads pictures that lie in records or in files has the same pixels from here.
 """
 
 from __future__ import annotations
@@ -9,17 +10,23 @@ from __future__ import annotations
 import functools
 import io
 import struct
+from collections.abc import Callable
 from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from runner.data.errors import DataLayerError
-from runner.log import glog
+from netgen.schema.files import SchemaError
 
 # What Pillow raises for a file that is missing, no image, or not a whole one.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
-_UNREADABLE += (Image.DecompressionBombError,)
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 _JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 
@@ -36,7 +43,11 @@ _GRAY_OF = {
 }
 
 
-class UnreadableImage(DataLayerError):
+class ImageError(SchemaError):
+    """A picture that cannot be used as it is; one line."""
+
+
+class UnreadableImage(ImageError):
     """A file that cannot be decoded; str(error) says why."""
 
 
@@ -46,23 +57,23 @@ def decode(file: str | IO[bytes], color: bool | None = None) -> np.ndarray:
     file: path or binary file. color: True for three channels, whatever the file has; False for
     one; None for the file's own, with alpha, and not turned the way its EXIF orientation asks,
     which the other two obey. Returns (height, width, channels) uint8, channels in the order
-    B, G, R, A. Raises UnreadableImage for what cannot be decoded, and DataLayerError, in Caffe's
+    B, G, R, A. Raises UnreadableImage for what cannot be decoded, and ImageError, in Caffe's
     words, for pixels of more than a byte a channel that nobody asked to cut down.
     """
     try:
         with Image.open(file) as image:
             return _decode(image, color)
-    except DataLayerError:
+    except ImageError:
         raise
     except _UNREADABLE as error:
         raise UnreadableImage(error) from None
 
 
-def decode_file(path: str, color: bool) -> np.ndarray:
+def decode_file(path: str, color: bool, warn: Callable[[str], object]) -> np.ndarray:
     """The pixels of the image file at `path`, as `decode` gives them.
 
     A JPEG that breaks off is decoded as far as it goes and is grey from there on, as OpenCV reads
-    it from a file (not from a Datum); a warning is logged each time. Raises as `decode` does.
+    it from a file (not from a Datum); warn is told in one line. Raises as `decode` does.
     """
     try:
         return decode(path, color)
@@ -75,14 +86,14 @@ def decode_file(path: str, color: bool) -> np.ndarray:
         if not data.startswith(_JPEG):
             raise
         pixels = decode(io.BytesIO(data + _END_OF_JPEG), color)
-        glog.warning(f"{path}: {error}: what is missing is grey", "io.cpp:75")
+        warn(f"{path}: {error}: what is missing is grey")
         return pixels
 
 
-def _decode(image, color):
+def _decode(image: Image.Image, color: bool | None) -> np.ndarray:
     if color is False and image.format == "JPEG":
         image.draft("L", image.size)  # the file's own luma, which libjpeg gives to OpenCV
-    gray = _GRAY_OF.get(image.format, _GRAY)
+    gray = _GRAY_OF.get(image.format or "", _GRAY)
     turn = color is not None and "exif" in image.info
     if image.mode.startswith(("I", "F")):
         image = _high_byte(image, color)
@@ -105,7 +116,7 @@ def planes(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _upright(image):
+def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF asks; broken EXIF asks for nothing."""
     try:
         return ImageOps.exif_transpose(image)
@@ -113,25 +124,27 @@ def _upright(image):
         return image
 
 
-def _high_byte(image, color):
+def _high_byte(image: Image.Image, color: bool | None) -> Image.Image:
     """A grey image of 16 bits a pixel as one of 8."""
     wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if color is None or not wide:
-        raise DataLayerError("Image data type must be unsigned byte")
+        raise ImageError("Image data type must be unsigned byte")
     return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
 
 
-def _without_ink(cmyk):
+def _without_ink(cmyk: np.ndarray) -> np.ndarray:
     """R, G, B of a JPEG of C, M, Y, K as it lies in the file, 255 for no ink."""
     black = cmyk[:, :, 3:].astype(np.int32)
     return (black - ((255 - cmyk[:, :, :3]) * black >> 8)).astype(np.uint8)
 
 
-def _has_alpha(image):
+def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 
-def _to_gray(rgb, red, green, blue, rounding, shift):
+def _to_gray(
+    rgb: np.ndarray, red: int, green: int, blue: int, rounding: int, shift: int
+) -> np.ndarray:
     channels = rgb.astype(np.int32)
     total = red * channels[:, :, 0] + green * channels[:, :, 1] + blue * channels[:, :, 2]
     return ((total + rounding) >> shift).astype(np.uint8)[:, :, None]
@@ -170,7 +183,7 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @functools.lru_cache(128)
-def _across(size, wanted, channels):
+def _across(size: int, wanted: int, channels: int) -> tuple[np.ndarray, ...]:
     """For every value of a row: the places of its two neighbours in the row, and their weights."""
     first, fraction = _places(size, wanted)
     outside = (first < 0) | (first >= size - 1)
@@ -183,14 +196,14 @@ def _across(size, wanted, channels):
 
 
 @functools.lru_cache(128)
-def _down(size, wanted):
+def _down(size: int, wanted: int) -> tuple[np.ndarray, ...]:
     """For every row: its two neighbours, and their weights as columns."""
     first, fraction = _places(size, wanted)
     neighbours = (np.clip(row, 0, size - 1) for row in (first, first + 1))
     return *neighbours, *(weight[:, None] for weight in _weights(fraction))
 
 
-def _places(size, wanted):
+def _places(size: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the centres of `wanted` pixels lie among `size`: whole part and fraction."""
     scale = 1.0 / (wanted / size)
     place = ((np.arange(wanted) + 0.5) * scale - 0.5).astype(np.float32)
@@ -198,6 +211,6 @@ def _places(size, wanted):
     return whole.astype(np.int64), place - whole
 
 
-def _weights(fraction):
+def _weights(fraction: np.ndarray) -> tuple[np.ndarray, ...]:
     one = np.float32(1)
     return tuple(np.rint(part * 2048).astype(np.int32) for part in (one - fraction, fraction))

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runner.data.errors import DataLayerError
-from runner.data.image import UnreadableImage, decode, decode_file, planes, resize
+from netgen.schema.image import ImageError, UnreadableImage, decode, decode_file, planes, resize
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (24, 31, 3)).astype(np.uint8)
 SMOOTH = np.linspace(0, 255, 48 * 80 * 3).reshape(48, 80, 3).astype(np.uint8)
@@ -107,7 +106,7 @@ def test_a_png_of_16_bits_gives_its_high_byte():
     file = encoded(Image.fromarray(wide))
     assert decode(file, False)[:, :, 0].tolist() == [[0, 0, 1], [127, 255, 255]]
     np.testing.assert_array_equal(decode(file, True), np.repeat(decode(file, False), 3, 2))
-    with pytest.raises(DataLayerError, match="Image data type must be unsigned byte"):
+    with pytest.raises(ImageError, match="Image data type must be unsigned byte"):
         decode(file)
 
 
@@ -146,25 +145,26 @@ def test_what_cannot_be_decoded(tmp_path):
             decode(io.BytesIO(data), True)
     with pytest.raises(UnreadableImage, match="No such file"):
         decode(str(tmp_path / "none.png"), True)
-    with pytest.raises(DataLayerError, match="must be unsigned byte"):
+    with pytest.raises(ImageError, match="must be unsigned byte"):
         decode(encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), True)
 
 
-def test_a_jpeg_that_breaks_off_is_grey_from_there_on(tmp_path, capfd):
+def test_a_jpeg_that_breaks_off_is_grey_from_there_on(tmp_path):
     """As OpenCV's imread has it; the pixels were compared with those of OpenCV 5.0."""
     file = encoded(Image.fromarray(SMOOTH), "JPEG").getvalue()
     path = tmp_path / "half.jpg"
     path.write_bytes(file[: len(file) * 4 // 5])
-    half, whole = decode_file(str(path), True), decode(io.BytesIO(file), True)
+    told = []
+    half, whole = decode_file(str(path), True, told.append), decode(io.BytesIO(file), True)
     rows = (half == whole).all((1, 2))
     assert rows[:16].all() and not rows[-16:].any()
-    line = capfd.readouterr().err
+    (line,) = told
     assert "half.jpg: image file is truncated" in line and "what is missing is grey" in line
     with pytest.raises(UnreadableImage):
         decode(io.BytesIO(path.read_bytes()), True)
     path.write_bytes(file[:300])
     with pytest.raises(UnreadableImage):
-        decode_file(str(path), True)
+        decode_file(str(path), True, told.append)
     path.write_bytes(encoded(Image.fromarray(SMOOTH)).getvalue()[:300])
     with pytest.raises(UnreadableImage):
-        decode_file(str(path), True)
+        decode_file(str(path), True, told.append)
