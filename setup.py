@@ -38,7 +38,6 @@ setup(
     package_data={
         "": ["README.md", "py.typed", "*.pyi"],
         "netgen.schema": ["caffe.proto", "caffe.desc"],
-        "tensorboard": ["tensorboard>=2.15"],
         "study": ["Snakefile"],
     },
     # What `python -m netgen generate` writes, to be looked at without writing it.
@@ -60,13 +59,15 @@ setup(
         "hdf5": ["h5py>=3.10.0"],
         "leveldb": ["plyvel>=1.5.0"],
         "pycaffe": ["pydot>=2.0.0", "scikit-image>=0.22.0", "scipy>=1.11.1"],
+        "tensorboard": ["tensorboard>=2.15"],
         "study": ["markdown>=3.4", "pygraphviz>=2.0", "snakemake>=8"],
         "dev": [
             "pytest>=7.4",
             "hypothesis>=6.80",
             "ruff>=0.4",
             "mypy>=1.10",
-            "opencv-python-headless>=4.6",  # judges our resizing
+            # Judges our resizing and reads our deploy nets; 5 has no Caffe importer.
+            "opencv-python-headless>=4.6,<5",
             "plyvel>=1.5.0",
             "types-protobuf>=5.26",
             "grpcio-tools>=1.62.0",

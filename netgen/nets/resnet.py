@@ -7,8 +7,9 @@ keeps in its blobs.
 
 Where a stage halves the image and doubles the channels, the shortcut is the paper's option A,
 without parameters: every second pixel, and zeros for the new channels. Caffe's pooling rounds
-sizes up, so pixels are taken from the image without its last row and column, cropped to the
-size of a constant; the zeros are the pixels times 0.
+sizes up, so pixels are taken from the image without its last row and column; the zeros are the
+pixels times 0. The image is cropped to the size of a constant, or for deployment to that of its
+own 2x2 pooling: readers of deploy nets, such as OpenCV 4's, do not know constants (DummyData).
 
 Training images have 4 zeros around them (after the mean is subtracted, as those of the records
 are 0 in the mean image too), are cropped at random and mirrored.
@@ -66,7 +67,7 @@ def _scores(blocks: int, n: NetSpec, image: Top, o: NetOptions, deploy: bool) ->
         for block in range(1, blocks + 1):
             prefix, short, stride = f"stage{stage}_block{block}_", top, 1
             if stage > 1 and block == 1:
-                short, stride = _option_a(n, prefix, top, side), 2
+                short, stride = _option_a(n, prefix, top, side, deploy), 2
                 channels, side = 2 * channels, side // 2
             top = _conv(n, prefix, 1, top, channels, o, stride)
             top = _conv(n, prefix, 2, _relu(n, f"{prefix}relu1", top), channels, o)
@@ -106,10 +107,14 @@ def _relu(n: NetSpec, name: str, bottom: Top) -> Top:
     return n[name]
 
 
-def _option_a(n: NetSpec, prefix: str, top: Top, side: int) -> Top:
+def _option_a(n: NetSpec, prefix: str, top: Top, side: int, deploy: bool) -> Top:
     """Every second pixel of `top`, whose images are (side, side), and as many zero channels."""
     name = f"{prefix}shortcut"
-    n[f"{name}_size"] = L.DummyData(shape={"dim": [1, 1, side - 1, side - 1]})
+    n[f"{name}_size"] = (
+        L.Pooling(top, pool=P.Pooling.MAX, kernel_size=2, stride=1)
+        if deploy
+        else L.DummyData(shape={"dim": [1, 1, side - 1, side - 1]})
+    )
     n[f"{name}_crop"] = L.Crop(top, n[f"{name}_size"], axis=2)
     n[f"{name}_half"] = half = L.Pooling(
         n[f"{name}_crop"], pool=P.Pooling.AVE, kernel_size=1, stride=2
