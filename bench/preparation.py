@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import Dataset, Options, Preprocessing, build_dataset
+from data_prep import Dataset, Options, build_dataset, fit_preprocessing
 
 VALUES = 3072
 
@@ -20,10 +20,10 @@ def measure(images):
     """
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (images, VALUES), np.uint8)
-    plain = Preprocessing.fit(pixels, zca=False)
+    plain = fit_preprocessing(pixels, zca=False)
     gcn = _seconds(lambda: plain.apply(pixels))
 
-    fitted, ours = _timed(lambda: Preprocessing.fit(pixels))
+    fitted, ours = _timed(lambda: fit_preprocessing(pixels))
     rows = plain.apply(pixels)
     wide = rows.astype(np.float64)
     covariance, products = _timed(lambda: wide.T @ wide)

@@ -15,8 +15,8 @@ _HOMES = {
     "data_prep.pipeline": ("Options", "build_dataset"),
     "data_prep.records": ("read_lmdb", "write_lmdb"),
     "data_prep.synthetic": ("make_synthetic",),
-    "data_prep.whiten": ("ZCA", "Preprocessing", "global_contrast_normalize"),
-    "netgen.schema": ("encode_datums",),
+    "data_prep.whiten": ("fit_preprocessing", "fit_zca"),
+    "netgen.schema": ("ZCA", "Preprocessing", "encode_datums", "global_contrast_normalize"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

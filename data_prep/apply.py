@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.dataset import IMAGE_SHAPE
 from data_prep.errors import DataError
-from data_prep.whiten import CHUNK, Preprocessing
+from data_prep.whiten import CHUNK
 from netgen import schema
 from netgen.schema.files import StrPath
 
@@ -23,7 +23,11 @@ def apply_to_files(npz: StrPath, paths: Sequence[StrPath], out: StrPath) -> tupl
     paths: image files of 32x32 pixels, or .npy arrays (see read_images). The output is
     (N, 3, 32, 32) float32, in the order of the paths. Raises CaffeError naming the file.
     """
-    preprocessing = Preprocessing.load(npz)
+    preprocessing = schema.Preprocessing.load(npz)
+    if preprocessing.scale is None:
+        raise DataError(
+            f"{npz}: its data set has the pixels as they are, there is nothing to apply"
+        )
     images = np.concatenate([read_images(path) for path in paths])
     result = np.empty((len(images), *IMAGE_SHAPE), np.float32)
     for start in range(0, len(images), CHUNK):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from data_prep.folder import new_folder
 from data_prep.manifest import read_manifest, write_manifest
 from data_prep.progress import slices
 from data_prep.records import write_lmdb
-from data_prep.whiten import Preprocessing
+from data_prep.whiten import fit_preprocessing
 from netgen import schema
 from netgen.schema.files import StrPath
+from netgen.schema.preprocessing import NAME as NPZ
 
 CHUNK = 500  # images encoded at a time, one LMDB transaction: 14 MB of records
-NPZ = "preprocessing.npz"
 MEAN = "mean.binaryproto"
 
 
@@ -121,18 +121,21 @@ def _fill(folder: Path, dataset: Dataset, options: Options) -> dict[str, Any]:
     if options.seed is not None:
         # RandomState: its stream is frozen, a Generator's may change with NumPy's version.
         order = np.random.RandomState(options.seed).permutation(count)
+    preprocessing = schema.Preprocessing()
     prepare = _pixels
     if options.scale is not None:
-        preprocessing = Preprocessing.fit(
+        preprocessing = fit_preprocessing(
             dataset.train_images, options.scale, options.zca_bias is not None, options.zca_bias
         )
-        preprocessing.save(
-            folder / NPZ,
-            pad=options.pad,
-            train_order=order.astype(np.int32),
-            label_names=np.array(dataset.label_names),
-        )
         prepare = preprocessing.apply
+    preprocessing = replace(
+        preprocessing,
+        image_shape=dataset.image_shape,
+        channel_order="RGB" if dataset.image_shape[0] == 3 else "GRAY",
+        pad=options.pad,
+        label_names=dataset.label_names,
+    )
+    preprocessing.save(folder / NPZ, train_order=order.astype(np.int32))
 
     mean = _Mean()
     form = prepare, dataset.image_shape, options.pad

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         read_solverstate,
     )
     from netgen.schema.own import declare, own_parameters
+    from netgen.schema.preprocessing import ZCA, Preprocessing, global_contrast_normalize
     from netgen.schema.solver_types import SOLVER_TYPES, SolverType, find_solver_type
     from netgen.schema.text import parse_text, read_text, to_text, write_text
     from netgen.schema.upgrade import upgrade_net, upgrade_solver
@@ -43,6 +44,7 @@ _HOMES = {
     "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
     "solver_types": ("SOLVER_TYPES", "SolverType", "find_solver_type"),
     "own": ("declare", "own_parameters"),
+    "preprocessing": ("ZCA", "Preprocessing", "global_contrast_normalize"),
     "text": ("parse_text", "read_text", "to_text", "write_text"),
     "upgrade": ("upgrade_net", "upgrade_solver"),
 }
@@ -50,9 +52,11 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DatumReader",
+    "Preprocessing",
     "SOLVER_TYPES",
     "SchemaError",
     "SolverType",
+    "ZCA",
     "array_to_blob",
     "blob_shape",
     "blob_to_array",
@@ -62,6 +66,7 @@ __all__ = [
     "encode_datums",
     "file_digest",
     "find_solver_type",
+    "global_contrast_normalize",
     "is_hdf5",
     "json_text",
     "open_hdf5",

@@ -98,3 +98,10 @@ def test_output_that_cannot_be_written(npz, images, tmp_path):
         CaffeError, match="absent/out.npy: cannot be written: No such file or directory"
     ):
         apply_to_files(npz, [tmp_path / "a.npy"], tmp_path / "absent" / "out.npy")
+
+
+def test_a_raw_data_set_has_nothing_to_apply(images, tmp_path):
+    Preprocessing().save(tmp_path / "preprocessing.npz")
+    np.save(tmp_path / "a.npy", images)
+    with pytest.raises(DataError, match=r"preprocessing.npz: its data set has the pixels as they"):
+        apply_to_files(tmp_path / "preprocessing.npz", [tmp_path / "a.npy"], tmp_path / "out.npy")

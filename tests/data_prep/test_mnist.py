@@ -14,6 +14,7 @@ from data_prep import (
     DataError,
     NoDataError,
     Options,
+    Preprocessing,
     build_dataset,
     mnist,
     read_lmdb,
@@ -60,7 +61,11 @@ def folder(parts, tmp_path):
 def test_records_are_the_pixels_in_file_order(folder, parts, tmp_path):
     out = tmp_path / "out"
     manifest, fresh = build_dataset("mnist", lambda: read_mnist(folder), RAW, out)
-    assert fresh and verify(out) == [] and "preprocessing.npz" not in manifest["files"]
+    assert fresh and verify(out) == []
+    preprocessing = Preprocessing.load(out / "preprocessing.npz")
+    assert preprocessing == Preprocessing(
+        image_shape=(1, 28, 28), channel_order="GRAY", label_names=tuple("0123456789")
+    )
     for part, images, labels in (("train", *parts[:2]), ("test", *parts[2:])):
         records = list(read_lmdb(out / f"mnist_{part}_lmdb"))
         assert [key for key, _ in records] == [b"%05d" % n for n in range(len(images))]

@@ -236,7 +236,13 @@ def test_raw_records_are_bytes(fabricated, tmp_path, pad):
         )
     mean = schema.blob_to_array(schema.read_blob(out / "mean.binaryproto"))[0]
     assert np.allclose(mean, stored.mean(axis=0), atol=1e-4)
+    told = Preprocessing.load(out / "preprocessing.npz")
+    assert told.channel_order == "RGB" and told.label_names[3] == "cat"
+    assert told.record_shape == stored.shape[1:]
+    pictures = dataset.train_images[order].reshape(-1, 3, 32, 32)
+    assert np.array_equal(told.records(pictures), stored)
     assert set(manifest["files"]) == {
+        "preprocessing.npz",
         "cifar10_train_lmdb/data.mdb",
         "cifar10_test_lmdb/data.mdb",
         "mean.binaryproto",

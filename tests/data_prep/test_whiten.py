@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from data_prep import ZCA, DataError, Preprocessing, global_contrast_normalize
+from data_prep import ZCA, DataError, Preprocessing, fit_zca, global_contrast_normalize
 from data_prep.whiten import CHUNK
+from netgen.schema import SchemaError
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +15,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def zca(rows):
-    return ZCA.fit(lambda part: rows[part], len(rows), bias=0.1)
+    return fit_zca(lambda part: rows[part], len(rows), bias=0.1)
 
 
 def test_gcn_gives_every_image_mean_zero_and_norm_55():
@@ -73,11 +74,11 @@ def test_inverse_round_trip(rows, zca):
 
 def test_singular_covariance_needs_the_bias():
     rows = global_contrast_normalize(np.random.RandomState(0).rand(10, 30))
-    zca = ZCA.fit(lambda part: rows[part], 10, bias=0.1)
+    zca = fit_zca(lambda part: rows[part], 10, bias=0.1)
     assert zca.eigenvalues.min() >= 0 and zca.eigenvalues[:20].max() < 1e-6
     assert np.isfinite(zca.matrix).all()
     with pytest.raises(DataError, match="ZCA bias 0: must be positive"):
-        ZCA.fit(lambda part: rows[part], 10, bias=0)
+        fit_zca(lambda part: rows[part], 10, bias=0)
 
 
 def test_saved_and_loaded(finished, fabricated, tmp_path):
@@ -111,19 +112,30 @@ def test_load_refuses_in_one_line(tmp_path, content, reason):
     path = tmp_path / "preprocessing.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=reason) as caught:
+    with pytest.raises(SchemaError, match=reason) as caught:
         Preprocessing.load(path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
 
 
 def test_load_refuses_other_arrays(tmp_path):
     np.savez(tmp_path / "other.npz", mean=np.zeros(3))
-    with pytest.raises(DataError, match="other.npz: not a preprocessing.npz: 'gcn_scale"):
+    with pytest.raises(SchemaError, match="other.npz: not a preprocessing.npz: 'image_shape"):
         Preprocessing.load(tmp_path / "other.npz")
     zca = ZCA(np.zeros(2), np.eye(2), np.eye(2), np.ones(2), 0.1)
     Preprocessing(55.0, zca).save(tmp_path / "small.npz")
-    with pytest.raises(DataError, match=r"ZCA matrix is \(2, 2\), images of 3x32x32 need 3072"):
+    with pytest.raises(SchemaError, match=r"ZCA matrix is \(2, 2\), images of 3x32x32 need 3072"):
         Preprocessing.load(tmp_path / "small.npz")
     np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(DataError, match="not a preprocessing.npz"):
+    with pytest.raises(SchemaError, match="not a preprocessing.npz"):
         Preprocessing.load(tmp_path / "array.npy")
+
+
+@pytest.mark.parametrize("changed, reason", [
+    ({"channel_order": "HSV"}, "3 channels in the order HSV"),
+    ({"image_shape": (1, 32, 32)}, "1 channels in the order RGB"),
+    ({"pad": -1}, "images of 3x32x32 with -1 zeros around"),
+])  # fmt: skip
+def test_load_refuses_what_cannot_be(tmp_path, changed, reason):
+    Preprocessing(**changed).save(tmp_path / "p.npz")
+    with pytest.raises(SchemaError, match=f"p.npz: not a preprocessing.npz: {reason}"):
+        Preprocessing.load(tmp_path / "p.npz")
