@@ -16,6 +16,7 @@ _MAINS = {
     "caffe": ("runner.commands.cli", "main"),
     "data_prep": ("data_prep.cli", "main"),
     "netgen": ("netgen.cli", "main"),
+    "study": ("study.cli", "main"),
 }
 _MODULES = {"caffe": "runner", "data_prep": "data_prep", "netgen": "netgen", "study": "study"}
 #: what is loaded once for many commands; torch is the longest

@@ -6,11 +6,15 @@ All of it is made from a fixed seed, most of it by the project's own commands.
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from attack.commands import ROOT
 from attack.starter import Command, Starter
+from fabricated import Fabricated, pack
 from tiny import DATA, LOSS, write_lmdbs
 
 from netgen import schema
@@ -74,6 +78,13 @@ class Inputs:
         self.plan = self.folder / "plan.json"
         self.mnist = self.folder / "idx"
         self.images = self.folder / "images"
+        self.cifar = self.folder / "cifar-10-batches-py"
+        self.cifar_archive = self.folder / "cifar-10-python.tar.gz"
+        self.cifar_binary = self.folder / "cifar-10-batches-bin"
+        self.prepared = self.folder / "prepared"
+        self.preprocessing = self.folder / "preprocessing.npz"
+        self.array = self.folder / "array.npy"
+        self.study = self.folder / "study.json"
         self.weights = self.snapshots / f"s_iter_{ITERATIONS}.caffemodel"
         self.state = self.snapshots / f"s_iter_{ITERATIONS}.solverstate"
 
@@ -84,11 +95,15 @@ class Inputs:
         self.net.write_text(NET.format(folder=self.folder))
         self._write_mnist()
         self._write_images()
+        self._write_cifar()
+        self._write_preprocessing()
+        self._write_other_sources()
         train = ("train", "-solver", str(self.solver("first")))
         trained = self._run("caffe", *train, folder=self.snapshots)
         self.log.write_text(trained)
         models = sorted(map(str, self.snapshots.glob("*.caffemodel")))
         self._run("netgen", "tpm", str(self.net), *models, "--json", str(self.tpm))
+        shutil.copy(ROOT / "results" / "small" / "study.json", self.study)
         words = ("--layers", "conv1", "-o", str(self.plan))
         self._run("netgen", "plan", str(self.tpm), *words)
         return self
@@ -150,6 +165,46 @@ class Inputs:
             Image.fromarray(pixels).save(self.images / name)
             names.append(f"{name} {index % 3}\n")
         (self.folder / "images.txt").write_text("".join(names))
+
+    def _write_cifar(self) -> None:
+        fabricated = Fabricated()
+        pack(fabricated.write_python(self.cifar), self.cifar_archive)
+        fabricated.write_binary(self.cifar_binary)
+        words = ("--source", str(self.cifar), "--limit", "6", "--out", str(self.prepared))
+        self._run("data_prep", "cifar10", "--raw", *words)
+        np.save(self.array, fabricated.batches[0][0])
+
+    def _write_preprocessing(self) -> None:
+        """Constants of whitening that leave every image as it is, compressed from 75 MB."""
+        whitened = self.folder / "whitened"
+        words = ("--source", str(self.cifar), "--limit", "6", "--out", str(whitened))
+        self._run("data_prep", "cifar10", *words)
+        with np.load(whitened / "preprocessing.npz") as constants:
+            kept = dict(constants)
+        kept["zca"] = kept["zca_inverse"] = np.eye(3072, dtype=np.float32)
+        np.savez_compressed(self.preprocessing, **kept)
+        shutil.rmtree(whitened)
+
+    def _write_other_sources(self) -> None:
+        """An HDF5Data source, a LevelDB folder and a mean, of the same shapes as the LMDBs'."""
+        random = np.random.default_rng(5)
+        if find_spec("h5py"):
+            import h5py
+
+            with h5py.File(self.folder / "data.h5", "w") as file:
+                file["data"] = random.random((6, 2, 6, 6), np.float32)
+                file["label"] = random.integers(0, 3, 6).astype(np.float32)
+        if find_spec("plyvel"):
+            import plyvel
+
+            with plyvel.DB(str(self.folder / "leveldb"), create_if_missing=True) as db:
+                for index in range(8):
+                    pixels = random.integers(0, 256, 128).astype(np.uint8).tobytes()
+                    datum = caffe_pb.Datum(channels=2, height=8, width=8, data=pixels, label=1)
+                    db.put(b"%08d" % index, datum.SerializeToString())
+                db.compact_range()
+        mean = caffe_pb.BlobProto(num=1, channels=2, height=8, width=8, data=[9.5] * 128)
+        schema.write_bytes(mean.SerializeToString(), self.folder / "mean.binaryproto")
 
 
 def net_of(path: Path) -> caffe_pb.NetParameter:

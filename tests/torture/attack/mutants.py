@@ -31,7 +31,8 @@ OWN_PROCESS = 10  # one trial in so many repeats an input as a command line
 class Reader:
     """A file, and a command that reads it where its damaged form lies.
 
-    words: of the command, `{}` for the damaged file (or `{folder}` for its folder); name: of the
+    words: of the command, `{}` for the damaged file (or `{folder}` for its folder, `{top}` for the one of the
+    net); name: of the
     file as it is damaged. with_it: copied beside it.
     """
 
@@ -41,13 +42,14 @@ class Reader:
     words: tuple[str, ...]
     name: str = ""
     with_it: tuple[Path, ...] = ()
+    net: str = ""
 
     def place(self, folder: Path, data: bytes) -> tuple[str, ...]:
         """Write the damaged file into `folder`; returns the command's words."""
         path = folder / (self.name or self.source.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        return tuple(w.format(path, folder=path.parent) for w in self.words)
+        return tuple(w.format(path, folder=path.parent, top=folder) for w in self.words)
 
 
 def readers(inputs: Inputs) -> list[Reader]:
@@ -136,7 +138,124 @@ def readers(inputs: Inputs) -> list[Reader]:
             for path in mnist
             for name in [path.name]
         ),
+        *_data_sets(inputs),
+        *_sources(inputs),
+        Reader("caffemodel, verify", inputs.weights, "caffe", ("verify", "{}"), with_it=around),
+        Reader("LMDB, verify", database, "caffe", ("verify", "{folder}"), "train_lmdb/data.mdb"),
+        Reader("study.json", inputs.study, "study", ("--out", "{folder}", "--list")),
     ]
+
+
+def _data_sets(inputs: Inputs) -> list[Reader]:
+    """What data_prep reads: the official CIFAR-10s, finished folders, pictures and arrays."""
+    prepare = ("cifar10", "--raw", "--out", "{folder}/out", "--source")
+    batches = tuple(sorted(inputs.cifar.iterdir()))
+    binary = tuple(sorted(inputs.cifar_binary.iterdir()))
+    finished = tuple(sorted(path for path in inputs.prepared.iterdir()))
+    apply = ("apply", str(inputs.preprocessing), "{}", "-o", "{folder}/out.npy")
+    return [
+        Reader("CIFAR-10 archive", inputs.cifar_archive, "data_prep", (*prepare, "{}")),
+        *(
+            Reader(f"CIFAR-10 {kind}", path, "data_prep", (*prepare, "{folder}"), with_it=whole)
+            for kind, path, whole in (
+                ("pickle", batches[1], batches),
+                ("names", batches[0], batches),
+                ("binary", binary[1], binary),
+            )
+        ),
+        Reader(
+            "manifest.json",
+            inputs.prepared / "manifest.json",
+            "data_prep",
+            ("verify", "{folder}"),
+            with_it=finished,
+        ),
+        Reader(
+            "preprocessing.npz",
+            inputs.preprocessing,
+            "data_prep",
+            ("apply", "{}", str(inputs.images / "1.png"), "-o", "{folder}/out.npy"),
+        ),
+        Reader("JPEG, apply", inputs.images / "0.jpg", "data_prep", apply),
+        Reader("PNG, apply", inputs.images / "1.png", "data_prep", apply),
+        Reader(".npy, apply", inputs.array, "data_prep", apply),
+    ]
+
+
+def _sources(inputs: Inputs) -> list[Reader]:
+    """What a net's data layers read beside LMDBs."""
+    run = ("test", "-model", "{top}/net.prototxt", "-iterations", "4")
+    images, leveldb = inputs.images, tuple(sorted((inputs.folder / "leveldb").iterdir()))
+    listed = inputs.folder / "images.txt"
+    pictures = tuple(sorted(images.iterdir()))
+    image_net = _IMAGES.replace("{root}", f"{images}/")
+    here = _IMAGES.replace("{root}", "{folder}/")
+    mean = _MEAN.replace("{lmdb}", str(inputs.folder / "test_lmdb"))
+    return [
+        Reader("JPEG, ImageData", images / "0.jpg", "caffe", run, "", (*pictures, listed), here),
+        Reader("PNG, ImageData", images / "1.png", "caffe", run, "", (*pictures, listed), here),
+        Reader("list of ImageData", listed, "caffe", run, net=image_net),
+        Reader("mean file", inputs.folder / "mean.binaryproto", "caffe", run, net=mean),
+        *(
+            Reader(
+                f"LevelDB {path.suffix or path.name.partition('-')[0]}",
+                path,
+                "caffe",
+                run,
+                f"db/{path.name}",
+                leveldb,
+                _LEVELDB,
+            )
+            for path in leveldb
+            if path.stat().st_size and path.name != "LOG"
+        ),
+        *(
+            Reader("HDF5Data", path, "caffe", run, net=_HDF5)
+            for path in inputs.folder.glob("data.h5")
+        ),
+    ]
+
+
+_SCORES = """
+layer {
+  name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } }
+}
+layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy" }
+"""
+_IMAGES = (
+    """
+layer {
+  name: "data" type: "ImageData" top: "data" top: "label"
+  image_data_param { source: "{folder}/images.txt" root_folder: "{root}" batch_size: 2 }
+}"""
+    + _SCORES
+)
+_MEAN = (
+    """
+layer {
+  name: "data" type: "Data" top: "data" top: "label"
+  transform_param { mean_file: "{folder}/mean.binaryproto" }
+  data_param { source: "{lmdb}" backend: LMDB batch_size: 2 }
+}"""
+    + _SCORES
+)
+_LEVELDB = (
+    """
+layer {
+  name: "data" type: "Data" top: "data" top: "label"
+  data_param { source: "{folder}/db" backend: LEVELDB batch_size: 3 }
+}"""
+    + _SCORES
+)
+_HDF5 = (
+    """
+layer {
+  name: "data" type: "HDF5Data" top: "data" top: "label"
+  hdf5_data_param { source: "{folder}/h5.txt" batch_size: 4 }
+}"""
+    + _SCORES
+)
 
 
 def _hdf5_snapshots(place: Place) -> None:
@@ -168,8 +287,17 @@ class Mutants:
             beside = folder / "in"
             beside.mkdir()
             for path in reader.with_it:
-                shutil.copy(path, beside)
-            if reader.name:  # a folder of records, with a net that reads it
+                where = beside / Path(reader.name).parent
+                where.mkdir(exist_ok=True)
+                if path.is_dir():
+                    shutil.copytree(path, where / path.name)
+                else:
+                    shutil.copy(path, where)
+            if reader.net:
+                text = reader.net.replace("{folder}", str(beside))
+                (beside / "net.prototxt").write_text(text)
+                (beside / "h5.txt").write_text(f"{beside}/data.h5\n")
+            elif reader.name:  # a folder of records, with a net that reads it
                 net = place.inputs.net.read_text().replace(str(place.inputs.folder), str(beside))
                 net = net.replace(f"{beside}/test_lmdb", f"{place.inputs.folder}/test_lmdb")
                 (beside / "net.prototxt").write_text(net)
