@@ -11,12 +11,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ROOT / "tools"
 
-#: name -> (module, function) of a main() that is given its words
+#: name -> (module, function), which reads sys.argv
 _MAINS = {
     "caffe": ("runner.commands.cli", "main"),
     "data_prep": ("data_prep.cli", "main"),
     "netgen": ("netgen.cli", "main"),
-    "study": ("study.cli", "main"),
+    "study": ("study.cli", "command"),
 }
 _MODULES = {"caffe": "runner", "data_prep": "data_prep", "netgen": "netgen", "study": "study"}
 #: what is loaded once for many commands; torch is the longest
@@ -64,5 +64,5 @@ def function(name: str, words: list[str]) -> Callable[[], object]:
         return lambda: import_module(name).command(words)
     if name in _MAINS:
         module, main = _MAINS[name]
-        return lambda: getattr(import_module(module), main)(words)
+        return lambda: getattr(import_module(module), main)()
     return lambda: import_module(f"caffe_tools.{name}").command()

@@ -361,6 +361,6 @@ def command(words: list[str]) -> int:
                 sys.stderr.flush()
             asked = Command(reader.command, arguments, folder)
             said = err.read_text(errors="backslashreplace")
-            wrong = " ".join(one_line(asked, Ended(status, "", said)))
+            wrong = " ".join(one_line(asked, Ended(status, out.read_text(errors="replace"), said)))
             told.write(json.dumps(wrong and f"{wrong[-400:]}") + "\n")
     return 0
