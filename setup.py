@@ -61,7 +61,6 @@ setup(
         "pycaffe": ["pydot>=2.0.0", "scikit-image>=0.22.0", "scipy>=1.11.1"],
         "tensorboard": ["tensorboard>=2.15"],
         "study": ["markdown>=3.4", "pygraphviz>=2.0", "snakemake>=8"],
-        "tensorboard": ["tensorboard>=2.15"],
         "dev": [
             "pytest>=7.4",
             "hypothesis>=6.80",
