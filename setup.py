@@ -88,6 +88,8 @@ setup(
                 f"{name}=caffe_tools.start:{name}"
                 for name in (
                     "best_accuracy",
+                    "compute_image_mean",
+                    "convert_imageset",
                     "draw_net",
                     "parse_log",
                     "plot_loss",

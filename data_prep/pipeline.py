@@ -18,6 +18,7 @@ from data_prep.dataset import CLASSES, Dataset
 from data_prep.errors import DataError
 from data_prep.folder import new_folder
 from data_prep.manifest import read_manifest, write_manifest
+from data_prep.mean import mean_blob
 from data_prep.progress import slices
 from data_prep.records import write_lmdb
 from data_prep.whiten import fit_preprocessing
@@ -148,7 +149,7 @@ def _fill(folder: Path, dataset: Dataset, options: Options) -> dict[str, Any]:
         train_lmdb: train.write(folder / train_lmdb, "training", mean.add),
         test_lmdb: test.write(folder / test_lmdb, "test"),
     }
-    schema.write_binary(_mean_blob(mean.value()), folder / MEAN)
+    schema.write_binary(mean_blob(mean.value()), folder / MEAN)
     return write_manifest(
         folder,
         {
@@ -223,14 +224,6 @@ class _Mean:
 
     def value(self) -> np.ndarray:
         return (self.total / self.count).astype(np.float32)
-
-
-def _mean_blob(mean: np.ndarray) -> schema.caffe_pb.BlobProto:
-    """(C, H, W) as the BlobProto of Caffe's compute_image_mean: legacy dimensions, num 1."""
-    channels, height, width = mean.shape
-    return schema.caffe_pb.BlobProto(
-        num=1, channels=channels, height=height, width=width, data=mean.ravel().tolist()
-    )
 
 
 def _versions() -> dict[str, str]:

@@ -31,41 +31,99 @@ class RecordDigest:
         return self._total.hexdigest()
 
 
+class LMDBWriter:
+    """A new LMDB in `folder`, which is made if need be; used in a with statement.
+
+    map_size: bytes at first. A map that is too small is doubled, as Caffe does; only what is
+    used takes space on disk. Raises lmdb.Error or OSError if the disk is full.
+    """
+
+    def __init__(self, folder: StrPath, map_size: int = 64 << 20) -> None:
+        self._size = map_size
+        self._env = lmdb.open(str(folder), map_size=map_size, sync=False)
+
+    def __enter__(self) -> LMDBWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self._env.sync(True)
+        self._env.close()
+
+    def put(self, items: list[tuple[bytes, bytes]]) -> None:
+        """Write (key, value) pairs, keys in order and behind those of before; one transaction."""
+        while True:
+            try:
+                with self._env.begin(write=True) as transaction, transaction.cursor() as cursor:
+                    cursor.putmulti(items, append=True)
+            except lmdb.MapFullError:
+                self._size *= 2
+                self._env.set_mapsize(self._size)
+            else:
+                return
+
+
+class LevelDBWriter:
+    """A new LevelDB in `folder`, with the options of Caffe's db_leveldb.cpp; needs plyvel.
+
+    Used in a with statement. Raises DataError where there is no plyvel, OSError where the disk is
+    full.
+    """
+
+    def __init__(self, folder: StrPath) -> None:
+        try:
+            import plyvel
+        except ImportError:
+            raise DataError(
+                "backend leveldb needs the package plyvel: pip install 'caffe-split[leveldb]'"
+            ) from None
+        self._error = plyvel.Error
+        self._database = plyvel.DB(
+            str(folder),
+            create_if_missing=True,
+            error_if_exists=True,
+            block_size=1 << 16,
+            write_buffer_size=1 << 28,
+            max_open_files=100,
+        )
+
+    def __enter__(self) -> LevelDBWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._database.close()
+
+    def put(self, items: list[tuple[bytes, bytes]]) -> None:
+        """Write (key, value) pairs as one batch."""
+        try:
+            with self._database.write_batch() as batch:
+                for key, value in items:
+                    batch.put(key, value)
+        except self._error as error:
+            raise OSError(str(error)) from None
+
+
 def write_lmdb(
     folder: StrPath, chunks: Iterable[list[bytes]], map_size: int = 64 << 20
 ) -> tuple[int, str]:
     """Write lists of values under the keys 00000, 00001, ... into a new LMDB.
 
-    Each list is one transaction. A map that is too small is doubled, as Caffe does; only
-    what is used takes space on disk. Returns (number of records, their RecordDigest in
-    hex). Raises DataError past 100,000 records, lmdb.Error or OSError if the disk is full.
+    Each list is one transaction. Returns (number of records, their RecordDigest in hex). Raises
+    DataError past 100,000 records, and what LMDBWriter raises.
     """
     count, digest = 0, RecordDigest()
     Path(folder).mkdir()
-    with lmdb.open(str(folder), map_size=map_size, sync=False) as env:
+    with LMDBWriter(folder, map_size) as writer:
         for values in chunks:
             if count + len(values) > MOST_RECORDS:
                 raise DataError(f"more than {MOST_RECORDS} records do not fit five-digit keys")
             keys = [KEY.format(n).encode() for n in range(count, count + len(values))]
             items = list(zip(keys, values, strict=True))
-            while not _put(env, items):
-                map_size *= 2
-                env.set_mapsize(map_size)
+            writer.put(items)
             for key, value in items:
                 digest.update(key, value)
             count += len(values)
-        env.sync(True)
     return count, digest.hexdigest()
-
-
-def _put(env: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> bool:
-    """One transaction; False, with nothing written, where the map is full."""
-    try:
-        with env.begin(write=True) as transaction, transaction.cursor() as cursor:
-            cursor.putmulti(items, append=True)
-    except lmdb.MapFullError:
-        return False
-    return True
 
 
 def read_lmdb(folder: StrPath) -> Iterator[tuple[bytes, bytes]]:
