@@ -55,7 +55,7 @@ _TABLE = (
 )
 # fmt: on
 ARMS = {arm.name: arm for arm in _TABLE}
-BASELINE, SPLIT = ARMS["baseline"], ARMS["tpm"]
+BASELINE, SPLIT, RESTART = ARMS["baseline"], ARMS["tpm"], ARMS["restart"]
 CHAIN = (BASELINE, SPLIT)  # always run; their nets are the parents of the next round
 _MEMBERS = {name: (arm, n) for arm in _TABLE for n, name in enumerate(arm.members, 1)}
 CONTROLS = tuple(name for name, (arm, _) in _MEMBERS.items() if arm not in CHAIN)

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     waiting = stale(all_stages)
     if options.list:
         for stage in waiting:
-            print(f"# {stage.name}", *stage.with_flags(options.flags), sep="\n")
+            print(f"# {stage.name}", *stage.typed(options.flags), sep="\n")
         return 0
     if options.jobs:
         return snakemake(options)
@@ -104,6 +104,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
     add("--batch-size", type=int, metavar="N")
     add("--iterations", type=int, nargs=2, metavar="N", help="of the baseline, and after a split")
     add("--base-lr", type=float, metavar="LR")
+    add("--claim", type=float, metavar="POINTS", help="that a split is claimed to gain (1)")
     add(
         "--layers",
         type=lambda text: text.split(","),

@@ -12,9 +12,14 @@ environment of its own.
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
+from typing import Any
 
+from netgen.schema import read_json
 from study.settings import FILE, Settings
+from study.settings import words as study_words
 from study.stage import Command, Stage
 from study.trainings import Training, testing_interval, trainings, window
 
@@ -30,6 +35,37 @@ def stages(settings: Settings, out: str) -> list[Stage]:
     report = _study("report", out, makes=(f"{out}/report.md", f"{out}/report.html"))
     inputs = (f"{out}/{FILE}", *(training.record for training in planned))
     return [*found, Stage("report", (report,), inputs)]
+
+
+def script(settings: Settings, out: str) -> list[str]:
+    """The lines of shell that make the study from nothing, typed in an empty folder."""
+    begin = shlex.join(["python", "-m", "study", *study_words(settings, out), "--list"])
+    all_stages = stages(settings, out)
+    folders = dict.fromkeys(folder for stage in all_stages for folder in stage.folders())
+    return [
+        shlex.join(_data_words(settings.data)),
+        f"{begin} > {shlex.quote(os.devnull)}",
+        shlex.join(["mkdir", "-p", *folders]),
+        *(str(command) for stage in all_stages for command in stage.commands),
+    ]
+
+
+def _data_words(folder: str) -> list[str]:
+    """The command that makes the images, as the manifest of the folder tells; else the usual."""
+    made: dict[str, Any] = {}
+    path = os.path.join(folder, "manifest.json")
+    if os.path.exists(path):
+        made = read_json(path)
+    options = made.get("options", {})
+    found = ["python", "-m", "data_prep", made.get("dataset", "cifar10")]
+    if options and options.get("scale") is None:
+        found.append("--raw")
+    elif options and options.get("zca_bias") is None:
+        found.append("--no-zca")
+    for name in ("pad", "scale", "zca_bias", "limit", "seed"):
+        if options.get(name) is not None:
+            found += [f"--{name.replace('_', '-')}", f"{options[name]:g}"]
+    return [*found, "--out", folder]
 
 
 def _command(module: str, words: tuple, makes: tuple[str, ...], stdout: str | None) -> Command:

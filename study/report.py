@@ -19,10 +19,10 @@ from netgen.errors import CaffeError
 from netgen.schema import read_json, write_bytes
 from study import text
 from study.arms import SPLIT
-from study.plan import stages
-from study.results import collect
+from study.effects import effects
+from study.plan import script
+from study.results import collect, groups
 from study.settings import read_settings
-from study.statistics import groups
 from study.trainings import Training, trainings
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -63,26 +63,38 @@ def report(out: str) -> Iterator[str]:
     results = collect(planned)
     if not results:
         raise CaffeError(f"{out}: no training is complete, so there is nothing to report")
-    grouped = groups(results)
-    yield from text.heading(settings, len(results), len(planned))
-    yield from text.results(grouped)
-    from study.figures import curves, finals  # only now, as matplotlib takes its time to load
+    grouped, done = groups(results), len(results) == len(planned)
+    found = effects(grouped)
+    yield from text.heading(settings, len(results), len(planned), found)
+    from study import figures  # only now, as matplotlib takes its time to load
 
-    os.makedirs(f"{out}/figures", exist_ok=True)
-    yield f"![final accuracies](figures/{finals(f'{out}/figures', grouped)})"
-    yield from text.comparison(grouped, settings.test_size)
-    yield "## Curves"
-    for seed, name in curves(f"{out}/figures", results).items():
+    folder = f"{out}/figures"
+    os.makedirs(folder, exist_ok=True)
+    shown = ([found.primary] if found.primary else []) + list(found.secondary)
+    if done and shown:
+        name = figures.intervals(folder, shown, settings.claim)
+        yield f"![differences between arms](figures/{name})"
+    yield from text.results(grouped, settings)
+    if len(found.collapsed) < len(results):
+        yield f"![final accuracies](figures/{figures.finals(folder, grouped)})"
+    if done:
+        yield from text.comparison(found, settings, grouped)
+    if len(found.collapsed) < len(results):
+        yield "## What it cost"
+        yield f"![accuracy against cost](figures/{figures.costs(folder, grouped)})"
+        yield "## Curves"
+        yield f"![parents and children](figures/{figures.chains(folder, results)})"
+    for seed, name in figures.curves(folder, results).items():
         yield f"![loss and accuracy, seed {seed}](figures/{name})"
     yield from splits(out, [r.training for r in results if r.training.arm is SPLIT])
+    yield from text.conditions(settings)
     yield "## How it was run"
     yield from text.machines(results)
-    commands = [str(command) for stage in stages(settings, out) for command in stage.commands]
     yield (
         "`study.train_to_end` runs `caffe train -solver SOLVER`, with `-weights FILE`, or with "
-        "`-snapshot STATE` where it goes on. All commands, as they are typed:"
+        "`-snapshot STATE` where it goes on. All commands, as they are typed in an empty folder:"
     )
-    yield _details("commands", "\n".join(commands))
+    yield _details("commands", "\n".join(script(settings, out)))
 
 
 def splits(out: str, split: Iterable[Training]) -> Iterator[str]:
@@ -93,16 +105,18 @@ def splits(out: str, split: Iterable[Training]) -> Iterator[str]:
             yield from _round(out, training)
         else:
             plan = read_json(training.plan)
-            names = ", ".join(layer["layer"] for layer in plan["layers"])
+            names = ", ".join(text.code(layer["layer"]) for layer in plan["layers"])
             yield f"Round {training.round}, seed {training.seed} splits {names}."
 
 
 def _round(out: str, training: Training) -> Iterator[str]:
     plan, verified = read_json(training.plan), read_json(training.verified)
-    yield "\n".join(f"- `{layer['layer']}`: {layer['why']}" for layer in plan["layers"])
+    yield "\n".join(
+        f"- {text.code(layer['layer'])}: {text.literal(layer['why'])}" for layer in plan["layers"]
+    )
     warnings = read_json(training.measured)["warnings"]
     if warnings:
-        yield "Of the window:\n\n" + "\n".join(f"- {warning}" for warning in warnings)
+        yield "Of the window:\n\n" + "\n".join(f"- {text.literal(warning)}" for warning in warnings)
     difference = verified["random"]["difference"]
     yield (
         f"Right after the split the scores differ from the parent's by at most {difference:.2g} "

@@ -23,7 +23,7 @@ class Settings:
     iterations: those of the baseline, and those after a split. layers: the layers to split in
     each round, where the rule is not to choose them. arms: the controls to run in the first
     `control_rounds` rounds. seeds: how many there are. train_size, test_size: the records of
-    the data.
+    the data. claim: the points of final accuracy that a split is claimed to gain, at least.
     """
 
     scale: str
@@ -45,6 +45,7 @@ class Settings:
     train_size: int = 0
     test_size: int = 0
     note: str = ""
+    claim: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("iterations", "arms"):
@@ -54,6 +55,8 @@ class Settings:
         for name, value in [*counts.items(), *(("iterations", n) for n in self.iterations)]:
             if value < 1:
                 raise CaffeError(f"{name} must be at least 1, not {value}")
+        if not 0 < self.claim < 100:
+            raise CaffeError(f"claim must be points above 0 and below 100, not {self.claim:g}")
         if self.control_rounds < 0:
             raise CaffeError(f"control_rounds must not be negative, but is {self.control_rounds}")
         for arm in self.arms:
@@ -87,6 +90,28 @@ SCALES = {
         "full", 1.0, 128, (136_719, 136_719), 0.05, "multistep", True, seeds=3, rounds=2
     ),
 }
+
+
+def words(settings: Settings, out: str) -> list[str]:
+    """The words after `python -m study` that begin this study in folder `out`."""
+    own, found = SCALES[settings.scale], ["--scale", settings.scale]
+    for field in fields(Settings):
+        name, value = field.name, getattr(settings, field.name)
+        flag = f"--{name.replace('_', '-')}"
+        if value == getattr(own, name) or name in ("scale", *_SIZES):
+            continue
+        if name == "layers":
+            for names in value:
+                found += [flag, ",".join(names)]
+        elif name == "arms":
+            found += [flag, ",".join(value) or "none"]
+        elif name == "iterations":
+            found += [flag, *map(str, value)]
+        elif isinstance(value, bool):
+            found.append(flag if value else f"--no-{name}")
+        else:
+            found += [flag, f"{value}"]
+    return [*found, "--out", out]
 
 
 def settle(out: str, given: dict[str, Any]) -> Settings:

@@ -68,6 +68,14 @@ class Stage:
         *others, last = self.commands
         return (*others, replace(last, words=(*last.words, "--", *flags)))
 
+    def folders(self) -> tuple[str, ...]:
+        """The folders that must be there before the commands are run."""
+        return tuple(dict.fromkeys(os.path.dirname(path) or "." for path in self.outputs))
+
+    def typed(self, flags: Sequence[str] = ()) -> list[str]:
+        """The lines of shell that a person types to run it in any folder with its inputs."""
+        return [shlex.join(["mkdir", "-p", *self.folders()]), *map(str, self.with_flags(flags))]
+
     def shell(self, flags: Sequence[str] = (), python: str = "python") -> str:
         """One line of shell that runs the stage with the interpreter `python`."""
         lines = [str(command) for command in self.with_flags(flags)]
@@ -105,8 +113,8 @@ def run_stage(stage: Stage, flags: Sequence[str] = (), deadline: float | None = 
     deadline: the value of time.monotonic() at which a training stops with a snapshot; None for
     no such time.
     """
-    for path in stage.outputs:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    for folder in stage.folders():
+        os.makedirs(folder, exist_ok=True)
     for command in stage.with_flags(flags):
         if deadline is not None and time.monotonic() > deadline:
             raise Stopped

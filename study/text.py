@@ -1,20 +1,21 @@
-"""The sections of a study's report, as Markdown."""
+"""The sections of a study's report, as Markdown: the conclusion first."""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from math import sqrt
+from math import nan, sqrt
 
 from caffe_tools.best_accuracy import duration
-from study.arms import CHAIN
-from study.results import Result
+from study.arms import CHAIN, RESTART, SPLIT
+from study.effects import POINTS, Effects
+from study.results import LITTLE, Group, Result
 from study.settings import SCALES, Settings
-from study.statistics import Group, differences, mean_sd
+from study.statistics import LEVEL, POWER, Paired, mean_sd, units_needed
 
 STUDY = (0.909, 0.9206, 0.9247)  # the best test of one run each of baseline, msplit1, msplit2
-CHANCE = 0.12  # guessing among ten classes, and a little more
-_SIZE = ("width", "batch_size", "iterations", "base_lr", "lr_policy", "dropout")
+_CIFAR10 = {"train_size": 50_000, "test_size": 10_000}
 _ABOUT = {
     "full": "the study's own net, schedule and length",
     "small": "a narrow net, trained for minutes. It tells how the arms compare with each other at "
@@ -24,20 +25,98 @@ _ABOUT = {
     "changed": "with {changed} of its own, as in the table. What it tells is of this size, not "
     "of the study's accuracies",
 }
+_SIZE = ("width", "batch_size", "iterations", "base_lr", "lr_policy", "dropout")
 
 
-def heading(settings: Settings, done: int, planned: int) -> Iterator[str]:
-    """What this is, and what it is not; `done` of the `planned` trainings are complete."""
+def heading(settings: Settings, done: int, planned: int, found: Effects) -> Iterator[str]:
+    """The conclusion, and what this is; `done` of the `planned` trainings are complete."""
     yield "# Case study: All-CNN-C on CIFAR-10, grown by splits"
+    yield conclusion(settings, done, planned, found)
     own = SCALES[settings.scale]
     changed = [name for name in _SIZE if getattr(settings, name) != getattr(own, name)]
     text = _ABOUT["changed" if changed else settings.scale]
     yield f"**Scale `{settings.scale}`**: {text.format(changed=', '.join(changed))}."
     if settings.note:
-        yield f"**Note**: {html.escape(settings.note)}"
+        yield f"**Note**: {literal(settings.note)}"
+    if found.collapsed:
+        names = ", ".join(
+            f"{r.training.label} of seed {r.training.seed} ({_percent(r.final)} %)"
+            for r in found.collapsed
+        )
+        yield (
+            f"**Nothing learnt**: {names}. They ended below {LITTLE:g} times what guessing gives, "
+            "or with no number; their arms are in no difference below."
+        )
+
+
+def conclusion(settings: Settings, done: int, planned: int, found: Effects) -> str:
+    """One sentence that the numbers carry, and what they could have shown."""
+    claim = f"{settings.claim:g} point{'s' if settings.claim != 1 else ''}"
     if done < planned:
-        yield f"**Unfinished**: {done} of {planned} trainings are complete."
+        return (
+            f"**No conclusion yet**: {done} of {planned} trainings are complete. Differences "
+            "between arms are told when all are, so that no look at them can decide when to stop."
+        )
+    if found.primary is None:
+        gone = {r.training.arm for r in found.collapsed} & {SPLIT, RESTART}
+        why = (
+            "one of the two collapsed"
+            if gone
+            else f"the arm `{RESTART.name}` is not part of this study"
+        )
+        return (
+            f"**Cannot say** whether a split by TPM gains what a restart of the rate alone does "
+            f"not: {why}."
+        )
+    final, label = found.primary.final, f"{found.primary.label}"
+    what = f"{label} is {_interval(final)} points of final accuracy ({_test(final)})"
+    said = found.verdict(settings.claim)
+    if found.unfinished_parents(settings.claim) and found.finished:
+        return (
+            f"**Cannot say**, as the parents had not finished: restarting the rate alone gains "
+            f"{_interval(found.finished.final)} points, more than the {claim} claimed of a split; "
+            f"{what}."
+        )
+    if said == "for":
+        return f"**For the claim** that a split by TPM gains {claim} or more: {what}."
+    if said == "against":
+        return (
+            f"**Against the claim** that a split by TPM gains {claim} or more: {what}, all of the "
+            "interval below it."
+        )
+    return (
+        f"**Cannot say** whether a split by TPM gains {claim} or more: {what}. "
+        f"{_could_show(final, settings.claim)}"
+    )
+
+
+def _could_show(found: Paired, claim: float) -> str:
+    if found.sd is None or found.detectable is None:
+        return "One seed has no interval; two or more have."
+    needed = units_needed(claim / found.sd) if found.sd else found.n
+    return (
+        f"With this spread (sd {found.sd:.2f}) {found.n} seeds show differences from "
+        f"{found.detectable:.2f} points on ({POWER:.0%} power), and {claim:g} would take "
+        f"{needed or 'over 1,000'} seeds."
+    )
+
+
+def conditions(settings: Settings) -> Iterator[str]:
+    """This study's conditions beside the study's, and its figures where they are the same."""
+    yield "## Conditions"
     yield _table(("", "this run", "the study"), _compared(settings), "lrr")
+    others = [str(row[0]) for row in _compared(settings)[:-1] if str(row[1]) != str(row[2])]
+    figures = " %, ".join(_percent(value) for value in STUDY)
+    if others:
+        yield (
+            f"The study's accuracies ({figures} %, the best test of one run each) are not beside "
+            f"ours, as these differ: {', '.join(others)}."
+        )
+
+
+def comparable(settings: Settings) -> bool:
+    """Whether the study's accuracies were come by as this study's are."""
+    return all(str(ours) == str(theirs) for _, ours, theirs in _compared(settings)[:-1])
 
 
 def _compared(settings: Settings) -> list[tuple]:
@@ -58,104 +137,147 @@ def _compared(settings: Settings) -> list[tuple]:
             or f"entropy from {settings.factor:g} x mean on",
             "entropy from 1.1 x mean on",
         ),
-        ("rounds", settings.rounds, 2),
         ("seeds", settings.seeds, 1),
     ]
 
 
-def results(groups: Sequence[Group]) -> Iterator[str]:
-    """The table of nets."""
+def results(groups: Sequence[Group], settings: Settings) -> Iterator[str]:
+    """The table of nets, and that of seeds."""
     yield "## Results"
+    beside = comparable(settings)
     rows = []
     for group in groups:
-        after = group.values("after")
-        rows.append(
-            (
-                f"**{group.label}**",
-                group.arm.title,
-                len(group.results),
-                _percent(max(group.values("best"))),
-                _spread(group.values("best")),
-                _spread(group.values("final")),
-                _range(group.values("parameters")),
-                _range([m / 1e6 for m in group.values("multiply_adds")], "{:.1f}"),
-                _mean(group.values("before")),
-                _mean(after),
-                _range([r.training.iterations for r in group.results]),
-                duration(sum(group.values("seconds")) / len(group.results)) or "-",
-            )
-        )
-    yield _table(
-        (
-            "net",
-            "what it is",
-            "n",
-            "best of all",
-            "best, mean ± sd",
-            "final, mean ± sd",
-            "parameters",
-            "multiply-adds, M",
-            "before the split",
-            "after it",
-            "iterations",
-            "wall time of one",
-        ),
-        rows,
-        "llrrrrrrrrrr",
-    )
+        row: list[object] = [
+            f"**{group.label}**",
+            group.arm.title,
+            len(group.results),
+            _spread(group.values("final")),
+            _spread(group.values("best")),
+            _percent(max(group.values("best"), default=nan)),
+            _range(group.values("parameters")),
+            _range([m / 1e6 for m in group.values("multiply_adds")], "{:.1f}"),
+            _mean(group.values("before")),
+            _mean(group.values("after")),
+            _range([r.log.last_iteration for r in group.results]),
+            _flops(sum(group.values("flops")) / len(group.results)),
+            duration(sum(group.values("seconds")) / len(group.results)) or "-",
+        ]
+        if beside:
+            known = group.arm in CHAIN and group.round < len(STUDY)
+            row.insert(6, _percent(STUDY[group.round]) if known else "-")
+        rows.append(row)
+    header = [
+        "net",
+        "what it is",
+        "n",
+        "final, mean ± sd",
+        "best, mean ± sd",
+        "best of all",
+        "parameters",
+        "multiply-adds, M",
+        "before the split",
+        "after it",
+        "iterations",
+        "training FLOPs",
+        "wall time of one",
+    ]
+    if beside:
+        header.insert(6, "the study, best of one run")
+    yield _table(header, rows, "ll" + "r" * (len(header) - 2))
     yield (
-        "Accuracies are percent of the test images; `best` is the best test of a run, `final` "
-        "its last. ± is the sample standard deviation over n trainings. Multiply-adds: of one "
-        "image forward. Before the split: the parent's last test; after it: the test of the "
-        "weights that the training begins with."
+        "Accuracies are percent of the test images; `final` is the last test of a run, `best` its "
+        "best one. ± is the sample standard deviation over n trainings. Multiply-adds: of one "
+        "image forward; a training takes six FLOPs for each and image, its tests left out. Before "
+        "the split: the parent's last test; after it: the test of the weights that the training "
+        "begins with."
     )
-    lost = [(group, sum(value < CHANCE for value in group.values("final"))) for group in groups]
-    if any(count for _, count in lost):
-        names = ", ".join(
-            f"{group.label} ({count} of {len(group.results)})" for group, count in lost if count
-        )
-        yield f"**Nothing learnt** (final accuracy under {100 * CHANCE:g} %): {names}."
+    yield "## Final accuracy, seed by seed"
+    seeds = sorted({result.training.seed for group in groups for result in group.results})
+    table = []
+    for seed in seeds:
+        finals = [group.by_seed("final").get(seed) for group in groups]
+        table.append((seed, *("-" if f is None else _percent(f) for f in finals)))
+    yield _table(("seed", *(group.label for group in groups)), table, "r" * (len(groups) + 1))
+    drawn = [group for group in groups if len({r.training.draw for r in group.results}) > 1]
+    if drawn:
+        names = ", ".join(group.label for group in drawn)
+        yield f"Of {names} it is the mean of the draws, which count as one in what follows."
 
 
-def comparison(groups: Sequence[Group], test_size: int) -> Iterator[str]:
+def comparison(found: Effects, settings: Settings, groups: Sequence[Group]) -> Iterator[str]:
     """What each round gains, and the split against its controls, paired by seed."""
-    chain = [g for g in groups if g.arm in CHAIN]
-    rows = []
-    for before, after in zip(chain, chain[1:], strict=False):
-        study = (
-            f"{100 * (STUDY[after.round] - STUDY[after.round - 1]):+.2f}"
-            if (after.round < len(STUDY))
-            else "-"
-        )
-        best, final = (differences(after, before, name) for name in ("best", "final"))
-        rows.append((f"round {after.round}", len(best), _points(best), _points(final), study))
-    if rows:
+    if found.gains:
         yield "## What each round gains, in points"
-        yield _table(
-            ("round", "seeds", "best", "final", "the study, best of one run"), rows, "lrrrr"
+        header = ["difference", "seeds", "final", "p", "best"]
+        rows = []
+        for effect in found.gains:
+            row: list[object] = [
+                effect.label,
+                effect.final.n,
+                _interval(effect.final),
+                _p(effect.final.p),
+                _interval(effect.best),
+            ]
+            if comparable(settings):
+                place = effect.one.round
+                known = place < len(STUDY)
+                row.append(f"{POINTS * (STUDY[place] - STUDY[place - 1]):+.2f}" if known else "-")
+            rows.append(row)
+        if comparable(settings):
+            header.append("the study, best of one run")
+        yield _table(header, rows, "l" + "r" * (len(header) - 1))
+        yield (
+            "A gain over the parent is also the gain of training on: what the split itself brings "
+            "is the difference from the restart, below."
         )
-    rows = []
-    for split in chain[1:]:
-        for other in (g for g in groups if g.round == split.round and g is not split):
-            best, final = (differences(split, other, name) for name in ("best", "final"))
-            if best:
-                rows.append(
-                    (
-                        f"round {split.round}: {split.arm.name} - {other.arm.name}",
-                        len(best),
-                        _points(best),
-                        _points(final),
-                    )
+    shown = ([found.primary] if found.primary else []) + list(found.secondary)
+    if shown:
+        yield "## Differences between arms, in points"
+        rows = []
+        for effect in shown:
+            final = effect.final
+            rows.append(
+                (
+                    f"**{effect.label}**" if effect is found.primary else effect.label,
+                    final.n,
+                    _interval(final),
+                    _p(final.p),
+                    "primary" if effect is found.primary else _p(effect.adjusted),
+                    _p(final.p_flip),
+                    "-" if final.detectable is None else f"{final.detectable:.2f}",
+                    _interval(effect.best),
                 )
-    if rows:
-        yield "## The split by TPM minus its controls, in points"
-        yield _table(("difference", "seeds", "best, mean ± sd", "final, mean ± sd"), rows, "lrrr")
-    final = max((mean_sd(group.values("final"))[0] for group in groups), default=0.0)
-    error = 100 * sqrt(final * (1 - final) / test_size)
-    yield (
-        f"Pairs have the same seed. {test_size:,} test images alone make one accuracy "
-        f"uncertain by {error:.2f} points (standard error)."
-    )
+            )
+        yield _table(
+            (
+                "difference",
+                "seeds",
+                f"final, mean [{LEVEL:.0%}]",
+                "p (t)",
+                "p (Holm)",
+                "p (signs)",
+                "could show",
+                f"best, mean [{LEVEL:.0%}]",
+            ),
+            rows,
+            "lrrrrrrr",
+        )
+        yield (
+            "Pairs have the same seed. In brackets the interval of Student's t over the seeds; "
+            "p (t) of the paired t test, two-sided; p (Holm) the same, adjusted over the "
+            "secondary differences together; p (signs) of the exact test by flipping signs, which "
+            f"for n seeds is never under 2^(1 - n). Could show: the true difference that so many "
+            f"seeds with this spread find with {POWER:.0%} power; a smaller one may be there and "
+            "stay unseen."
+        )
+    means = [mean_sd(group.values("final"))[0] for group in groups]
+    final = max((value for value in means if value is not None), default=0.0)
+    if settings.test_size:
+        error = POINTS * sqrt(final * (1 - final) / settings.test_size)
+        yield (
+            f"{settings.test_size:,} test images alone make one accuracy uncertain by "
+            f"{error:.2f} points (standard error)."
+        )
 
 
 def machines(results: Iterable[Result]) -> Iterator[str]:
@@ -181,7 +303,7 @@ def machines(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
+    return f"{POINTS * value:.2f}"
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -190,12 +312,42 @@ def _mean(values: Sequence[float]) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     middle, sd = mean_sd(values)
-    return _percent(middle) + (f" ± {100 * sd:.2f}" if sd is not None else "")
+    spread = f" ± {POINTS * sd:.2f}" if sd is not None else ""
+    return ("-" if middle is None else _percent(middle)) + spread
 
 
-def _points(values: Sequence[float]) -> str:
-    middle, sd = mean_sd(values)
-    return f"{100 * middle:+.2f}" + (f" ± {100 * sd:.2f}" if sd is not None else "")
+def _interval(found: Paired) -> str:
+    text = f"{found.mean:+.2f}"
+    return text if found.low is None else f"{text} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _test(found: Paired) -> str:
+    seeds = f"n = {found.n} seed{'s' if found.n > 1 else ''}"
+    return (
+        seeds
+        if found.p is None
+        else f"{LEVEL:.0%} interval, p {_p(found.p, '= ')}, paired t, {seeds}"
+    )
+
+
+def _p(value: float | None, equal: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{equal}{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _flops(value: float) -> str:
+    return f"{value:.2e}"
+
+
+def literal(text: str) -> str:
+    """Text that a user gave, to be read as it is: neither HTML nor Markdown."""
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def code(name: str) -> str:
+    """A name as a code span, which no character of it can end."""
+    return "`" + re.sub(r"[`|\s]", "'", name) + "`"
 
 
 def _range(values: Sequence[float], form: str = "{:,}") -> str:
