@@ -17,8 +17,8 @@ from runner.log import glog
 from runner.process import host
 from runner.process.place import place, refuse_workers
 
-COMMANDS = ("device_query", "test", "time", "train", "verify")
-TAKES_FILES = ("verify",)  # as words behind the command
+COMMANDS = ("classify", "device_query", "test", "time", "train", "verify")
+TAKES_FILES = ("classify", "verify")  # as words behind the command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

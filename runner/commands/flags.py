@@ -45,9 +45,25 @@ OWN_FLAGS = {
     "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
                           "tf32 (CUDA) or bf16, or for train auto: the fastest of them. Weights "
                           "and updates are float32 in each."),
+    "mean": ("", "Optional; the mean image that the net was trained with (binaryproto). A "
+                 "preprocessing.npz beside it is used as well. Only used for 'classify', as are "
+                 "all below."),
+    "preprocessing": ("", "Optional; the preprocessing.npz that data_prep wrote beside the records "
+                          "of the training: size, order of channels, GCN, ZCA, zeros around."),
+    "transform": ("", "Optional; the net that was trained: the transform_param (mean, scale, crop) "
+                      "of its data layer in phase TEST, and the preprocessing.npz beside that "
+                      "layer's source."),
+    "labels": ("", "Optional; names of the classes, one a line; by default those of the "
+                   "preprocessing.npz."),
+    "json": (False, "Optional; print a list of objects {image, predictions}."),
 }  # fmt: skip
 
 FLAGS = {**CAFFE_FLAGS, **OWN_FLAGS}
+#: what gflags takes for a flag that is true or false; without a value it is true
+BOOLEANS = {
+    **dict.fromkeys(("1", "t", "true", "y", "yes"), True),
+    **dict.fromkeys(("0", "f", "false", "n", "no"), False),
+}
 #: flags that take one of a few words
 CHOICES = {"engine": ("torch", "pycaffe"), "precision": ("fp32", "tf32", "bf16", "auto")}
 
@@ -59,6 +75,8 @@ commands:
   test            score a model
   device_query    show GPU diagnostic information
   time            benchmark model execution time
+  classify IMAGE...
+                  the five most probable classes of each picture
   verify FILE...  check models, solver states, .resume files and LMDB folders
 """
 
@@ -142,6 +160,8 @@ def _walk(arguments):
         name = name.replace("-", "_")
         if equals:
             yield [word], name, value
+        elif name in FLAGS and isinstance(FLAGS[name][0], bool):
+            yield [word], name, "true"
         elif name in FLAGS and rest:
             value = rest.pop(0)
             yield [word, value], name, value
@@ -158,6 +178,10 @@ def _typed(name, value):
         raise FlagError(
             f"illegal value '{value}' specified for flag '{name}': {' or '.join(CHOICES[name])}"
         )
+    if isinstance(FLAGS[name][0], bool):
+        if value not in BOOLEANS:
+            raise FlagError(f"illegal value '{value}' specified for bool flag '{name}'")
+        return BOOLEANS[value]
     if not isinstance(FLAGS[name][0], int):
         return value
     digits = re.fullmatch(r"\s*([-+]?)(0x[0-9a-f]+|[0-9]+)", value, re.IGNORECASE)
@@ -171,6 +195,6 @@ def help_text() -> str:
     """Usage and all flags with their defaults."""
     lines = [USAGE, "flags:"]
     for name, (default, text) in FLAGS.items():
-        shown = f'"{default}"' if isinstance(default, str) else default
+        shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
         lines.append(f"  -{name} ({text}) default: {shown}")
     return "\n".join(lines)
