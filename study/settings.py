@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from netgen.errors import CaffeError
 from netgen.schema import read_json, write_json
@@ -14,6 +16,18 @@ from study.arms import CONTROLS, NAMES
 FILE = "study.json"
 _OPEN = {"rounds", "control_rounds", "arms", "seeds", "note"}  # may change while a study runs
 _SIZES = {"train_size": "cifar10_train_lmdb", "test_size": "cifar10_test_lmdb"}
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value from a JSON file is of a field's type; a finite number for a float."""
+    parts = get_args(kind)
+    if not parts:
+        if kind is float:
+            return type(value) in (int, float) and math.isfinite(value)
+        return type(value) is kind
+    if parts[-1] is ...:
+        parts = parts[:1] * len(value)
+    return len(value) == len(parts) and all(map(_is, value, parts))
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,9 @@ class Settings:
         for name in ("iterations", "arms"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "layers", tuple(map(tuple, self.layers)))
+        for name, kind in get_type_hints(type(self)).items():
+            if not _is(getattr(self, name), kind):
+                raise CaffeError(f"{name} cannot be {json.dumps(getattr(self, name))}")
         counts = {name: getattr(self, name) for name in ("seeds", "rounds", "batch_size")}
         for name, value in [*counts.items(), *(("iterations", n) for n in self.iterations)]:
             if value < 1:

@@ -1,7 +1,8 @@
 """Settings, trainings and stages of a study: what is run, on what, for how long."""
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,16 @@ def test_settings_are_refused(tmp_path, records):
     for text in ("[", "{}", '{"scale": 1, "colour": 2}', "3"):
         (tmp_path / "study.json").write_text(text)
         with pytest.raises(CaffeError, match=r"study.json: not a study's settings \(.*fields: "):
+            read_settings(str(tmp_path))
+    good = asdict(SCALES["tiny"])
+    for name, value in (
+        *(("iterations", [5]), ("iterations", [5, "5"]), ("width", "1/8"), ("width", float("inf"))),
+        *(("layers", [["conv1", 2]]), ("data", None), ("seeds", True), ("dropout", 1)),
+    ):
+        (tmp_path / "study.json").write_text(json.dumps({**good, name: value}))
+        with pytest.raises(
+            CaffeError, match=rf"study.json: not a study's settings \({name} cannot"
+        ):
             read_settings(str(tmp_path))
 
 
