@@ -91,6 +91,7 @@ setup(
                     "compute_image_mean",
                     "convert_imageset",
                     "draw_net",
+                    "extract_features",
                     "parse_log",
                     "plot_loss",
                     "plot_tpm",

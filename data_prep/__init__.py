@@ -9,7 +9,7 @@ from importlib import import_module
 _HOMES = {
     "data_prep.check": ("verify",),
     "data_prep.cifar10": ("read_cifar10",),
-    "data_prep.convert": ("Form", "convert_imageset"),
+    "data_prep.convert": ("Form", "convert_imageset", "database", "opened"),
     "data_prep.dataset": ("IMAGE_SHAPE", "Dataset"),
     "data_prep.errors": ("DataError", "NoDataError"),
     "data_prep.mean": ("channel_means", "compute_image_mean", "mean_blob"),

@@ -72,3 +72,15 @@ def test_an_encoded_image_is_for_who_knows_images():
     record = caffe_pb.Datum(encoded=True, data=b"png", channels=3).SerializeToString()
     with pytest.raises(schema.SchemaError, match="its image is encoded"):
         schema.DatumReader()(record)
+
+
+def test_records_without_labels():
+    images = some_images(2, 1, 2, 2)
+    for form in (images, images.astype(np.float32)):
+        for record, image in zip(encode_datums(form, None), form, strict=True):
+            datum = caffe_pb.Datum(channels=1, height=2, width=2)
+            if form.dtype == np.uint8:
+                datum.data = image.tobytes()
+            else:
+                datum.float_data.extend(image.ravel().tolist())
+            assert record == datum.SerializeToString()
