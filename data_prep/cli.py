@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import DataError
-from netgen.commandline import Parser, exit_status, print_error
+from netgen.commandline import Parser, exit_status, print_error, say
 
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
@@ -117,11 +117,11 @@ def _build(arguments: Namespace, name: str, options: Options, load: Callable[[],
         f"{manifest['source'].get('name', 'images')}"
     )
     if fresh:
-        print(f"{out}: {what}, in {time.monotonic() - start:.0f} s")
+        say(f"{out}: {what}, in {time.monotonic() - start:.0f} s")
         if note := manifest["source"].get("note"):
-            print(f"{out}: {note}")
+            say(f"{out}: {note}")
     else:
-        print(f"{out}: finished already, {what}; --force builds it again")
+        say(f"{out}: finished already, {what}; --force builds it again")
     return 0
 
 
@@ -135,7 +135,7 @@ def _verify(arguments: Namespace) -> int:
     if not problems:
         manifest = read_manifest(arguments.folder)
         records = sum(facts["records"] for facts in manifest["databases"].values())
-        print(
+        say(
             f"{arguments.folder}: {manifest['dataset']}, {len(manifest['files'])} files and "
             f"{records:,} records as written"
         )
@@ -146,7 +146,7 @@ def _apply(arguments: Namespace) -> int:
     from data_prep.apply import apply_to_files
 
     shape = apply_to_files(arguments.npz, arguments.images, arguments.output)
-    print(f"{arguments.output}: {'x'.join(map(str, shape))} float32")
+    say(f"{arguments.output}: {'x'.join(map(str, shape))} float32")
     return 0
 
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from netgen import start
 from netgen.errors import CaffeError, line_of, printable
@@ -57,13 +57,14 @@ def shape_of(text: str) -> tuple[int, ...]:
 def print_error(program: str, message: object) -> None:
     """Print `program: message` on stderr, as one line whatever the message holds."""
     line = printable(" ".join(str(message).splitlines()))
-    if not line.isascii():  # names in any encoding
-        from netgen.schema import shown
-
-        line = shown(line)
     if sys.stderr is not None:
         with contextlib.suppress(OSError):  # closed, or on a full disk
             print(f"{program}: {line}", file=sys.stderr, flush=True)
+
+
+def say(*lines: str, file: IO[str] | None = None) -> None:
+    """Print lines for a person, on stdout or to `file`; names in them are as `printable` has them."""
+    print(*map(printable, lines), sep="\n", file=file, flush=True)
 
 
 def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from netgen import graph, schema
+from netgen import graph
+from netgen.errors import printable
 from netgen.schema import caffe_pb
 
 DEFINITIONS = (
@@ -93,7 +94,7 @@ def table(described: dict[str, Any], width: int = 100) -> list[str]:
         count = layer["parameters"]
         rows.append(
             (
-                schema.shown(layer["name"]),
+                printable(layer["name"]),
                 layer["type"],
                 _shapes(layer["top_shapes"]),
                 f"{count:,}" if count or not owners else f"= {', '.join(owners)}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class CaffeError(ValueError):
     """An expected failure: str(error) is the one line that a person is shown.
@@ -20,21 +22,26 @@ class FatalError(CaffeError, RuntimeError):
     """
 
 
+BYTE = 0x10FF00  # the private character that stands for the byte 0 where text is not UTF-8
+_ESCAPED = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff\U0010ff80-\U0010ffff]")
+
+
 def printable(text: str) -> str:
-    r"""Text that a terminal or a log shows as it is: \x1b where an escape character stands.
+    r"""Text that a terminal, a log or a figure shows as it is: \x1b for an escape character.
 
-    Names come from files of others. Line feeds, which forge lines of a log, are \n in it.
+    Names come from files of others. Line feeds, which forge lines of a log, are \n in it, and
+    \304 stands where the byte 0xC4 is not UTF-8, as protobuf shows it.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char == "\t" or not (char < " " or "\x7f" <= char < "\xa0") else _escaped(char)
-        for char in text
-    )
+    return text if text.isprintable() else _ESCAPED.sub(_escape, text)
 
 
-def _escaped(char: str) -> str:
-    return {"\n": "\\n", "\r": "\\r"}.get(char, f"\\x{ord(char):02x}")
+def _escape(found: re.Match[str]) -> str:
+    char, number = found[0], ord(found[0])
+    if number >= BYTE:
+        return f"\\{number - BYTE:03o}"
+    if "\udc80" <= char <= "\udcff":  # a byte of a file's name
+        return f"\\{number & 0xFF:03o}"
+    return {"\n": "\\n", "\r": "\\r"}.get(char, f"\\x{number:02x}")
 
 
 def line_of(error: BaseException) -> str | None:

@@ -10,12 +10,12 @@ import base64
 import html
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from caffe_tools.draw_net import NoGraphviz, render
-from netgen.commandline import Parser, run
-from netgen.errors import CaffeError
+from netgen.commandline import Parser, run, say
+from netgen.errors import CaffeError, printable
 from netgen.schema import read_json, write_bytes
 from study import text
 from study.arms import SPLIT
@@ -48,11 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="study_report", description=__doc__.partition("\n\n")[0])
     parser.add_argument("study", metavar="DIR", help="folder of python -m study")
     out = parser.parse_args(arguments).study.rstrip("/")
-    markdown = "\n\n".join(report(out)) + "\n"
-    write_bytes(markdown.encode(), f"{out}/report.md")
-    page = to_html(markdown, out)
+    blocks = list(report(out))
+    write_bytes("\n\n".join([*blocks, ""]).encode(), f"{out}/report.md")
+    page = to_html(blocks, out)
     write_bytes(page.encode(), f"{out}/report.html")
-    print(f"Wrote {out}/report.md and {out}/report.html")
+    say(f"Wrote {out}/report.md and {out}/report.html")
     return 0
 
 
@@ -150,32 +150,47 @@ def _svg(path: str) -> str:
     return path.removesuffix(".dot") + ".svg"
 
 
-def _details(summary: str, content: str) -> str:
-    return (
-        f"<details><summary>{summary}</summary>\n"
-        f"<pre>{html.escape(content, quote=False)}</pre>\n</details>"
-    )
+class Html(str):
+    """A block of a report that is HTML already. What was not written here is escaped in it."""
 
 
-def to_html(markdown: str, folder: str) -> str:
-    """One page with all pictures in it, which are files below `folder`.
+def _details(summary: str, content: str) -> Html:
+    content = "\n".join(map(printable, content.split("\n")))
+    summary, content = (html.escape(text, quote=False) for text in (printable(summary), content))
+    return Html(f"<details><summary>{summary}</summary>\n<pre>{content}</pre>\n</details>")
 
-    Raises CaffeError where the package markdown is not installed.
+
+def to_html(blocks: Sequence[str], folder: str) -> str:
+    """One page of a report's blocks with all pictures in it, which are files below `folder`.
+
+    HTML is text in it, but for that of Html blocks. Raises CaffeError where the package markdown
+    is not installed, and for a picture that does not lie in the folder.
     """
     try:
-        from markdown import markdown as convert
+        from markdown import Markdown
     except ImportError:
         raise CaffeError(
             "report.html needs the package markdown (pip install markdown); report.md is written"
         ) from None
 
     def embed(match: re.Match[str]) -> str:
-        path = os.path.join(folder, html.unescape(match[1]))
+        path = os.path.realpath(os.path.join(folder, html.unescape(match[2])))
+        if os.path.commonpath([path, own]) != own:
+            raise CaffeError(f"{folder}/{match[2]}: leads out of the study's folder, to {path}")
         data = base64.b64encode(Path(path).read_bytes()).decode()
-        return f'src="data:{TYPES[os.path.splitext(path)[1]]};base64,{data}"'
+        return f'{match[1]}="data:{TYPES[os.path.splitext(path)[1]]};base64,{data}"'
 
-    body = re.sub(r'src="([^"]+)"', embed, convert(markdown, extensions=["tables"]))
-    title = markdown.partition("\n")[0].lstrip("# ")
+    own = os.path.realpath(folder)
+    convert = Markdown(extensions=["tables"])
+    convert.preprocessors.deregister("html_block")
+    convert.inlinePatterns.deregister("html")
+    body = "\n".join(
+        block
+        if isinstance(block, Html)
+        else re.sub(r'(<img [^>]*src)="([^"]+)"', embed, convert.reset().convert(block))
+        for block in blocks
+    )
+    title = blocks[0].partition("\n")[0].lstrip("# ")
     return PAGE.format(title=html.escape(title), body=body)
 
 

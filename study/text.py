@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import nan, sqrt
 
 from caffe_tools.best_accuracy import duration
+from netgen.errors import printable
 from study.arms import CHAIN, RESTART, SPLIT
 from study.effects import POINTS, Effects
 from study.results import LITTLE, Group, Result
@@ -126,14 +127,14 @@ def _compared(settings: Settings) -> list[tuple]:
         ("batch size", settings.batch_size, full.batch_size),
         ("iterations of the baseline", *(f"{s.iterations[0]:,}" for s in (settings, full))),
         ("iterations after a split", *(f"{s.iterations[1]:,}" for s in (settings, full))),
-        ("learning rate", *(f"{s.base_lr:g}, {s.lr_policy}" for s in (settings, full))),
+        ("learning rate", *(f"{s.base_lr:g}, {literal(s.lr_policy)}" for s in (settings, full))),
         ("dropout", *("yes" if s.dropout else "no" for s in (settings, full))),
         ("training images", f"{settings.train_size:,}", "50,000"),
         ("test images", f"{settings.test_size:,}", "10,000"),
-        ("split", *(f"{s.kind}, weights as in `{s.init}`" for s in (settings, full))),
+        ("split", *(f"{literal(s.kind)}, weights as in {code(s.init)}" for s in (settings, full))),
         (
             "layers split",
-            "; ".join(",".join(names) for names in settings.layers)
+            literal("; ".join(",".join(names) for names in settings.layers))
             or f"entropy from {settings.factor:g} x mean on",
             "entropy from 1.1 x mean on",
         ),
@@ -285,14 +286,14 @@ def machines(results: Iterable[Result]) -> Iterator[str]:
     seen: dict[tuple, float] = {}
     for result in results:
         for run in result.runs:
-            versions = ", ".join(f"{name} {v}" for name, v in run["versions"].items())
+            versions = literal(", ".join(f"{name} {v}" for name, v in run["versions"].items()))
             key = (
-                run["device"],
+                literal(run["device"]),
                 run["cores"],
                 run["threads"],
-                run["system"],
+                literal(run["system"]),
                 versions,
-                run["commit"] or "-",
+                literal(run["commit"] or "-"),
             )
             seen[key] = seen.get(key, 0) + run["seconds"]
     rows = [(*key, duration(seconds)) for key, seconds in seen.items()]
@@ -342,12 +343,13 @@ def _flops(value: float) -> str:
 
 def literal(text: str) -> str:
     """Text that a user gave, to be read as it is: neither HTML nor Markdown."""
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    text = html.escape(printable(" ".join(text.split())), quote=False)
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", text).replace("~", "&#126;")
 
 
 def code(name: str) -> str:
     """A name as a code span, which no character of it can end."""
-    return "`" + re.sub(r"[`|\s]", "'", name) + "`"
+    return "`" + printable(re.sub(r"[`|\s]", "'", name)) + "`"
 
 
 def _range(values: Sequence[float], form: str = "{:,}") -> str:

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 
 from netgen import schema
-from netgen.commandline import Parser, run
+from netgen.commandline import Parser, run, say
 from netgen.errors import CaffeError
 from runner.log import Log
 from study.stage import STOPPED
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     training = ResumableTraining(options)
     if training.is_complete():
         os.utime(options.record)
-        print(f"{options.record}: complete")
+        say(f"{options.record}: complete")
         return 0
     training.begin()
     status = training.run(options.flags)
@@ -102,7 +102,7 @@ class ResumableTraining:
             self._write(self.options.record)
             return 0
         if status == 0 or one.interrupted:
-            print(
+            say(
                 f"{self.options.solver}: stopped at iteration {one.reached}; the same command "
                 "goes on",
                 file=sys.stderr,

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from netgen import schema
-from netgen.commandline import Parser, run
+from netgen.commandline import Parser, run, say
 from netgen.commands.render import render
 from netgen.describe import describe
 from netgen.schema import caffe_pb
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     width, text = closest(wanted, options.words)
     count = parameters(schema.parse_text(text, caffe_pb.NetParameter))
     schema.write_bytes(text.encode(), options.output)
-    print(f"Wrote {options.output}: width {width:.6g}, {count:,} parameters for {wanted:,}")
+    say(f"Wrote {options.output}: width {width:.6g}, {count:,} parameters for {wanted:,}")
     return 0
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 
 from netgen import graph, schema
-from netgen.commandline import Parser, shape_of
+from netgen.commandline import Parser, say, shape_of
 from netgen.describe import DEFINITIONS, describe, table
 from netgen.errors import CaffeError
 from netgen.own_layers import add_layers_option
@@ -35,8 +35,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(described, indent=2))
     else:
         for note in [n for n in notes if n.startswith("skipped")] + described["notes"]:
-            print(f"note: {note}", file=sys.stderr)
-        print("\n".join(table(described)))
+            say(f"note: {note}", file=sys.stderr)
+        say(*table(described))
     return 0
 
 

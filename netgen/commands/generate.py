@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from netgen import nets
-from netgen.commandline import Parser
+from netgen.commandline import Parser, say
 from netgen.commands import render
 from netgen.errors import CaffeError
 from netgen.schema import write_bytes
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     for path in stale:
         path.parent.mkdir(exist_ok=True)
         write_bytes(texts[path], path)
-        print(f"wrote {path}", file=sys.stderr)
+        say(f"wrote {path}", file=sys.stderr)
     if not check:
         for folder in FOLDERS:
             Path(folder).mkdir(exist_ok=True)

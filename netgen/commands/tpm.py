@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from netgen import graph, schema
-from netgen.commandline import Parser
+from netgen.commandline import Parser, say
 from netgen.errors import CaffeError
 from netgen.growth.measurement import table
 from netgen.growth.tpm import measure
@@ -27,8 +27,8 @@ def main(argv: list[str]) -> int:
     if args.json:
         schema.write_bytes(measured.to_json().encode(), args.json)
     for warning in measured.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    print("\n".join(table(measured)))
+        say(f"warning: {warning}", file=sys.stderr)
+    say(*table(measured))
     return 0
 
 

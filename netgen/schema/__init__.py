@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netgen.schema.blobs import array_to_blob, blob_shape, blob_to_array
     from netgen.schema.datum import DatumReader, encode_datums
     from netgen.schema.digest import file_digest
-    from netgen.schema.encoding import encode, shown, to_wire
+    from netgen.schema.encoding import encode, to_wire
     from netgen.schema.files import SchemaError, write_bytes, writing
     from netgen.schema.hdf5 import is_hdf5, open_hdf5, require_h5py, writing_hdf5
     from netgen.schema.jsonfile import json_text, read_json, write_json
@@ -37,7 +37,7 @@ _HOMES = {
     "blobs": ("array_to_blob", "blob_shape", "blob_to_array"),
     "datum": ("DatumReader", "encode_datums"),
     "digest": ("file_digest",),
-    "encoding": ("encode", "shown", "to_wire"),
+    "encoding": ("encode", "to_wire"),
     "files": ("SchemaError", "write_bytes", "writing"),
     "hdf5": ("is_hdf5", "open_hdf5", "require_h5py", "writing_hdf5"),
     "jsonfile": ("json_text", "read_json", "write_json"),
@@ -81,7 +81,6 @@ __all__ = [
     "read_solverstate",
     "read_text",
     "require_h5py",
-    "shown",
     "to_text",
     "to_wire",
     "upgrade_net",

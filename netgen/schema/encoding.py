@@ -16,9 +16,9 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from netgen.errors import BYTE
 from netgen.schema.wire import LENGTH, varint
 
-_FIRST = 0x10FF00  # what stands for the byte 0
 _STANDS_FOR_A_BYTE = re.compile("[\U0010ff80-\U0010ffff]")
 _STANDS_FOR_A_BYTE_IN_UTF8 = re.compile(rb"\xf4\x8f[\xbe\xbf][\x80-\xbf]")
 
@@ -27,7 +27,7 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
     wrong = error.object[error.start : error.end]
-    return "".join(chr(_FIRST + byte) for byte in wrong), error.end
+    return "".join(chr(BYTE + byte) for byte in wrong), error.end
 
 
 codecs.register_error("caffe", _stand_in)
@@ -44,13 +44,8 @@ def encode(text: str) -> bytes:
     if _STANDS_FOR_A_BYTE_IN_UTF8.search(data) is None:
         return data
     return _STANDS_FOR_A_BYTE_IN_UTF8.sub(
-        lambda found: bytes([ord(found[0].decode()) - _FIRST]), data
+        lambda found: bytes([ord(found[0].decode()) - BYTE]), data
     )
-
-
-def shown(text: str) -> str:
-    r"""Text for a person's screen: \304 where the byte 0xC4 is not UTF-8, as protobuf shows it."""
-    return _STANDS_FOR_A_BYTE.sub(lambda found: f"\\{ord(found[0]) - _FIRST:03o}", text)
 
 
 def take_strings(message: Message) -> None:

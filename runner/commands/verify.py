@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from netgen import schema
+from netgen.commandline import say
 from netgen.errors import CaffeError, line_of
 from netgen.schema.lmdb import LMDBFolder
 from runner.commands.flags import Flags
@@ -28,7 +29,7 @@ def verify(flags: Flags) -> int:
             found = _check(path)
         except (CaffeError, OSError) as error:
             found, status = f"NOT WHOLE: {line_of(error)}", 1
-        print(schema.shown(f"{path}: {found}"))
+        say(f"{path}: {found}")
     return status
 
 

@@ -70,10 +70,6 @@ class LogSink:
         if severity not in self.minimum:
             return
         head = prefix(severity, time.time(), threading.get_native_id(), where, self.year)
-        if not message.isascii():  # names in any encoding
-            from netgen.schema import shown
-
-            message = shown(message)
         message = message.removesuffix("\n")  # like glog, which does not end such a line twice
         if not message.isprintable():
             message = _printable(message)

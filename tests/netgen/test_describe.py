@@ -115,6 +115,14 @@ def test_shared_weights_and_equal_tops_in_the_table(capsys):
     assert rows[6][2].split() == ["scalar", "-", "-"]
 
 
+def test_names_reach_the_screen_escaped(capsys):
+    odd = SHARED.replace('name: "ip1"', 'name: "ip\\033[31m\\n"').replace('"w"', '"\\033w"')
+    status, out, err = run(capsys, write(odd))
+    assert status == 0 and "\x1b" not in out + err
+    assert out.splitlines()[3].startswith(r"ip\x1b[31m\n")
+    assert len(out.splitlines()) == 11  # five layers
+
+
 def test_level_and_stage(capsys):
     path = write(SHARED)
     result = run_json(capsys, path, "--level", "2", "--stage", "deploy", "--stage", "more")

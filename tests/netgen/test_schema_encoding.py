@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netgen import schema
+from netgen.errors import printable
 from netgen.schema import caffe_pb, encoding
 
 NET = b"""name: "\xc4\xe3\xba\xc3"  # caf\xe9, \xd6\xd0
@@ -65,7 +66,13 @@ def test_the_message_that_is_written_stays_as_it_is(tmp_path):
 
 
 def test_a_person_is_shown_the_bytes():
-    assert schema.shown(encoding.decode(b"d\xc4\xe3 \xc3\xa9")) == r"d\304\343 é"
+    assert printable(encoding.decode(b"d\xc4\xe3 \xc3\xa9")) == r"d\304\343 é"
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    assert (
+        printable("a\x1b[31m\n\r\t\x9b\x7f\udcff é") == r"a\x1b[31m\n\r" + "\t" + r"\x9b\x7f\377 é"
+    )
 
 
 @pytest.mark.parametrize("comment", [b"\xb2\xe2\xca\xd4", b"caf\xe9"])

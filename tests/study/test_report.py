@@ -188,6 +188,41 @@ def test_page_needs_no_other_file(study, monkeypatch):
     assert "&lt;a&gt; &amp; b" in page and "<a>" not in page
 
 
+HOSTILE = "<script>x</script> ![y](/etc/y.png) [z](javascript:z) `` <img src='a.png'> \x1b[31m\n# w"
+
+
+def test_what_others_wrote_is_text(tmp_path, settings, writer, monkeypatch):
+    """A note, a machine's name, a layer's name and a warning: no HTML, picture, link or control."""
+    monkeypatch.setitem(RUN, "device", HOSTILE + " | q")
+    monkeypatch.setattr(study_report, "render", lambda text, kind: b"<svg/>")
+    pretend(tmp_path / "o", replace(settings, note=HOSTILE), writer)
+    for training in trainings(settings, str(tmp_path / "o")):
+        if training.arm is SPLIT:
+            layers = [{"layer": HOSTILE, "why": HOSTILE}]
+            Path(training.plan).write_text(json.dumps({"layers": layers}))
+            Path(training.measured).write_text(json.dumps({"warnings": [HOSTILE]}))
+    assert study_report.main([str(tmp_path / "o")]) == 0
+    page = (tmp_path / "o/report.html").read_text()
+    assert "\x1b" not in page and "<script" not in page and "<a " not in page
+    assert page.count("<img ") == page.count('src="data:image/') == 9
+    shown = "&lt;script&gt;x&lt;/script&gt; ![y](/etc/y.png) [z](javascript:z) `` &lt;img"
+    assert page.count(shown) == 5  # the note, also as an argument, device, layer's why, warning
+    assert page.count(r"\x1b[31m # w") == 4  # all but the argument, whose lines are kept
+    name = "&lt;script&gt;x&lt;/script&gt;'![y](/etc/y.png)'[z](javascript:z)"
+    assert page.count(f"<code>{name}") == 2  # of both seeds
+
+
+def test_a_picture_that_leads_out_of_the_folder(study, tmp_path, tool):
+    secret = tmp_path / "secret.png"
+    matplotlib.image.imsave(secret, [[0.0, 1.0]])
+    plot = study / "seed1/round1/tpm/tpm.png"
+    plot.unlink()
+    plot.symlink_to(secret)
+    status, _, err = tool("study.report", study)
+    assert status == 1 and err.count("\n") == 1
+    assert f"leads out of the study's folder, to {secret}" in err
+
+
 def test_without_graphviz_the_text_stands_for_the_picture(study, monkeypatch):
     def missing(text, kind):
         raise draw_net.NoGraphviz(draw_net.NO_GRAPHVIZ)

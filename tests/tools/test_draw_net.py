@@ -83,6 +83,19 @@ def test_any_text_in_names_is_quoted():
     assert 'label="in\\"put\\\\\\nInput\\n6"' in text
 
 
+def test_names_are_drawn_as_they_are():
+    """Nothing in a name is Graphviz's own: HTML's entities, \\N, $, control characters."""
+    net = schema.parse_text(
+        r"""layer { name: "a&lt;b\033[31m" type: "Input" top: "x"
+        input_param { shape { dim: 2 dim: 6 } } }
+        layer { name: "c\\N$\\frac{" type: "ReLU" bottom: "x" top: "y" }""",
+        caffe_pb.NetParameter,
+    )
+    text = to_dot(net)
+    assert r'label="a&amp;lt;b\\x1b[31m\nInput\n6"' in text
+    assert r'label="c\\N$\\frac{\nReLU\n6"' in text
+
+
 def test_roles_are_of_convolutions_alone():
     layer = caffe_pb.LayerParameter(name="a_split1", type="ReLU")
     assert role_of(layer) == "other"

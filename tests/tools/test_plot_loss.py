@@ -10,7 +10,9 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
+from matplotlib.text import Text
 
+from caffe_tools.figures.view import Picture
 from caffe_tools.plot_loss import default_output, labelled
 from runner.log import Log
 
@@ -61,6 +63,36 @@ def test_finished_logs_are_drawn_beside_them_and_it_ends(tool, example, tmp_path
     height, width, _ = matplotlib.image.imread(logs / "loss.png").shape
     assert (width, height) == (1200, 900)
     assert sorted(path.name for path in logs.iterdir()) == ["a.log", "b.log", "loss.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("$\\frac{", "$\\frac{"),
+        ("$x_2$", "$x_2$"),
+        ("a\x1b[31m\nb", r"a\x1b[31m\nb"),
+        ("a\udcffb", r"a\377b"),  # a byte that is not UTF-8
+        ("\u65e5", "\u65e5"),  # which the font has not
+    ],
+)
+def test_names_are_drawn_as_they_are(tool, example, tmp_path, name, shown):
+    example(net="$\\q{").done().write(tmp_path / f"{name}.log")
+    arguments = ("--no_refresh", f"{name}.log", "-o", f"{name}.svg")
+    status, out, err = tool("plot_loss", *arguments, cwd=tmp_path)
+    assert (status, out, err) == (0, f"Wrote {shown}.svg\n", "")
+    assert f"<!-- $\\q{{ ({shown}) -->" in (tmp_path / f"{name}.svg").read_text()
+
+
+def test_no_view_reads_mathematics(tmp_path):
+    figures = []
+
+    def draw(figure, name):
+        figures.append(figure)
+        figure.subplots().set_title(name)
+
+    Picture(str(tmp_path / "a.png"), draw, (2, 2)).show("$x_2$")
+    (title,) = (t for t in figures[0].findobj(Text) if t.get_text() == "$x_2$")
+    assert not title.get_parse_math() and not title.get_usetex()
 
 
 def test_draws_once_with_no_refresh(tool, example, tmp_path):

@@ -143,6 +143,15 @@ def test_rows_of_a_large_net_do_not_touch():
     assert max(box.y1 for box in boxes) < figure.bbox.y1
 
 
+def test_names_are_drawn_as_they_are(tool, tmp_path, measured):
+    odd = replace(measured.layers[0], name="$\\frac{\x1b[31m")
+    value = replace(measured, net="$\\q{", layers=(odd, *measured.layers[1:]))
+    (tmp_path / "t.json").write_text(value.to_json())
+    assert tool("plot_tpm", "t.json", "-o", "t.svg", cwd=tmp_path) == (0, "Wrote t.svg\n", "")
+    text = (tmp_path / "t.svg").read_text()
+    assert r"<!-- $\frac{\x1b[31m (4) -->" in text and r"<!-- $\q{: TPM from iter" in text
+
+
 def test_command_draws_the_rule_s_choice_or_a_plan(tool, tmp_path, measured):
     run = partial(tool, "plot_tpm", cwd=tmp_path)
     assert run("t.json") == (0, "Wrote t.png\n", "")

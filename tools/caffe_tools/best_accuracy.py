@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netgen.commandline import Parser, run
+from netgen.commandline import Parser, run, say
 from runner.log import Log, json_number
 
 EXAMPLES = """examples:
@@ -46,7 +46,7 @@ def accuracies(path: str) -> list[dict[str, Any]]:
     log.read()
     training = log.training()
     if log.complaint:
-        print(log.complaint, file=sys.stderr)
+        say(log.complaint, file=sys.stderr)
     about = dict.fromkeys(COLUMNS) | {
         "log": path,
         "net": training.net,
@@ -93,7 +93,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
             cell.rjust(width) if index in numbers else cell.ljust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        print("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def command() -> None:

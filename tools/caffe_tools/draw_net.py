@@ -14,7 +14,7 @@ from shutil import which
 
 from netgen import graph, schema
 from netgen.commandline import Parser, run, shape_of
-from netgen.errors import CaffeError
+from netgen.errors import CaffeError, printable
 from netgen.growth import kinds
 from netgen.schema import caffe_pb
 
@@ -75,7 +75,7 @@ def to_dot(
         edges += [(makers[blob], place, blob) for blob in dict.fromkeys(layer.bottom)]
         makers |= dict.fromkeys(layer.top, place)
     lines = [
-        f"digraph {_quoted(net.name or 'net')} {{",
+        f"digraph {_quoted(printable(net.name) or 'net')} {{",
         '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11,'
         ' penwidth=0.6, margin="0.12,0.05"];',
         "  edge [arrowsize=0.6, penwidth=0.8];",
@@ -83,7 +83,7 @@ def to_dot(
     ]
     for place, (layer, in_place, shapes) in enumerate(boxes):
         role = role_of(layer)
-        label = "\n".join([layer.name, *_details(layer, in_place, shapes)])
+        label = "\n".join([printable(layer.name), *_details(layer, in_place, shapes)])
         lines.append(
             f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(COLORS[role])}, "
             f"tooltip={_quoted(f'{layer.type}: {role}')}];"
@@ -135,8 +135,9 @@ def _details(
 
 
 def _quoted(text: str) -> str:
+    """A string of DOT that is drawn as it is: Graphviz also reads HTML's &lt; and the like."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{text}"'
+    return f'"{text.replace("&", "&amp;")}"'
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from netgen.commandline import Parser, run
+from netgen.commandline import Parser, run, say
 from netgen.schema import writing
 from runner.log import Log, Table, json_number, of_net
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         log.read()
         log.training()  # raises if there is nothing in it, before anything is written
         if log.complaint:
-            print(log.complaint, file=sys.stderr)
+            say(log.complaint, file=sys.stderr)
     if options.json and not options.outdir:
         write_json([as_json(log) for log in logs], sys.stdout)
         return 0
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             written = write_csv(log, target, options.delimiter)
         if options.verbose:
-            print("\n".join(f"Wrote {path}" for path in written))
+            say(*(f"Wrote {path}" for path in written))
     return 0
 
 
@@ -105,7 +105,7 @@ def write_csv(log: Log, target: str, delimiter: str) -> list[str]:
     training = log.training()
     left_out = sum(map(len, log.runs)) - len(training)
     if left_out:
-        print(
+        say(
             f"{log.path}: {left_out} rows of earlier runs were repeated by later ones"
             " and are left out (--json has them)",
             file=sys.stderr,

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netgen.commandline import Parser, run
+from netgen.commandline import Parser, run, say
+from netgen.errors import printable
 from runner.log import Log, Run
 
 if TYPE_CHECKING:
@@ -75,16 +76,16 @@ def follow(logs: Sequence[Log], view: View, every: float | None) -> None:
         for log in logs:
             if log not in started and log not in waiting:
                 waiting.add(log)
-                print(f"{log.path}: waiting for its first iteration", flush=True)
+                say(f"{log.path}: waiting for its first iteration")
         if not view.wait(pause):
             return
     if not started:
         logs[0].training()  # raises, saying that there is nothing
     for log in logs:
         if log not in started:
-            print(f"{log.path}: no iterations found, left out", file=sys.stderr)
+            say(f"{log.path}: no iterations found, left out", file=sys.stderr)
         if log.complaint:
-            print(log.complaint, file=sys.stderr)
+            say(log.complaint, file=sys.stderr)
     view.finish()
 
 
@@ -115,7 +116,7 @@ def labelled(logs: Sequence[Log]) -> dict[str, Run]:
         else f"{training.net} ({name})"
         for name, training in zip(names, trainings, strict=True)
     ]
-    return dict(zip(labels, trainings, strict=True))
+    return dict(zip(map(printable, labels), trainings, strict=True))
 
 
 def plain(name: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from caffe_tools.plot_loss import existing_logs, has_ended, labelled
 from netgen import growth, schema
-from netgen.commandline import Parser, run
+from netgen.commandline import Parser, run, say
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.log import Log, Run, Table, of_net
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in options.net:
         board.write_net(path)
     board.close()
-    print(f"Wrote {board.folder}: tensorboard --logdir {board.folder}")
+    say(f"Wrote {board.folder}: tensorboard --logdir {board.folder}")
     return 0
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from netgen.errors import printable
 from runner.log import LogError, Run, Series
 
 Trainings = Mapping[str, Run]
@@ -50,7 +51,7 @@ def draw(
     states = _losses(panels[0], trainings, colors, axis, average)
     bests = _accuracies(panels[1], trainings, colors, axis) if with_accuracy else {}
     tests = {series.label: None for run in trainings.values() for series in run.test_losses()}
-    shown = [label.replace("test loss", "test") for label in tests]
+    shown = [printable(label.replace("test loss", "test")) for label in tests]
     _legends(figure, panels, colors, states, bests, shown, average)
     axis.label(panels)
     for axes in panels:
@@ -178,7 +179,7 @@ def _accuracies(
             best = series.best()
             if best is not None:
                 axes.plot(at[best], values[best], **style, **STAR)
-                text = f"best {series.label} {values[best]:.6g} at {series.iterations[best]:,}"
+                text = f"best {printable(series.label)} {values[best]:.6g} at {series.iterations[best]:,}"
                 bests[label].append((style, text))
     axes.set_ylabel("test accuracy")
     return bests

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from netgen.errors import printable
 from netgen.growth import LayerMeasurement, LayerPlan, Measurement
 
 Picks = Mapping[str, LayerPlan]  # by layer
@@ -109,12 +110,12 @@ def _histogram(
 
 def _label(layer: LayerMeasurement) -> str:
     dead = f", {sum(layer.dead)} dead" if any(layer.dead) else ""
-    return f"{layer.name} ({layer.num_output}{dead})"
+    return f"{printable(layer.name)} ({layer.num_output}{dead})"
 
 
 def _title(measured: Measurement) -> str:
     first, last = measured.window
-    title = f"{measured.net or 'net'}: TPM from iteration {first:,} to {last:,}"
+    title = f"{printable(measured.net) or 'net'}: TPM from iteration {first:,} to {last:,}"
     if measured.rate_drops:
         title += ", with a drop of the learning rate inside"
     return title

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from netgen.commandline import say
 from netgen.schema import SchemaError, writing
 from runner.log import LogError
 
@@ -49,6 +53,18 @@ def has_display() -> bool:
     return not sys.platform.startswith("linux") or any(map(os.environ.get, displays))
 
 
+@contextmanager
+def literally() -> Iterator[None]:
+    """Where names of nets, layers and files are drawn as they are: no $ begins mathematics.
+
+    A character that no font has is a box, and no more is said of it.
+    """
+    names = ("text.parse_math", "text.usetex", "axes.formatter.use_mathtext")
+    with rc_context(dict.fromkeys(names, False)), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
 class Picture:
     """A file, replaced as a whole: whoever looks at it never sees half a picture."""
 
@@ -62,27 +78,28 @@ class Picture:
 
     def show(self, shown: Any) -> None:
         """Write the picture. Raises LogError where that cannot be done."""
-        figure = Figure(figsize=self._size, layout="constrained")
-        self._draw(figure, shown)
-        try:
-            with writing(self.path) as file:
-                figure.savefig(file, format=self._format, dpi=120)
-        except SchemaError as error:
-            raise LogError(f"{error}; -o FILE writes elsewhere") from None
+        with literally():
+            figure = Figure(figsize=self._size, layout="constrained")
+            self._draw(figure, shown)
+            try:
+                with writing(self.path) as file:
+                    figure.savefig(file, format=self._format, dpi=120)
+            except SchemaError as error:
+                raise LogError(f"{error}; -o FILE writes elsewhere") from None
         if self._news is None:
             self._news = f"{self.path}: kept fresh until all runs end (or Ctrl-C)"
 
     def wait(self, seconds: float) -> bool:
         """Wait before the next look; returns whether there is to be one."""
         if self._news:
-            print(self._news, flush=True)
+            say(self._news)
             self._news = ""
         time.sleep(seconds)
         return True
 
     def finish(self) -> None:
         """Say that the last picture is written."""
-        print(f"Wrote {self.path}", flush=True)
+        say(f"Wrote {self.path}")
 
 
 class Window:
@@ -96,7 +113,8 @@ class Window:
         """Draw anew; a part that the user has zoomed into stays in view until `home`."""
         before, toolbar = self._limits(), self._figure.canvas.toolbar
         zoomed = self._whole and before != self._whole
-        self._draw(self._figure, shown)
+        with literally():
+            self._draw(self._figure, shown)
         first, self._whole = self._whole is None, self._limits()
         if toolbar:
             toolbar.update()
