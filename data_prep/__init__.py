@@ -12,6 +12,7 @@ _HOMES = {
     "data_prep.convert": ("Form", "convert_imageset", "database", "opened"),
     "data_prep.dataset": ("IMAGE_SHAPE", "Dataset"),
     "data_prep.errors": ("DataError", "NoDataError"),
+    "data_prep.images": ("ImageOptions", "build_images"),
     "data_prep.mean": ("channel_means", "compute_image_mean", "mean_blob"),
     "data_prep.mnist": ("read_mnist",),
     "data_prep.pipeline": ("Options", "build_dataset"),

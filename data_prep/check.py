@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_prep.manifest import read_manifest
 from data_prep.progress import progress
-from data_prep.records import KEY, RecordDigest, read_lmdb
+from data_prep.records import RecordDigest, number_of, read_lmdb
 from netgen.schema import file_digest
 from netgen.schema.files import StrPath
 from netgen.schema.lmdb import LMDBError
@@ -52,7 +52,7 @@ def _check_records(path: Path, facts: dict) -> str | None:
     digest, count = RecordDigest(), 0
     try:
         for count, (key, value) in enumerate(read_lmdb(path), start=1):
-            if key != KEY.format(count - 1).encode():
+            if number_of(key) != count - 1:
                 return f"record {count - 1} has key {key!r}"
             digest.update(key, value)
     except LMDBError as error:

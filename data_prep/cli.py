@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import time
 from argparse import Namespace
@@ -26,6 +27,7 @@ examples:
   python -m data_prep cifar10 --raw           # data/cifar10_raw, of cifar10_full
   python -m data_prep cifar10 --raw --pad 4   # data/cifar10_raw_pad4, of resnet20
   python -m data_prep mnist                   # data/mnist, of lenet
+  python -m data_prep images PICTURES -o data/mine --size 32   # a folder of pictures a class
   python -m data_prep synthetic --limit 5000 --out data/synthetic
   python -m data_prep verify data/cifar10
   python -m data_prep apply data/cifar10/preprocessing.npz cat.png dog.png -o two.npy
@@ -81,6 +83,49 @@ def _mnist(arguments: Namespace) -> int:
         Options(0, None, None, arguments.seed, arguments.limit),
         lambda: read_mnist(arguments.source or find_or_download()),
     )
+
+
+def _images(arguments: Namespace) -> int:
+    from data_prep.images import PARTS, ImageOptions, build_images
+
+    start = time.monotonic()
+    height, width = arguments.size
+    if arguments.encoded and arguments.pad:
+        raise DataError("--pad puts zeros around pixels: not with --encoded")
+    options = ImageOptions(
+        height,
+        width,
+        arguments.gray,
+        arguments.pad,
+        arguments.encoded,
+        arguments.test_fraction,
+        arguments.seed,
+    )
+    out = arguments.out or f"data/{os.path.basename(os.path.realpath(arguments.folder))}"
+    manifest, fresh = build_images(
+        arguments.folder,
+        options,
+        out,
+        test=arguments.test_folder,
+        skip_broken=arguments.skip_broken,
+        force=arguments.force,
+    )
+    broken, others = manifest["source"]["broken"], manifest["source"]["others"]
+    if fresh:
+        for line in broken:
+            _tell(f"left out: {line}")
+        if others:
+            _tell(f"left out, being no pictures by their names: {others:,} files")
+    train, test = (manifest["databases"][name] for name in PARTS.values())
+    what = (
+        f"{train['records']:,} training and {test['records']:,} test records of "
+        f"{'x'.join(map(str, train['shape']))} in {len(manifest['label_names'])} classes"
+    )
+    if fresh:
+        print(f"{out}: {what}, in {time.monotonic() - start:.0f} s")
+    else:
+        print(f"{out}: finished already, {what}; --force builds it again")
+    return 0
 
 
 def _options(arguments: Namespace) -> Options:
@@ -154,7 +199,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m data_prep",
         epilog=EPILOG,
-        description="CIFAR-10, whitened or raw, and MNIST to LMDBs for Caffe.",
+        description="CIFAR-10, whitened or raw, MNIST and pictures of your own to LMDBs for Caffe.",
     )
     commands = parser.add_subparsers(metavar="command", required=True)
 
@@ -184,6 +229,17 @@ def _parser() -> Parser:
     mnist.set_defaults(run=_mnist)
     _add_records(mnist.add_argument, None)
 
+    images = commands.add_parser(
+        "images",
+        help="pictures of your own, a folder for each class",
+        description="A folder with a folder of pictures for each class, or with train and test (or\n"
+        "val) folders like that, to all that a training needs: shuffled LMDBs, mean,\n"
+        "class names. Pixels are those of Caffe's convert_imageset.",
+    )
+    images.add_argument("folder", metavar="FOLDER")
+    images.set_defaults(run=_images)
+    _add_images(images)
+
     verify = commands.add_parser("verify", help="check a finished folder")
     verify.add_argument("folder")
     verify.set_defaults(run=_verify)
@@ -200,6 +256,33 @@ def _parser() -> Parser:
     )
     apply.set_defaults(run=_apply)
     return parser
+
+
+def _add_images(images: Parser) -> None:
+    add = images.add_argument
+    add("-o", "--out", metavar="DIR", help="folder to make (default: in data/, by FOLDER's name)")
+    add(
+        "--size",
+        type=_size,
+        default=(32, 32),
+        metavar="S",
+        help="pixels that every picture is resized to: S, or HEIGHTxWIDTH (default 32)",
+    )
+    add("--gray", action="store_true", help="one channel (default: three)")
+    add("--pad", type=_pad, default=0, metavar="P", help="zeros around, for random crops (0)")
+    add("--encoded", action="store_true", help="records are JPEGs: smaller, slower to read")
+    test = images.add_mutually_exclusive_group()
+    test.add_argument(
+        "--test-fraction",
+        type=_fraction,
+        default=0.2,
+        metavar="R",
+        help="part of each class that is for testing (default 0.2)",
+    )
+    test.add_argument("--test-folder", metavar="DIR", help="another folder like FOLDER, to test")
+    add("--skip-broken", action="store_true", help="leave broken pictures out, naming them")
+    _add_seed(add, 0)
+    add("--force", action="store_true", help="replace a finished folder")
 
 
 def _add_pixels(add: Callable[..., Any]) -> None:
@@ -221,6 +304,12 @@ def _add_pixels(add: Callable[..., Any]) -> None:
 
 def _add_records(add: Callable[..., Any], seed: int | None) -> None:
     add("--limit", type=_count, metavar="N", help="only the first N images of each part")
+    _add_seed(add, seed)
+    add("-o", "--out", metavar="DIR", help="folder to make (default: in data/, by name and form)")
+    add("--force", action="store_true", help="replace a finished folder")
+
+
+def _add_seed(add: Callable[..., Any], seed: int | None) -> None:
     add(
         "--seed",
         type=_seed,
@@ -229,8 +318,6 @@ def _add_records(add: Callable[..., Any], seed: int | None) -> None:
         help="of the shuffle of the training records; none: order of the files "
         f"(default {'none' if seed is None else seed})",
     )
-    add("--out", metavar="DIR", help="folder to make (default: in data/, by name and form)")
-    add("--force", action="store_true", help="replace a finished folder")
 
 
 def _number(
@@ -255,6 +342,20 @@ def _pad(text: str) -> int:
 
 def _positive(text: str) -> float:
     return _number(float, text, lambda x: 0 < x < float("inf"), "a positive number")
+
+
+def _fraction(text: str) -> float:
+    return _number(float, text, lambda x: 0 < x < 1, "a number between 0 and 1")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, by, width = text.partition("x")
+    wanted = "a size in pixels, 32 or 48x64"
+    sides = [
+        _number(int, side, lambda n: 0 < n <= 4096, wanted)
+        for side in (height, width)[: 1 + len(by)]
+    ]
+    return sides[0], sides[-1]
 
 
 def _seed(text: str) -> int | None:

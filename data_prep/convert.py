@@ -20,7 +20,7 @@ from PIL import Image
 
 from data_prep.errors import DataError
 from data_prep.folder import new_folder
-from data_prep.records import LevelDBWriter, LMDBWriter
+from data_prep.records import LevelDBWriter, LMDBWriter, named_key
 from data_prep.workers import in_order
 from netgen.schema import caffe_pb, image
 from netgen.schema.files import StrPath, read_bytes
@@ -33,7 +33,6 @@ Put = Callable[[list[tuple[bytes, bytes]]], object]
 #: backend -> where Caffe logs that it has opened a database
 OPENED_IN = {"lmdb": "db_lmdb.cpp:35", "leveldb": "db_leveldb.cpp:18"}
 COMMIT = 1000  # records
-LONGEST_KEY = 511  # bytes, LMDB's
 # What OpenCV's imencode does when nothing is said.
 _OPTIONS: dict[str, dict] = {
     "JPEG": {"quality": 95},
@@ -177,9 +176,7 @@ def _line_to_record(
 ) -> tuple[bytes, caffe_pb.Datum | None, list[tuple[str, str, str]]]:
     """The key, the record if there is a picture, and what there is to be logged."""
     number, (name, label) = numbered
-    key, told = os.fsencode(f"{number:08}_{name}"), []
-    if len(key) > LONGEST_KEY:
-        raise DataError(f"{name}: its key has {len(key)} bytes, LMDB takes {LONGEST_KEY}")
+    key, told = named_key(number, name), []
     if form.encoded and not form.encode_type and "." not in name:
         told.append(("W", f"Failed to guess the encoding of '{name}'", "convert_imageset.cpp:117"))
     warn = lambda line: told.append(("W", line, "io.cpp:75"))  # noqa: E731

@@ -12,10 +12,8 @@ from email.message import Message
 from pathlib import Path
 from typing import IO
 
-from tqdm import tqdm
-
 from data_prep.errors import NoDataError
-from data_prep.progress import bar_options
+from data_prep.progress import counting
 from netgen.schema import SchemaError, writing
 
 
@@ -57,13 +55,12 @@ def download(file: Published, path: Path, timeout: float = 20) -> Path:
                 raise NoDataError(
                     f"{file.url} answered with {told} bytes, the file has {file.size}; {remedy}"
                 )
-            options = {"desc": path.name, "unit": "B", "unit_scale": True, **bar_options()}
-            with tqdm(total=file.size, **options) as bar:
+            with counting(file.size, path.name, "B", scale=True) as count:
                 for block in _blocks(answer, file.size + 1):
                     out.write(block)
                     md5.update(block)
                     sha256.update(block)
-                    bar.update(len(block))
+                    count(len(block))
             if (md5.hexdigest(), sha256.hexdigest()) != (file.md5, file.sha256):
                 raise NoDataError(
                     f"{file.url} answered with other bytes (SHA-256 {sha256.hexdigest()}); "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -57,43 +58,32 @@ def build_dataset(
     nothing is left of the new folder and an old one is as it was.
     """
     out = Path(out)
-    if old := _finished(out, force):
-        _require_same(out, old, name, options)
+    if old := finished(out, name, asdict(options), force):
         return old, False
     dataset = load().first(options.limit)
-    try:
-        with new_folder(out, replace=force) as folder:
-            _require_space(out, dataset, options)
-            try:
-                return _fill(folder, dataset, options), True
-            except (OSError, lmdb.Error, schema.SchemaError) as error:
-                # LMDB calls a write that a full disk cuts short an input/output error.
-                free = shutil.disk_usage(folder).free >> 20
-                raise DataError(
-                    f"{out}: {getattr(error, 'strerror', None) or error}, with "
-                    f"{free} MiB free on its disk; nothing was written"
-                ) from None
-    except OSError as error:
-        raise DataError(f"{error.filename or out}: {error.strerror}") from None
+    count = len(dataset.train_images) + len(dataset.test_images)
+    values = prod(_padded(dataset.image_shape, options.pad))
+    with building(out, force, count, values * (1 if options.scale is None else 5)) as folder:
+        return _fill(folder, dataset, options), True
 
 
-def _finished(out: Path, force: bool) -> dict[str, Any] | None:
+def finished(out: Path, name: str, options: dict[str, Any], force: bool) -> dict[str, Any] | None:
+    """The manifest of a folder that is finished already; None where it is to be built.
+
+    Raises DataError where `out` is something else, and, unless force, where it was made of another
+    data set or with other options.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:
-        manifest = read_manifest(out)
+        old = read_manifest(out)
     except DataError:
         raise DataError(
             f"{out}: is there and was not made by data_prep; give another --out"
         ) from None
-    return None if force else manifest
-
-
-def _require_same(out: Path, old: dict[str, Any], name: str, options: Options) -> None:
-    there, asked = (
-        {"dataset": old["dataset"], **old["options"]},
-        {"dataset": name, **asdict(options)},
-    )
+    if force:
+        return None
+    there, asked = {"dataset": old["dataset"], **old["options"]}, {"dataset": name, **options}
     differing = [key for key in asked if there.get(key) != asked[key]]
     if differing:
         raise DataError(
@@ -103,17 +93,34 @@ def _require_same(out: Path, old: dict[str, Any], name: str, options: Options) -
             + ", ".join(f"{key} {asked[key]}" for key in differing)
             + "; --force replaces it"
         )
+    return old
 
 
-def _require_space(out: Path, dataset: Dataset, options: Options) -> None:
-    images = len(dataset.train_images) + len(dataset.test_images)
-    size = prod(_padded(dataset.image_shape, options.pad)) * (1 if options.scale is None else 5)
-    need = images * (size + 4096) + (80 << 20)  # records in whole pages, npz
-    free = shutil.disk_usage(out.resolve().parent).free
-    if free < need:
-        raise DataError(
-            f"{out}: needs about {need / 1e9:.2g} GB, its disk has {free / 1e9:.2g} GB free"
-        )
+@contextmanager
+def building(out: Path, force: bool, records: int, bytes_each: int) -> Iterator[Path]:
+    """Give the folder that becomes `out` when the block ends well; force: in place of an old one.
+
+    Raises DataError, first where the disk is too small for so many records and some constants.
+    """
+    try:
+        with new_folder(out, replace=force) as folder:
+            need = records * (bytes_each + 4096) + (80 << 20)  # records in whole pages, npz
+            free = shutil.disk_usage(out.resolve().parent).free
+            if free < need:
+                raise DataError(
+                    f"{out}: needs about {need / 1e9:.2g} GB, its disk has {free / 1e9:.2g} GB free"
+                )
+            try:
+                yield folder
+            except (OSError, lmdb.Error, schema.SchemaError) as error:
+                # LMDB calls a write that a full disk cuts short an input/output error.
+                free = shutil.disk_usage(folder).free >> 20
+                raise DataError(
+                    f"{out}: {getattr(error, 'strerror', None) or error}, with "
+                    f"{free} MiB free on its disk; nothing was written"
+                ) from None
+    except OSError as error:
+        raise DataError(f"{error.filename or out}: {error.strerror}") from None
 
 
 def _fill(folder: Path, dataset: Dataset, options: Options) -> dict[str, Any]:
@@ -138,7 +145,7 @@ def _fill(folder: Path, dataset: Dataset, options: Options) -> dict[str, Any]:
     )
     preprocessing.save(folder / NPZ, train_order=order.astype(np.int32))
 
-    mean = _Mean()
+    mean = MeanOf()
     form = prepare, dataset.image_shape, options.pad
     train = _Records(dataset.train_images, dataset.train_labels, order, *form)
     test = _Records(
@@ -158,7 +165,7 @@ def _fill(folder: Path, dataset: Dataset, options: Options) -> dict[str, Any]:
             "source": {**dataset.source, "images_sha256": dataset.digest()},
             "label_names": list(dataset.label_names),
             "databases": databases,
-            "versions": _versions(),
+            "versions": versions(),
         },
     )
 
@@ -212,7 +219,7 @@ def _padded(shape: tuple[int, int, int], pad: int) -> list[int]:
     return [channels, height + 2 * pad, width + 2 * pad]
 
 
-class _Mean:
+class MeanOf:
     """The mean of images that come in chunks."""
 
     def __init__(self) -> None:
@@ -226,7 +233,8 @@ class _Mean:
         return (self.total / self.count).astype(np.float32)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What a folder was made with."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
         "python": platform.python_version(),

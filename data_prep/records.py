@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,23 @@ from netgen.schema.files import StrPath
 from netgen.schema.lmdb import LMDBFolder
 
 KEY = "{:05d}"  # Caffe's convert_cifar_data
+NAMED_KEY = "{:08d}_{}"  # Caffe's convert_imageset
+LONGEST_KEY = 511  # bytes, LMDB's
 MOST_RECORDS = 100_000  # beyond, byte order of the keys is not their order
+
+
+def named_key(number: int, name: str) -> bytes:
+    """The key of a record that has the name of its file. Raises DataError where it is too long."""
+    key = os.fsencode(NAMED_KEY.format(number, name))
+    if len(key) > LONGEST_KEY:
+        raise DataError(f"{name}: its key has {len(key)} bytes, LMDB takes {LONGEST_KEY}")
+    return key
+
+
+def number_of(key: bytes) -> int | None:
+    """The number of a record, from a key of either form; None where it has none."""
+    digits = key.partition(b"_")[0]
+    return int(digits) if digits.isdigit() else None
 
 
 class RecordDigest:
