@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import uuid
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.errors import DataError
-from netgen.schema.files import StrPath, lock, sync
+from netgen.schema.files import StrPath, host, lock, sync
 
 
 @contextmanager
@@ -20,11 +21,12 @@ def new_folder(out: StrPath, replace: bool = False) -> Iterator[Path]:
 
     If the block raises, KeyboardInterrupt included, the temporary folder is removed and
     `out` is as it was. With replace, a folder at `out` gives way at the very end; without,
-    only an empty one does, else DataError. What a killed process left is removed first.
+    only an empty one does, else DataError. What a killed process of this machine left is removed
+    first.
     """
     out = Path(out).resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    for left in out.parent.glob(f".{out.name}.*.part"):
+    for left in out.parent.glob(f".{glob.escape(out.name)}.{host()}.*.part"):
         with _locked(left) as mine:
             if mine:
                 shutil.rmtree(left, ignore_errors=True)
@@ -44,7 +46,7 @@ def new_folder(out: StrPath, replace: bool = False) -> Iterator[Path]:
 
 
 def _sibling(out: Path) -> Path:
-    return out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    return out.with_name(f".{out.name}.{host()}.{uuid.uuid4().hex[:8]}.part")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netgen.schema.digest import file_digest
     from netgen.schema.encoding import encode, to_wire
     from netgen.schema.files import SchemaError, write_bytes, writing
-    from netgen.schema.hdf5 import is_hdf5, open_hdf5, require_h5py, writing_hdf5
+    from netgen.schema.hdf5 import GrowingHDF5, is_hdf5, open_hdf5, require_h5py, writing_hdf5
     from netgen.schema.jsonfile import json_text, read_json, write_json
     from netgen.schema.load import (
         read_blob,
@@ -39,7 +39,7 @@ _HOMES = {
     "digest": ("file_digest",),
     "encoding": ("encode", "to_wire"),
     "files": ("SchemaError", "write_bytes", "writing"),
-    "hdf5": ("is_hdf5", "open_hdf5", "require_h5py", "writing_hdf5"),
+    "hdf5": ("GrowingHDF5", "is_hdf5", "open_hdf5", "require_h5py", "writing_hdf5"),
     "jsonfile": ("json_text", "read_json", "write_json"),
     "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
     "solver_types": ("SOLVER_TYPES", "SolverType", "find_solver_type"),
@@ -51,6 +51,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "GrowingHDF5",
     "DatumReader",
     "Preprocessing",
     "SOLVER_TYPES",

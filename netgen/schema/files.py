@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from typing import IO, Any, TypeAlias
 
@@ -65,9 +66,7 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
             with open(path, mode, **options) as file:
                 yield file
             return
-        folder, name = os.path.split(target)
-        _sweep(folder)
-        temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(8).hex()}.tmp")
+        temporary = temporary_name(target)
         with open(temporary, mode, opener=_exclusive, **options) as file:
             made = True
             with contextlib.suppress(OSError):  # a file system without locks
@@ -78,7 +77,7 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
                 os.fchmod(file.fileno(), old.st_mode & 0o777)
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        sync(folder)
+        sync(os.path.dirname(target))
     except BaseException as error:
         if temporary is not None and made:
             with contextlib.suppress(OSError):
@@ -88,15 +87,34 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
         raise
 
 
-_TEMPORARY = re.compile(r"\..{1,40}\.[0-9a-f]{16}\.tmp")
 _NEW = 2.0  # seconds that a temporary file may take from its making to its lock
 
 
+def host() -> str:
+    """Eight hex digits that stand for this machine in names of temporary files.
+
+    Who sweeps a folder that several machines share cannot tell whether another's process lives:
+    not every network file system hands locks on.
+    """
+    return f"{zlib.crc32(os.uname().nodename.encode(errors='replace')):08x}"
+
+
+def temporary_name(path: str) -> str:
+    """A name that nobody foresees, in the folder of a file, for what is to take its place.
+
+    What killed processes of this machine have left under such names in that folder is removed.
+    """
+    folder, name = os.path.split(path)
+    _sweep(folder)
+    return os.path.join(folder, f".{name[:40]}.{host()}.{os.urandom(8).hex()}.tmp")
+
+
 def _sweep(folder: str) -> None:
-    """Remove the temporary files in a folder that no process has locked: it was killed."""
+    """Remove this machine's temporary files in a folder that no process has locked."""
+    pattern = re.compile(rf"\..{{1,40}}\.{host()}\.[0-9a-f]{{16}}\.tmp")
     left: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
-        left = [entry.path for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        left = [entry.path for entry in entries if pattern.fullmatch(entry.name)]
     for path in left:
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import weakref
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from netgen import graph
 from netgen.graph.registry import DataShape
-from netgen.schema import caffe_pb, require_h5py
+from netgen.schema import GrowingHDF5, SchemaError, caffe_pb
 from runner.data import (
     AnnotatedFeed,
     ChangedFeed,
@@ -315,7 +316,8 @@ class HDF5Output(Layer, type="HDF5Output"):
     """Writes its two bottoms to an HDF5 file, as datasets `data` and `label` of four axes.
 
     The file is made anew at set-up. Caffe can write one batch and then dies, because the
-    datasets are there; here every further batch adds its rows behind the others.
+    datasets are there; here every further batch adds its rows behind the others, and a run that
+    is killed leaves a file of whole batches.
     """
 
     replayable = False
@@ -323,33 +325,41 @@ class HDF5Output(Layer, type="HDF5Output"):
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
         self._file_name = self.param.hdf5_output_param.file_name
-        with self._open("w"):
-            return shapes
+        with self._writing():
+            self._file = GrowingHDF5(self._file_name)
+        return shapes
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         glog.info(f"Saving HDF5 file {self._file_name}", "hdf5_output_layer.cpp:33")
-        with self._open("r+") as file:
-            for name, bottom in zip(("data", "label"), bottoms, strict=True):
-                values = bottom.detach().reshape((*bottom.shape, 1, 1, 1, 1)[:4]).cpu().numpy()
-                if name not in file:
-                    file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]))
-                elif file[name].shape[1:] != values.shape[1:]:
-                    raise graph.NetError(
-                        f"layer '{self.name}': dataset {name} of {self._file_name} has rows of "
-                        f"shape {file[name].shape[1:]}; a batch came with {values.shape[1:]}"
-                    )
-                else:
-                    file[name].resize(len(file[name]) + len(values), axis=0)
-                    file[name][-len(values) :] = values
+        rows = {
+            name: bottom.detach().reshape((*bottom.shape, 1, 1, 1, 1)[:4]).to("cpu", copy=True)
+            for name, bottom in zip(("data", "label"), bottoms, strict=True)
+        }
+        with self._writing():
+            self._file.change(partial(self._add, rows))
         glog.info(f"Successfully saved {len(bottoms[0])} rows", "hdf5_output_layer.cpp:38")
         return []
 
+    def _add(self, rows: dict[str, torch.Tensor], file: Any) -> None:
+        for name, tensor in rows.items():
+            values = tensor.numpy()
+            if name not in file:
+                file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]))
+            elif file[name].shape[1:] != values.shape[1:]:
+                raise graph.NetError(
+                    f"layer '{self.name}': dataset {name} of {self._file_name} has rows of "
+                    f"shape {file[name].shape[1:]}; a batch came with {values.shape[1:]}"
+                )
+            else:
+                file[name].resize(len(file[name]) + len(values), axis=0)
+                file[name][-len(values) :] = values
+
     @contextlib.contextmanager
-    def _open(self, mode):
+    def _writing(self) -> Iterator[None]:
         try:
-            with require_h5py(self._file_name).File(self._file_name, mode) as file:
-                yield file
-        except OSError as error:
+            yield
+        except (OSError, SchemaError) as error:
             raise graph.NetError(
-                f"layer '{self.name}': Failed to open HDF5 file {self._file_name}: {error}"
+                f"layer '{self.name}': Failed to open HDF5 file {self._file_name}: "
+                f"{' '.join(str(error).split())}"
             ) from None

@@ -5,6 +5,7 @@ import pytest
 
 from data_prep import DataError
 from data_prep.folder import new_folder
+from netgen.schema.files import host
 
 
 def contents(folder):
@@ -60,17 +61,19 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    left = tmp_path / ".out.0123.part"
+    out = tmp_path / "out[1]"
+    left = tmp_path / f".out[1].{host()}.0123.part"
     left.mkdir()
     (left / "file").write_text("half")
-    other = tmp_path / ".other.0123.part"
-    other.mkdir()
-    fill(tmp_path / "out", "x")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.0123.part", "out"]
+    others = [f".other.{host()}.0123.part", ".out[1].another_machine.0123.part"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    fill(out, "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "out[1]"])
 
 
 def test_what_a_living_process_builds_is_not(tmp_path):
-    busy = tmp_path / ".out.0123.part"
+    busy = tmp_path / f".out.{host()}.0123.part"
     busy.mkdir()
     handle = os.open(busy, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)

@@ -10,6 +10,7 @@ import pytest
 
 from netgen import schema
 from netgen.schema import caffe_pb
+from netgen.schema.files import host
 
 READERS = [
     schema.read_net,
@@ -124,6 +125,7 @@ def test_a_full_disk_leaves_the_old_file(write, tmp_path):
 import resource, sys
 from netgen import schema
 from netgen.schema import caffe_pb
+from netgen.schema.files import host
 resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 try:
     schema.{write}(caffe_pb.NetParameter(name="n" * 100_000), sys.argv[1])
@@ -201,7 +203,7 @@ def test_the_temporary_name_is_new_each_time_and_follows_no_link(tmp_path, monke
 
     monkeypatch.setattr(os, "urandom", bytes)  # whoever could guess the name laid a trap there
     (tmp_path / "victim").write_text("kept")
-    trap = tmp_path / f".file.{bytes(8).hex()}.tmp"
+    trap = tmp_path / f".file.{host()}.{bytes(8).hex()}.tmp"
     for make in (trap.symlink_to, trap.hardlink_to):
         make(tmp_path / "victim")
         assert "File exists" in one_line(schema.write_bytes, b"x", tmp_path / "file")
@@ -254,7 +256,9 @@ with schema.writing(sys.argv[1]) as file:
         left, held = killed.stdout.readline().strip(), alive.stdout.readline().strip()
         killed.kill()
         killed.wait()
-        users = [".file.tmp", ".file.0123456789abcdef.tmp.bak", "file.0123456789abcdef.tmp"]
+        ours = f"{host()}.0123456789abcdef.tmp"
+        elsewhere = f".file.{int(host(), 16) ^ 1:08x}.0123456789abcdef.tmp"  # of another machine
+        users = [".file.tmp", f".file.{ours}.bak", f"file.{ours}", elsewhere]
         for name in users:
             (tmp_path / name).write_text("mine")
         assert {left, held} <= set(os.listdir(tmp_path))

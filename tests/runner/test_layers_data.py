@@ -1,6 +1,10 @@
 """The layers that read other things than databases, in nets and in runs of the caffe command."""
 
+import gc
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -15,6 +19,7 @@ from netgen.graph import NetError
 from netgen.schema import caffe_pb
 from runner.data import DataLayerError
 
+ROOT = Path(__file__).resolve().parents[2]
 MEMORY = (
     'layer { name: "d" type: "MemoryData" top: "data" top: "label" '
     "memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 } %s } "
@@ -139,6 +144,52 @@ def test_hdf5_output_writes_four_axes_and_adds_every_batch(build):
         assert file["data"].shape == (6, 3, 1, 1) and file["label"].shape == (6, 1, 1, 1)
         np.testing.assert_array_equal(file["data"][:, :, 0, 0], np.concatenate(seen))
         assert (file["label"][:] == 4).all()
+
+
+def test_hdf5_output_is_whole_whenever_it_is_looked_at(build):
+    """Every file that ever had the name is as it was then, and no other is left."""
+    net = build(OUTPUT)
+    inodes, seen, held = set(), [], []
+    for count in range(1, 5):
+        seen.append(net.forward()[1]["seen"].numpy())
+        inodes.add(os.stat("out.h5").st_ino)
+        held.append(file := h5py.File("out.h5") if count == 2 else None)  # a reader
+        if file is None:
+            with h5py.File("out.h5") as file:
+                np.testing.assert_array_equal(file["data"][:, :, 0, 0], np.concatenate(seen))
+    assert len(inodes) > 1  # what has the name is never written to
+    np.testing.assert_array_equal(held[1]["data"][:, :, 0, 0], np.concatenate(seen[:2]))
+    held[1].close()
+    del net
+    gc.collect()
+    assert os.listdir() == ["out.h5"]
+
+
+KILLED = """
+import os, signal, sys, threading
+from runner import Net
+net = Net("net.prototxt", phase="TEST")
+threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGKILL)).start()
+while True:
+    net.forward()
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5])
+def test_a_kill_leaves_an_hdf5_output_of_whole_batches(build, seconds):
+    Path("net.prototxt").write_text(OUTPUT)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(seconds)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with h5py.File("out.h5") as file:
+        rows = len(file["data"])
+        assert rows and rows % 2 == 0 and len(file["label"]) == rows
+        assert (file["label"][:] == 4).all()
+    for _ in range(2):  # which removes what the kill has left, a second link at the second time
+        build(OUTPUT)
+    assert sorted(os.listdir()) == ["net.prototxt", "out.h5"]
 
 
 def test_hdf5_output_that_cannot_be_written(build):

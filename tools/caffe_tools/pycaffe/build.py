@@ -21,6 +21,7 @@ from caffe_tools.pycaffe import system as pycaffe_system
 from caffe_tools.pycaffe.recipe import TARGETS, BuildRecipe, architecture
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
+from netgen.schema.files import temporary_name
 from runner import External, external_folder, find_external
 
 CLONE = Path(__file__).resolve().parents[3]
@@ -147,16 +148,19 @@ def percentages() -> Iterator[Callable[[int], object]]:
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Wait until no other process builds the same."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 def link(path: Path, target: Path) -> None:
     """Make `path` a symbolic link to target, in place of what it linked to before."""
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.symlink_to(target)
+    temporary = temporary_name(str(path))
+    os.symlink(target, temporary)
     os.replace(temporary, path)
 
 

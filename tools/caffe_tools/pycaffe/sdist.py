@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from netgen.errors import CaffeError
+from netgen.schema.files import host
 
 NAME, VERSION = "brocolli-caffe", "9.0.2"
 SHA256 = "c6410cc60bdd6db685d441b66be7df05410f8850ac88d6b75d48ef9b2315c08a"
@@ -109,9 +112,13 @@ def source(root: Path) -> None:
 
     Raises CaffeError.
     """
-    folder = root.with_name(f".{root.name}.tmp")
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    folder.mkdir(parents=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    of_this_machine = f".{root.name}.{host()}."
+    for left in root.parent.glob(
+        f"{glob.escape(of_this_machine)}*.tmp"
+    ):  # by runs that were killed
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(".tmp", of_this_machine, root.parent))
     try:
         tree = folder / "tree"
         unpack(download(folder), tree)
