@@ -14,7 +14,7 @@ from netgen.errors import CaffeError, line_of
 from netgen.schema.lmdb import LMDBFolder
 from runner.commands.flags import Flags
 from runner.net import hdf5
-from runner.solver import snapshot
+from runner.net.written import RESUME, check, digest_of, model_of, read_resume, resume_of
 
 
 def verify(flags: Flags) -> int:
@@ -39,35 +39,31 @@ def _check(path: str) -> str:
         folder = LMDBFolder(path)
         size = sum(len(value) for _, value in folder.once())
         return f"ok, {folder.length:,} records of {size:,} bytes, all there (no checksum)"
-    if path.endswith(snapshot.RESUME):
-        content = snapshot.read_resume(path)
-        state = path.removesuffix(snapshot.RESUME)
-        told = [_compare(file, content) for file in (snapshot.model_of(state), state)]
+    if path.endswith(RESUME):
+        content = read_resume(path)
+        state = path.removesuffix(RESUME)
+        told = [_compare(file, content) for file in (model_of(state), state)]
         return f"ok, of iteration {content['iter']}; {'; '.join(told)}"
-    stem, dot, kind = path.rpartition(".caffemodel" if ".caffemodel" in path else ".solverstate")
-    if not dot:
+    resume = resume_of(path)
+    if not resume:
         raise CaffeError("neither a .caffemodel, a .solverstate, a .resume nor an LMDB folder")
-    _parse(path, dot)
-    resume = f"{stem}.solverstate{kind}{snapshot.RESUME}"
+    _parse(path)
     if not os.path.exists(resume):
         return f"ok as far as can be told: it is whole, and there is no {resume} with its checksum"
-    return f"ok, {_compare(path, snapshot.read_resume(resume))}"
+    return f"ok, {_compare(path, read_resume(resume))}"
 
 
-def _parse(path: str, kind: str) -> None:
+def _parse(path: str) -> None:
+    model = ".caffemodel" in path
     if path.endswith(".h5"):
-        (hdf5.read_weights if kind == ".caffemodel" else hdf5.read_solverstate)(path)
+        (hdf5.read_weights if model else hdf5.read_solverstate)(path)
     else:
-        (schema.read_caffemodel if kind == ".caffemodel" else schema.read_solverstate)(path)
+        (schema.read_caffemodel if model else schema.read_solverstate)(path)
 
 
 def _compare(path: str, content: dict) -> str:
     """That the file is the one whose SHA-256 stands in a .resume. Raises CaffeError."""
-    kind = "model" if ".caffemodel" in os.path.basename(path) else "state"
-    expected = content.get("digests", {}).get(kind)
-    if expected is None:
+    if digest_of(path, content) is None:
         return f"no checksum of {os.path.basename(path)} is known: an older version wrote it"
-    found = schema.file_digest(path)
-    if found != expected:
-        raise CaffeError(f"{path} has SHA-256 {found}, {expected} was written")
+    check(path, content)
     return f"{os.path.basename(path)} has the SHA-256 that was written"

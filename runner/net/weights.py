@@ -15,6 +15,7 @@ from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner.log import glog, upgrades
 from runner.net import hdf5
+from runner.net.written import check_model
 
 if TYPE_CHECKING:
     from runner.net.net import Net
@@ -40,7 +41,7 @@ def load_weights(net: Net, source: str | caffe_pb.NetParameter) -> WeightsReport
     """Copy the layers of a caffemodel (or HDF5 file) that `net` has, matched by name.
 
     source: the file's path, or the NetParameter itself. Nothing is copied unless everything
-    fits. Logs Caffe's `Ignoring source layer l` lines, then in one line what was loaded and
+    fits, nor where a .resume beside it tells that it is damaged. Logs Caffe's `Ignoring source layer l` lines, then in one line what was loaded and
     what was not. Returns a WeightsReport. Raises CaffeError for a missing file and for a count
     or shape that differs.
     """
@@ -75,6 +76,7 @@ def _read(source):
         return f"net '{source.name}'", _by_layer(source)
     if not os.path.exists(source):
         raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {source}")
+    check_model(source)
     if schema.is_hdf5(source):
         return source, hdf5.read_weights(source)
     return source, _by_layer(upgrades.read_caffemodel(source))

@@ -13,7 +13,6 @@ import hashlib
 import io
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Any
@@ -27,9 +26,8 @@ from netgen.schema import caffe_pb
 from netgen.schema.files import lock
 from runner.log import glog, lines
 from runner.net import hdf5, weights
+from runner.net.written import RESUME, check, read_resume
 from runner.solver.lr_policy import Plateau
-
-RESUME = ".resume"
 
 
 def resolve_prefix(param: caffe_pb.SolverParameter, solver_path: str) -> None:
@@ -237,12 +235,6 @@ def restore(solver: Any, path: str) -> None:
         _take_resume(solver, path + RESUME, resume)
 
 
-def model_of(state_path: str) -> str:
-    """The path of the model that was written with a solver state."""
-    stem, _, tail = state_path.rpartition(".solverstate")
-    return f"{stem}.caffemodel{tail}"
-
-
 def _history_array(path, index, blob):
     try:
         return schema.blob_to_array(blob)
@@ -263,41 +255,24 @@ def _load_resume(path, iteration, state_path, model):
         return None
     try:
         content = read_resume(path)
-        if content["iter"] != iteration:
-            raise CaffeError(f"it is of iteration {content['iter']}, not {iteration}")
-        for kind, file in (("model", model), ("state", state_path)):
-            expected = content.get("digests", {}).get(kind)  # none: written by an older version
-            if file is None or not os.path.exists(file):
-                continue  # who reads it says so
-            if expected not in (None, schema.file_digest(file)):
-                raise CaffeError(
-                    f"{file} is not the file that belongs to it: it is damaged, or of another "
-                    "run. Go on from another snapshot"
-                )
-        return content
     except OSError as error:
         raise CaffeError(f"{error.filename}: cannot be read: {error.strerror}") from None
     except CaffeError as error:
         raise CaffeError(f"{path}: {error}; delete it to resume as Caffe does") from None
-
-
-def read_resume(path: str) -> dict[str, Any]:
-    """What a .resume holds. Raises CaffeError, in one line without the path, and OSError.
-
-    Its parts are stored as they are, so that nothing in it can take more memory than the file.
-    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                raise CaffeError("it holds something compressed, which no .resume does")
-        content = torch.load(path, weights_only=True)
-        if not isinstance(content, dict) or "iter" not in content:
-            raise CaffeError("it is no .resume")
-        return content
-    except (CaffeError, OSError):
-        raise
-    except Exception as error:  # an unreadable file may fail in any way inside the unpickler
-        raise CaffeError(f"unreadable ({type(error).__name__})") from None
+        for file in (model, state_path):
+            if file is not None and os.path.exists(file):  # who reads it says that it is missing
+                check(file, content)
+        if content["iter"] != iteration:
+            raise CaffeError(f"it is of iteration {content['iter']}, {state_path} of {iteration}")
+    except OSError as error:
+        raise CaffeError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    except CaffeError as error:
+        raise CaffeError(
+            f"{path}: {error}. Go on from another snapshot; without this file a run resumes as "
+            "Caffe does, and nothing tells that the others are whole"
+        ) from None
+    return content
 
 
 def _take_resume(solver, path, content):

@@ -1,5 +1,6 @@
 """Snapshots and weights: what is written, under which names, and what is read back."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from netgen import schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from runner.net import hdf5
 from runner.net.weights import load_weights
 from runner.solver import Solver
 
@@ -456,8 +458,11 @@ def test_an_unreadable_resume_file(caffe, work, train):
     train(max_iter=3, snapshot_prefix='"other"')
     os.replace("other_iter_3.solverstate.resume", "s_iter_2.solverstate.resume")
     assert mistake(caffe, *words) == (
-        "s_iter_2.solverstate.resume: it is of iteration 3, not 2; delete it to resume as Caffe "
-        "does"
+        "s_iter_2.solverstate.resume: s_iter_2.caffemodel has SHA-256 "
+        f"{schema.file_digest('s_iter_2.caffemodel')}, "
+        f"{schema.file_digest('other_iter_3.caffemodel')} was written: it is damaged, or of "
+        "another run. Go on from another snapshot; without this file a run resumes as Caffe does, "
+        "and nothing tells that the others are whole"
     )
 
 
@@ -516,9 +521,43 @@ def test_a_set_mixed_of_two_runs_is_refused(caffe, work, train, form, part):
     words = ["-solver", "solver.prototxt", "-snapshot", f"s_iter_2.solverstate{tail}"]
     message = mistake(caffe, "train", *words)
     assert message.startswith(f"s_iter_2.solverstate{tail}.resume: ")
-    assert "is not the file that belongs to it: it is damaged, or of another run" in message
+    assert " was written: it is damaged, or of another run. Go on from another" in message
     (work / f"s_iter_2.solverstate{tail}.resume").unlink()  # as the message says
     assert caffe("train", *words).status == 0
+
+
+@pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
+def test_weights_with_a_bit_flipped_are_told_by_the_resume_beside_them(caffe, work, train, form):
+    """A flipped bit of a weight is a good caffemodel to every reader."""
+    tail = ".h5" if form == "HDF5" else ""
+    train(max_iter=2, snapshot_format=form)
+    model, resume = work / f"s_iter_2.caffemodel{tail}", f"s_iter_2.solverstate{tail}.resume"
+    whole = model.read_bytes()
+    weights = hdf5.read_weights(model)["ip"][0] if tail else blobs(model)["ip/0"]
+    place = whole.index(weights.tobytes())
+    model.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    written = hashlib.sha256(whole).hexdigest()
+    for words in (
+        ["train", "-solver", "solver.prototxt", "-weights", model.name],
+        ["test", "-model", "net.prototxt", "-iterations", "1", "-weights", model.name],
+    ):
+        message = mistake(caffe, *words)
+        assert message == (
+            f"{model.name} has SHA-256 {schema.file_digest(model)}, {written} was written: it is "
+            f"damaged, or of another run ({resume} tells so). Take another snapshot; a copy under "
+            "another name is taken as it is"
+        )
+    message = mistake(
+        caffe, "train", "-solver", "solver.prototxt", "-snapshot", f"s_iter_2.solverstate{tail}"
+    )
+    assert message.startswith(f"{resume}: {model.name} has SHA-256 ")
+    assert "delete" not in message
+    model.rename(work / f"copy.caffemodel{tail}")
+    words = ["-iterations", "1", "-weights", f"copy.caffemodel{tail}"]
+    assert caffe("test", "-model", "net.prototxt", *words).status == 0
+    model.write_bytes(whole)
+    (work / resume).write_bytes(b"nonsense")  # evidence of nothing
+    assert caffe("test", "-model", "net.prototxt", *words[:-1], model.name).status == 0
 
 
 def test_a_resume_without_digests_is_of_an_older_version(caffe, work, train):
