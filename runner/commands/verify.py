@@ -35,6 +35,8 @@ def verify(flags: Flags) -> int:
 
 def _check(path: str) -> str:
     """What was found right. Raises CaffeError or OSError for what was not."""
+    if not os.path.exists(path):
+        raise CaffeError("no such file")
     if os.path.isdir(path):
         folder = LMDBFolder(path)
         size = sum(len(value) for _, value in folder.once())
