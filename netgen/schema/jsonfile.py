@@ -15,10 +15,13 @@ _HOLDERS = (dict, list, tuple)
 def read_json(path: StrPath, error: type[CaffeError] = SchemaError) -> Any:
     """The value in a JSON file; raises `error` with one line naming the file.
 
-    A key given twice in an object is refused: the second would silently win.
+    A key given twice in an object is refused: the second would silently win. So is half a
+    surrogate pair, which json lets through and which no file's name and no output can hold.
     """
     try:
-        return json.loads(read_bytes(path), object_pairs_hook=_object)
+        value = json.loads(read_bytes(path), object_pairs_hook=_object)
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
     except SchemaError as reason:  # already names the file
         raise error(str(reason)) from None
     except (ValueError, RecursionError) as reason:

@@ -598,6 +598,7 @@ def test_malformed_plans():
     assert refused({"layers": [CONV, CONV]}) == "layer 'conv1' is planned twice"
     assert refused('{"layers": [') == "not JSON: Expecting value: line 1 column 13 (char 12)"
     assert refused('{"layers": [], "layers": []}') == "not JSON: 'layers' is given twice"
+    assert "surrogates not allowed" in refused('{"layers": ["\\ud800"]}')
     assert refused("[" * 100_000).startswith("not JSON: ")
     Path("p.json").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(growth.PlanError, match=r"^p\.json: not JSON: "):

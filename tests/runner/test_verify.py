@@ -33,6 +33,7 @@ def test_databases_and_what_is_nothing_of_ours(caffe, work, tiny_lmdbs):
     lines = other.out.splitlines()
     assert other.status == 1 and len(lines) == 2
     assert lines[0].startswith("net.prototxt: NOT WHOLE: neither a .caffemodel")
+    assert lines[1] == "no: NOT WHOLE: no such file"
     (work / "cut").mkdir()
     content = (tiny_lmdbs / "train_lmdb" / "data.mdb").read_bytes()
     (work / "cut" / "data.mdb").write_bytes(content[:9000])

@@ -1,0 +1,38 @@
+"""Every command of the pages in docs/, typed in a fresh folder where the wheel is installed."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def type_page(installed, folder, page):
+    """Run the sh and python blocks of a page, one after the other, in `folder`."""
+    blocks = _BLOCK.findall((DOCS / page).read_text())
+    assert blocks
+    for language, text in blocks:
+        shell = ["bash", "-e", "-c", text]
+        installed.run(shell if language == "sh" else ["python", "-c", text], folder)
+
+
+@pytest.fixture(scope="module")
+def grown(installed, tmp_path_factory):
+    """The folder that docs/growing.md leaves, with a net of one's own in it."""
+    folder = tmp_path_factory.mktemp("grown")
+    type_page(installed, folder, "growing.md")
+    shutil.copy(folder / "parent.prototxt", folder / "your_train_val.prototxt")
+    return folder
+
+
+def test_growing(grown):
+    for name in ("tpm.png", "both.png", "snapshots/child_iter_60.caffemodel"):
+        assert (grown / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize("page", ["files.md", "from_caffe.md", "troubleshooting.md"])
+def test_pages_about_what_is_there(installed, grown, page):
+    type_page(installed, grown, page)
