@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import DataError
-from netgen.commandline import Parser, exit_status, print_error, say
+from netgen.commandline import Parser, exit_status, print_error, say, sides_of
 
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
@@ -263,7 +263,7 @@ def _add_images(images: Parser) -> None:
     add("-o", "--out", metavar="DIR", help="folder to make (default: in data/, by FOLDER's name)")
     add(
         "--size",
-        type=_size,
+        type=sides_of,
         default=(32, 32),
         metavar="S",
         help="pixels that every picture is resized to: S, or HEIGHTxWIDTH (default 32)",
@@ -346,16 +346,6 @@ def _positive(text: str) -> float:
 
 def _fraction(text: str) -> float:
     return _number(float, text, lambda x: 0 < x < 1, "a number between 0 and 1")
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, by, width = text.partition("x")
-    wanted = "a size in pixels, 32 or 48x64"
-    sides = [
-        _number(int, side, lambda n: 0 < n <= 4096, wanted)
-        for side in (height, width)[: 1 + len(by)]
-    ]
-    return sides[0], sides[-1]
 
 
 def _seed(text: str) -> int | None:

@@ -13,6 +13,7 @@ from netgen.schema import write_bytes
 #: command -> the module whose main(argv) it is, loaded when it is asked for
 COMMANDS = {
     "describe": "netgen.commands.describe",
+    "fit": "netgen.commands.fit",
     "generate": "netgen.commands.generate",
     "plan": "netgen.commands.plan",
     "split": "netgen.commands.split",

@@ -54,6 +54,15 @@ def shape_of(text: str) -> tuple[int, ...]:
     return shape
 
 
+def sides_of(text: str) -> tuple[int, int]:
+    """The type of an image's size: (32, 32) for "32", (48, 64) for "48x64", height by width."""
+    height, by, width = text.partition("x")
+    sides = (height, width) if by else (height, height)
+    if not all(side.isascii() and side.isdigit() and 0 < int(side) <= 1 << 14 for side in sides):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size in pixels, 32 or 48x64")
+    return int(sides[0]), int(sides[1])
+
+
 def print_error(program: str, message: object) -> None:
     """Print `program: message` on stderr, as one line whatever the message holds."""
     line = printable(" ".join(str(message).splitlines()))

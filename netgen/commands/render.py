@@ -4,9 +4,9 @@ import argparse
 import shlex
 
 from netgen import nets, solvers
-from netgen.commandline import Parser
+from netgen.commandline import Parser, sides_of
 from netgen.errors import CaffeError
-from netgen.schema import SOLVER_TYPES, to_text
+from netgen.schema import SOLVER_TYPES, caffe_pb, to_text
 
 
 def render(argv: list[str]) -> str:
@@ -19,16 +19,24 @@ def render(argv: list[str]) -> str:
 
 def text(args: argparse.Namespace) -> str:
     """The prototxt that parsed arguments ask for, its command as first line."""
-    chosen = {
+    return f"# {_command_line(args, _chosen(args))}\n{to_text(message(args))}"
+
+
+def message(args: argparse.Namespace) -> caffe_pb.NetParameter | caffe_pb.SolverParameter:
+    """The net or the solver that parsed arguments ask for."""
+    chosen = _chosen(args)
+    if args.command == "solver":
+        return solvers.build_solver(args.name, solvers.SolverOptions(**chosen))
+    return nets.build_net(args.name, nets.NetOptions(**chosen), args.deploy)
+
+
+def _chosen(args: argparse.Namespace) -> dict[str, object]:
+    """{option: value} of what was given."""
+    return {
         key: value
         for key, value in vars(args).items()
         if key not in ("name", "command", "deploy", "output") and value is not None
     }
-    if args.command == "solver":
-        message = solvers.build_solver(args.name, solvers.SolverOptions(**chosen))
-    else:
-        message = nets.build_net(args.name, nets.NetOptions(**chosen), args.deploy)
-    return f"# {_command_line(args, chosen)}\n{to_text(message)}"
 
 
 def _command_line(args: argparse.Namespace, chosen: dict[str, object]) -> str:
@@ -36,6 +44,8 @@ def _command_line(args: argparse.Namespace, chosen: dict[str, object]) -> str:
     if getattr(args, "deploy", False):
         words.append("--deploy")
     for key, value in chosen.items():
+        if key == "image_size":
+            value = "x".join(map(str, value if value[0] != value[1] else value[:1]))
         words += [f"--{key.replace('_', '-')}", f"{value}"]
     return " ".join(shlex.join(words).splitlines())
 
@@ -72,6 +82,7 @@ def _net_parser() -> Parser:
         "       %(prog)s solver NET [options]\n"
         "       %(prog)s describe NET.prototxt [--json]\n"
         "       %(prog)s generate [--check]\n"
+        "       %(prog)s fit NET DIR [options]\n"
         "       %(prog)s tpm NET.prototxt SNAPSHOT... [options]\n"
         "       %(prog)s plan TPM.json [options]\n"
         "       %(prog)s split NET.prototxt --plan PLAN.json [options]\n"
@@ -79,6 +90,7 @@ def _net_parser() -> Parser:
         description="Write a bundled net as prototxt: train and test net in one file.\n"
         "solver writes its solver, describe prints a table of any net,\n"
         "generate rewrites prototxt/ and solvers/ (--check: only compares),\n"
+        "fit writes net, deploy net and solver for a folder of your own pictures,\n"
         "tpm measures how straight the kernels of a training travel,\n"
         "plan chooses layers to split and their fast and slow kernels,\n"
         "split writes the net grown by a plan, transfer its weights.",
@@ -94,6 +106,10 @@ def _net_parser() -> Parser:
     add("--batch-size", type=int, metavar="N", help="the published training's; 1 with --deploy")
     add("--test-batch-size", type=int, metavar="N", help="100; should divide the test set")
     add("--data", metavar="DIR", help="folder of the LMDBs (data/...)")
+    add("--images", metavar="DIR", help="folder that data_prep images made, in place of --data")
+    add("--classes", type=int, metavar="N", help="outputs of the last layer (10)")
+    add("--image-size", type=sides_of, metavar="S", help="of what the net sees: 64, or 48x64")
+    add("--image-channels", type=int, metavar="N", help="of the deploy net's input: 1 or 3")
     add(
         "--weight-filler",
         metavar="|".join(nets.WEIGHT_FILLERS),

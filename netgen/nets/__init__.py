@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 
 from netgen.errors import CaffeError
 from netgen.nets.options import WEIGHT_FILLERS, NetOptions
-from netgen.nets.registry import NETS, BundledNet
+from netgen.nets.registry import NETS, Builder, BundledNet
 from netgen.schema import caffe_pb
 
 __all__ = ["NETS", "WEIGHT_FILLERS", "NetOptions", "build_net", "find", "stem"]
@@ -25,7 +25,22 @@ def build_net(
     Raises CaffeError for an unknown name, listing the known ones, and for options that do not
     fit the net.
     """
-    return find(name).builder(name, options or NetOptions(), deploy)
+    options, builder = options or NetOptions(), find(name).builder
+    if options.image_sides:
+        _require_fit(name, builder, options)
+    return builder(name, options, deploy)
+
+
+def _require_fit(name: str, builder: Builder, options: NetOptions) -> None:
+    """Raise CaffeError where images of this size are too small, or not of a size, for the net."""
+    from netgen import graph  # nets of their own size are written without loading all of this
+
+    try:
+        net = builder(name, options, True)
+        graph.infer(graph.in_phase(net, caffe_pb.TEST), caffe_pb.TEST)
+    except graph.NetError as error:
+        size = "x".join(map(str, options.image_sides or ()))
+        raise CaffeError(f"{name}: images of {size} do not fit the net: {error}") from None
 
 
 def find(name: str) -> BundledNet:

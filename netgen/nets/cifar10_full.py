@@ -55,7 +55,7 @@ def _scores(n: NetSpec, image: Top, o: NetOptions, deploy: bool) -> Top:
     n.pool3 = _pool(n.relu3, P.Pooling.AVE)
     n.ip1 = L.InnerProduct(
         n.pool3,
-        num_output=frame.CLASSES,
+        num_output=o.classes,
         **_fillers(0.01),
         param=[{"lr_mult": 1, "decay_mult": 250}, {"lr_mult": 2, "decay_mult": 0}],
     )

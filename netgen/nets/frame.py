@@ -9,8 +9,6 @@ from netgen.builder import params as P
 from netgen.nets.options import NetOptions
 from netgen.schema import caffe_pb
 
-CLASSES = 10
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -18,7 +16,9 @@ class Dataset:
 
     lmdb: how their names begin. image: (C, H, W) as the net sees it. transform: fields of
     transform_param in both phases. mirror: whether training mirrors images at random.
-    mean_file: whether mean.binaryproto of the same folder is subtracted.
+    mean_file: whether mean.binaryproto of the same folder is subtracted. pixel_scale: what the
+    pixels of own images, less their mean, are multiplied with, if anything: a net whose own
+    records are whitened wants numbers of that size.
     """
 
     lmdb: str
@@ -26,21 +26,39 @@ class Dataset:
     transform: dict[str, float]
     mirror: bool = False
     mean_file: bool = False
+    pixel_scale: float | None = None
+
+    def shape(self, options: NetOptions) -> tuple[int, int, int]:
+        """(C, H, W) of what the net sees."""
+        channels, height, width = self.image
+        if options.image_sides:
+            height, width = options.image_sides
+        return options.image_channels or channels, height, width
 
     def layer(self, options: NetOptions, phase: int) -> tuple[Top, Top]:
         """The two Tops, images and labels, of the Data layer of a phase."""
         train = phase == caffe_pb.TRAIN
-        folder = options.data.rstrip("/")
+        folder = (options.images or options.data).rstrip("/")
+        part = "train" if train else "test"
+        name = f"{part}_lmdb" if options.images else f"{self.lmdb}_{part}_lmdb"
         transform: dict[str, object] = dict(self.transform)
+        if options.image_sides:
+            height, width = options.image_sides
+            if "crop_size" in transform and height == width:
+                transform["crop_size"] = height
+            else:  # Caffe's crops are squares: records of another shape are not cropped
+                transform.pop("crop_size", None)
+        if options.images and self.pixel_scale:
+            transform["scale"] = self.pixel_scale
         if self.mirror and train:
             transform["mirror"] = True
-        if self.mean_file:
+        if self.mean_file or options.images:
             transform["mean_file"] = f"{folder}/mean.binaryproto"
         return L.Data(
             ntop=2,
             include={"phase": phase},
             **({"transform_param": transform} if transform else {}),
-            source=f"{folder}/{self.lmdb}_{'train' if train else 'test'}_lmdb",
+            source=f"{folder}/{name}",
             batch_size=options.batch_size if train else options.test_batch_size,
             backend=P.Data.LMDB,
         )
@@ -60,7 +78,7 @@ def whole_net(
     """
     n = NetSpec(name)
     if deploy:
-        n.data = L.Input(shape={"dim": [options.batch_size, *dataset.image]})
+        n.data = L.Input(shape={"dim": [options.batch_size, *dataset.shape(options)]})
         n.prob = L.Softmax(body(n, n.data, options, deploy))
         return n.to_proto()
 

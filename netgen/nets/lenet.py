@@ -48,5 +48,5 @@ def _scores(n: NetSpec, image: Top, o: NetOptions, deploy: bool) -> Top:
     n.pool2 = L.Pooling(n.conv2, **halve)
     n.ip1 = L.InnerProduct(n.pool2, num_output=o.channels(500), **learned)
     n.relu1 = L.ReLU(n.ip1, in_place=True)
-    n.ip2 = L.InnerProduct(n.relu1, num_output=frame.CLASSES, **learned)
+    n.ip2 = L.InnerProduct(n.relu1, num_output=o.classes, **learned)
     return n.ip2

@@ -21,6 +21,7 @@ from functools import partial
 from netgen.builder import NetSpec, Top
 from netgen.builder import layers as L
 from netgen.builder import params as P
+from netgen.errors import CaffeError
 from netgen.nets import frame
 from netgen.nets.options import NetOptions
 from netgen.nets.registry import Recipe, net
@@ -51,6 +52,13 @@ def resnet(
     options = options.of_net(
         name, deploy, batch_size=128, data="data/cifar10_raw_pad4", weight_filler="msra"
     )
+    _, height, width = DATASET.shape(options)
+    least = 2 ** (STAGES - 1)
+    if height % least or width % least:
+        raise CaffeError(
+            f"{name}: images of {height}x{width} do not fit the net: its stages halve them, their "
+            f"sides must be multiples of {least}"
+        )
     return frame.whole_net(partial(_scores, blocks), DATASET, name, options, deploy)
 
 
@@ -60,15 +68,15 @@ def resnet20(name: str, options: NetOptions, deploy: bool = False) -> caffe_pb.N
 
 
 def _scores(blocks: int, n: NetSpec, image: Top, o: NetOptions, deploy: bool) -> Top:
-    _, side, _ = DATASET.image
+    _, *sides = DATASET.shape(o)
     channels = o.channels(CHANNELS)
     top = _relu(n, "relu1", _conv(n, "", 1, image, channels, o))
     for stage in range(1, STAGES + 1):
         for block in range(1, blocks + 1):
             prefix, short, stride = f"stage{stage}_block{block}_", top, 1
             if stage > 1 and block == 1:
-                short, stride = _option_a(n, prefix, top, side, deploy), 2
-                channels, side = 2 * channels, side // 2
+                short, stride = _option_a(n, prefix, top, sides, deploy), 2
+                channels, sides = 2 * channels, [side // 2 for side in sides]
             top = _conv(n, prefix, 1, top, channels, o, stride)
             top = _conv(n, prefix, 2, _relu(n, f"{prefix}relu1", top), channels, o)
             n[f"{prefix}sum"] = L.Eltwise(short, top, operation=P.Eltwise.SUM)
@@ -76,7 +84,7 @@ def _scores(blocks: int, n: NetSpec, image: Top, o: NetOptions, deploy: bool) ->
     n.pool = L.Pooling(top, pool=P.Pooling.AVE, global_pooling=True)
     n.fc = L.InnerProduct(
         n.pool,
-        num_output=frame.CLASSES,
+        num_output=o.classes,
         weight_filler={"type": o.weight_filler},
         bias_filler={"type": "constant"},
     )
@@ -107,13 +115,13 @@ def _relu(n: NetSpec, name: str, bottom: Top) -> Top:
     return n[name]
 
 
-def _option_a(n: NetSpec, prefix: str, top: Top, side: int, deploy: bool) -> Top:
-    """Every second pixel of `top`, whose images are (side, side), and as many zero channels."""
+def _option_a(n: NetSpec, prefix: str, top: Top, sides: list[int], deploy: bool) -> Top:
+    """Every second pixel of `top`, whose images have these sides, and as many zero channels."""
     name = f"{prefix}shortcut"
     n[f"{name}_size"] = (
         L.Pooling(top, pool=P.Pooling.MAX, kernel_size=2, stride=1)
         if deploy
-        else L.DummyData(shape={"dim": [1, 1, side - 1, side - 1]})
+        else L.DummyData(shape={"dim": [1, 1, *(side - 1 for side in sides)]})
     )
     n[f"{name}_crop"] = L.Crop(top, n[f"{name}_size"], axis=2)
     n[f"{name}_half"] = half = L.Pooling(

@@ -41,6 +41,15 @@ def open_source(path: str, backend: int = caffe_pb.DataParameter.LMDB) -> Source
     return source
 
 
+def _made_by(path: str) -> str | None:
+    """The command that makes the database at `path`, where its name tells."""
+    folder, name = os.path.split(path)
+    command = COMMANDS.get(os.path.basename(folder))
+    if command is None and folder and name in ("train_lmdb", "test_lmdb"):
+        return f"python -m data_prep images PICTURES -o {folder}"
+    return command
+
+
 class Source:
     """An LMDB of `length` records; its file closes when its last user goes."""
 
@@ -49,7 +58,7 @@ class Source:
             self._folder = LMDBFolder(path)
         except OSError as error:
             told = f"mdb_status == 0 ({error.errno} vs. 0) {error.strerror}"
-            command = COMMANDS.get(os.path.basename(os.path.dirname(path)))
+            command = _made_by(path)
             if error.errno == errno.ENOENT and command:
                 told += f"; this makes it: {command}"
             raise DataLayerError(told) from None

@@ -244,7 +244,7 @@ def test_folders_that_hold_no_classes(folder, tmp_path):
     ("flags", "told"),
     [
         (["--size", "0"], "'0' is not a size in pixels, 32 or 48x64"),
-        (["--size", "3x"], "'' is not a size in pixels, 32 or 48x64"),
+        (["--size", "3x"], "'3x' is not a size in pixels, 32 or 48x64"),
         (["--test-fraction", "1"], "'1' is not a number between 0 and 1"),
         (["--encoded", "--pad", "4"], "--pad puts zeros around pixels: not with --encoded"),
         (["--test-fraction", "0.5", "--test-folder", "x"], "not allowed with argument"),

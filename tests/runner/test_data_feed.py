@@ -295,6 +295,15 @@ def test_missing_records_of_a_bundled_net_name_the_command_that_makes_them(folde
     assert cli._folder(words[0], options) == f"data/{folder}"
 
 
+def test_missing_records_of_ones_own_pictures_name_the_command_that_makes_them():
+    with pytest.raises(
+        DataLayerError, match="makes it: python -m data_prep images PICTURES -o a/b$"
+    ):
+        source.open_source("a/b/test_lmdb")
+    with pytest.raises(DataLayerError, match="No such file or directory$"):
+        source.open_source("a/b/other_lmdb")
+
+
 def test_every_bundled_nets_records_have_a_command():
     for name in nets.NETS:
         param = nets.build_net(name, nets.NetOptions())
