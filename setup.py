@@ -96,6 +96,9 @@ setup(
                     "plot_loss",
                     "plot_tpm",
                     "tensorboard_log",
+                    "upgrade_net_proto_binary",
+                    "upgrade_net_proto_text",
+                    "upgrade_solver_proto_text",
                     "verify_split",
                 )
             ),

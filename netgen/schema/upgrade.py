@@ -75,6 +75,18 @@ def upgrade_solver(solver: SolverParameter) -> list[str]:
     """Upgrade a SolverParameter in place: the enum solver_type to the string type, and the
     nets written inside it. Returns and raises as upgrade_net does.
     """
+    notes = upgrade_solver_type(solver)
+    inside = [getattr(solver, f) for f in ("net_param", "train_net_param") if solver.HasField(f)]
+    for net in [*inside, *solver.test_net_param]:
+        notes += upgrade_net(net)
+    return notes
+
+
+def upgrade_solver_type(solver: SolverParameter) -> list[str]:
+    """Upgrade the enum solver_type of a SolverParameter in place to the string type.
+
+    Returns and raises as upgrade_net does.
+    """
     notes = []
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
@@ -86,7 +98,4 @@ def upgrade_solver(solver: SolverParameter) -> list[str]:
         solver.type = next(name for name in SOLVER_TYPES if name.upper() == enum)
         solver.ClearField("solver_type")
         notes.append("upgraded from deprecated 'solver_type' field (enum) to 'type' field (string)")
-    inside = [getattr(solver, f) for f in ("net_param", "train_net_param") if solver.HasField(f)]
-    for net in [*inside, *solver.test_net_param]:
-        notes += upgrade_net(net)
     return notes

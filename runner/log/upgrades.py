@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from netgen import schema
@@ -74,8 +74,19 @@ _said: set[tuple[Path, str]] = set()
 def _logged(read: Callable[[Path, list[str]], Message], path: Path) -> Message:
     notes: list[str] = []
     message = read(path, notes)
+    tell(notes, path)
+    return message
+
+
+def tell(notes: Iterable[str], path: Path) -> bool:
+    """Log the notes of an upgrade of the file `path`; whether one is of what Caffe has no line for.
+
+    That is what could not be carried over, and is told once for each file.
+    """
+    others = False
     for note in notes:
         if note not in _LINES:
+            others = True
             if (path, note) in _said:  # a net is read once for training and once a test
                 continue
             _said.add((path, note))
@@ -86,7 +97,7 @@ def _logged(read: Callable[[Path, list[str]], Message], path: Path) -> Message:
         glog.info(f"Successfully upgraded {done[0]}", f"upgrade_proto.cpp:{done[1]}")
         if warning:
             glog.warning(warning[0], f"upgrade_proto.cpp:{warning[1]}")
-    return message
+    return others
 
 
 def read_net(path: Path) -> caffe_pb.NetParameter:
