@@ -1,5 +1,6 @@
 """LevelDB folders beside LMDBs: the same records, batches, cursor and lines."""
 
+import gc
 import os
 import pickle
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from netgen import schema
 from netgen.schema import caffe_pb
+from netgen.schema.leveldb import LevelDBFolder
 from runner.data import DataFeed, DataLayerError, memory, source
 
 
@@ -159,6 +161,56 @@ def test_what_cannot_be_used_is_one_line(make, words, feed):
         feed()
     assert words in str(caught.value) and str(caught.value).endswith("(layer 'd', source 'a')")
     assert "\n" not in str(caught.value) and "leveldb-" not in str(caught.value)
+
+
+def large(path="a"):
+    """Records of 6 MB in tables, some of which were there before the last are written."""
+    database = plyvel.DB(path, create_if_missing=True, write_buffer_size=4 << 20)
+    random = np.random.default_rng(0)
+    for label in range(60):
+        data = random.integers(0, 256, 10**5).astype(np.uint8).tobytes()
+        datum = caffe_pb.Datum(channels=1, height=100, width=1000, data=data, label=label)
+        database.put(b"%05d" % label, datum.SerializeToString())
+    database.close()
+
+
+def test_a_database_that_is_cut_while_it_is_read_is_one_line(monkeypatch, feed):
+    """LevelDB maps its tables: beyond their end lies SIGBUS."""
+    monkeypatch.setenv(memory.VARIABLE, "0")
+    large()
+    feed = feed()
+    assert labels(feed, 1) == [[0, 1, 2, 3]]
+    for table in Path("a").glob("*.ldb"):
+        os.truncate(table, 4096)
+    with pytest.raises(DataLayerError) as caught:
+        labels(feed, 15)
+    assert str(caught.value) == (
+        "Failed to read leveldb a: a file in it is cut or damaged: its reader died of SIGBUS "
+        "(layer 'd', source 'a')"
+    )
+
+
+def test_a_damaged_table_is_one_line(monkeypatch, feed):
+    monkeypatch.setenv(memory.VARIABLE, "0")
+    large()
+    for table in Path("a").glob("*.ldb"):
+        content = table.read_bytes()
+        table.write_bytes(content[:100] + bytes(1000) + content[1100:])
+    with pytest.raises(DataLayerError, match="leveldb a: Corruption: ") as caught:
+        labels(feed(), 15)
+    assert "\n" not in str(caught.value) and "leveldb-" not in str(caught.value)
+
+
+def test_the_reader_goes_with_the_database(feed):
+    put(3)
+    folder = LevelDBFolder("a")
+    reader, links = folder._process, folder._folder
+    assert folder.count() == 3 and reader.poll() is None and os.path.isdir(links)
+    walks = [folder.records() for _ in range(2)]  # each at its own place
+    assert [next(walk)[0] for walk in (*walks, *walks)] == [b"00000"] * 2 + [b"00001"] * 2
+    del folder, walks
+    gc.collect()
+    assert reader.poll() == 0 and not os.path.exists(links)
 
 
 def test_a_missing_plyvel_names_the_extra(monkeypatch, feed):
