@@ -148,3 +148,56 @@ def test_command(tmp_path, tool, monkeypatch):
         main([str(ROOT / net), "-o", str(tmp_path / "b.svg")])
     assert str(error.value) == NO_GRAPHVIZ
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".svg"] == []
+
+
+LEGEND = re.compile(r'^    legend\d+ \[label="([^"]*)", fillcolor="([^"]*)", fontsize=10\];$', re.M)
+
+
+@pytest.mark.parametrize("name, shown", [
+    ("msplit1", ["fast part", "slow part", "beside the slow part",
+                 "glue: 1x1 layers, Concat, Eltwise", "other layers"]),
+    ("baseline", ["other layers"]),
+])  # fmt: skip
+def test_the_legend_tells_the_colours_of_the_drawing(name, shown):
+    text = to_dot(schema.read_net(ROOT / f"prototxt/{name}.prototxt"), input_shape=(3, 32, 32))
+    colours = {colour: tip.partition(": ")[2] for _, _, colour, tip in NODE.findall(text)}
+    legend = LEGEND.findall(text)
+    assert {colour for _, colour in legend} == set(colours)
+    assert [label for label, _ in legend if label != "convolution, inner product"] == shown
+
+
+def test_all_phases_in_one_drawing():
+    """What is the same in both is drawn once, in place layers of one phase included."""
+    text = """
+    layer { name: "data" type: "Input" top: "x" include { phase: TRAIN }
+      input_param { shape { dim: 2 dim: 6 } } }
+    layer { name: "test data" type: "Input" top: "x" include { phase: TEST }
+      input_param { shape { dim: 3 dim: 6 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y"
+      inner_product_param { num_output: 4 } }
+    layer { name: "r" type: "ReLU" bottom: "y" top: "y" }
+    layer { name: "d" type: "Dropout" bottom: "y" top: "y" include { phase: TRAIN } }
+    layer { name: "p" type: "Softmax" bottom: "y" top: "p" include { phase: TEST } }
+    layer { name: "q" type: "Power" bottom: "y" top: "q" }
+    """
+    nodes, edges = drawn(schema.parse_text(text, caffe_pb.NetParameter), None)
+    assert {name: lines for name, (lines, _) in nodes.items()} == {
+        "data": ["Input", "6", "TRAIN only"],
+        "test data": ["Input", "6", "TEST only"],
+        "ip": ["InnerProduct + ReLU + Dropout", "4"],
+        "p": ["Softmax", "4", "TEST only"],
+        "q": ["Power", "4"],
+    }
+    assert edges == {("data", "ip"), ("test data", "ip"), ("ip", "p"), ("ip", "q")}
+
+
+def test_pycaffes_words(tmp_path):
+    """FILE as the second word, --rankdir and --phase."""
+    net, out = str(ROOT / "prototxt/baseline.prototxt"), tmp_path / "b.dot"
+    words = [net, str(out), "--input-shape", "3,32,32"]
+    assert main([*words, "--rankdir", "LR", "--phase", "ALL"]) == 0
+    assert out.read_text() == to_dot(schema.read_net(net), None, (3, 32, 32), "LR")
+    assert " rankdir=LR;" in out.read_text()
+    for bad in ([net], [*words, "-o", str(out)], [*words, "--rankdir", "up"]):
+        with pytest.raises(SystemExit):
+            main(bad)

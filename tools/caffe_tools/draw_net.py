@@ -2,14 +2,16 @@
 
 FILE.dot is Graphviz's text; .svg, .png and .pdf are drawn by Graphviz: the program `dot`, or
 the package pygraphviz, whose wheels for Linux and macOS have it built in. Layers in place (ReLU,
-Dropout) stand in the box of the layer whose top they change.
+Dropout) stand in the box of the layer whose top they change. A legend tells what the colours of
+the drawing are.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from shutil import which
 
 from netgen import graph, schema
@@ -33,6 +35,13 @@ TYPES = {
     "Convolution": "convolution",
     "InnerProduct": "convolution",
 }
+# What the legend calls a role, where that is not its name.
+LEGEND = {
+    "convolution": "convolution, inner product",
+    kinds.GLUE: "glue: 1x1 layers, Concat, Eltwise",
+    "other": "other layers",
+}
+RANKDIRS = ("TB", "BT", "LR", "RL")
 NO_GRAPHVIZ = "Graphviz is not installed: `pip install pygraphviz`, or the program `dot`"
 
 
@@ -45,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     net = schema.read_net(options.net)
     try:
-        text = to_dot(net, caffe_pb.Phase.Value(options.phase), options.input_shape)
+        phase = None if options.phase == "ALL" else caffe_pb.Phase.Value(options.phase)
+        text = to_dot(net, phase, options.input_shape, options.rankdir)
     except graph.NetError as error:
         raise CaffeError(f"{options.net}: {error}") from None
     kind = options.output.rpartition(".")[2].lower()
@@ -54,44 +64,108 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+@dataclass
+class Box:
+    """A layer as it is drawn.
+
+    in_place: the types of the layers that change its top in place. phases: those it is in.
+    """
+
+    number: int
+    layer: caffe_pb.LayerParameter
+    shapes: graph.LayerShapes
+    in_place: list[str] = field(default_factory=list)
+    phases: list[int] = field(default_factory=list)
+
+    @property
+    def role(self) -> str:
+        """A key of COLORS."""
+        return role_of(self.layer)
+
+
 def to_dot(
     net: caffe_pb.NetParameter,
-    phase: int = caffe_pb.TEST,
+    phase: int | None = caffe_pb.TEST,
     input_shape: tuple[int, ...] | None = None,
+    rankdir: str = "TB",
 ) -> str:
     """The DOT text of a NetParameter (current format) in a phase. Raises NetError.
 
-    input_shape: (C, H, W) of one record, or None to look at the source.
+    phase: None for both, where a layer that is in one alone says so. input_shape: (C, H, W) of
+    one record, or None to look at the source. rankdir: which way arrows go, one of RANKDIRS.
     """
-    infos = graph.infer(graph.in_phase(net, phase), phase, input_shape or graph.record_shape)
-    boxes, makers, edges = [], {}, []
-    for info in infos:
-        layer = info.layer
-        if graph.wholly_in_place(layer):
-            boxes[makers[layer.top[0]]][1].append(layer.type)
-            continue
-        place = len(boxes)
-        boxes.append((layer, [], info.shapes))
-        edges += [(makers[blob], place, blob) for blob in dict.fromkeys(layer.bottom)]
-        makers |= dict.fromkeys(layer.top, place)
+    phases = (caffe_pb.TRAIN, caffe_pb.TEST) if phase is None else (phase,)
+    boxes: dict[bytes, Box] = {}
+    edges: dict[tuple[int, int, str], Box] = {}
+    for each in phases:
+        _add_phase(net, each, input_shape, boxes, edges)
     lines = [
         f"digraph {_quoted(printable(net.name) or 'net')} {{",
         '  node [shape=box, style="filled,rounded", fontname="Helvetica", fontsize=11,'
         ' penwidth=0.6, margin="0.12,0.05"];',
         "  edge [arrowsize=0.6, penwidth=0.8];",
-        "  ranksep=0.25; nodesep=0.2;",
+        f"  ranksep=0.25; nodesep=0.2; rankdir={rankdir};",
     ]
-    for place, (layer, in_place, shapes) in enumerate(boxes):
-        role = role_of(layer)
-        label = "\n".join([printable(layer.name), *_details(layer, in_place, shapes)])
+    for box in boxes.values():
+        label = [printable(box.layer.name), *_details(box.layer, box.in_place, box.shapes)]
+        if len(box.phases) < len(phases):
+            label.append(f"{caffe_pb.Phase.Name(box.phases[0])} only")
         lines.append(
-            f"  n{place} [label={_quoted(label)}, fillcolor={_quoted(COLORS[role])}, "
-            f"tooltip={_quoted(f'{layer.type}: {role}')}];"
+            f"  n{box.number} [label={_quoted(chr(10).join(label))}, "
+            f"fillcolor={_quoted(COLORS[box.role])}, "
+            f"tooltip={_quoted(f'{box.layer.type}: {box.role}')}];"
         )
-    for a, b, blob in edges:
-        aside = "" if blob == boxes[a][0].top[0] else ' [color="#aaaaaa", style=dashed]'
+    for (a, b, blob), maker in edges.items():
+        aside = "" if blob == maker.layer.top[0] else ' [color="#aaaaaa", style=dashed]'
         lines.append(f"  n{a} -> n{b}{aside};")
+    lines += _legend({box.role for box in boxes.values()})
     return "\n".join([*lines, "}", ""])
+
+
+def _add_phase(
+    net: caffe_pb.NetParameter,
+    phase: int,
+    input_shape: tuple[int, ...] | None,
+    boxes: dict[bytes, Box],
+    edges: dict[tuple[int, int, str], Box],
+) -> None:
+    """Add what the net is in a phase to the boxes, by what their layers say, and to the edges.
+
+    edges: (from, to, blob) -> the Box that makes the blob.
+    """
+    makers: dict[str, Box] = {}
+    for info in graph.infer(graph.in_phase(net, phase), phase, input_shape or graph.record_shape):
+        layer = info.layer
+        if graph.wholly_in_place(layer):
+            box = makers[layer.top[0]]
+            if layer.type not in box.in_place or box.phases == [phase]:
+                box.in_place.append(layer.type)
+            continue
+        key = layer.SerializeToString(deterministic=True)
+        box = boxes.setdefault(key, Box(len(boxes), layer, info.shapes))
+        box.phases.append(phase)
+        for blob in dict.fromkeys(layer.bottom):
+            edges[makers[blob].number, box.number, blob] = makers[blob]
+        makers |= dict.fromkeys(layer.top, box)
+
+
+def _legend(roles: Collection[str]) -> list[str]:
+    """Lines of what each colour means that is in the drawing."""
+    shown = [role for role in COLORS if role in roles]
+    return [
+        "  subgraph cluster_legend {",
+        '    label="colours"; fontname="Helvetica"; fontsize=10; color="#aaaaaa";',
+        *(
+            f"    legend{place} [label={_quoted(LEGEND.get(role, role))}, fillcolor={_quoted(COLORS[role])}, "
+            "fontsize=10];"
+            for place, role in enumerate(shown)
+        ),
+        *(
+            f"    legend{place} -> legend{place + 1} [style=invis];"
+            for place in range(len(shown) - 1)
+        ),
+        "  }",
+    ]
 
 
 def role_of(layer: caffe_pb.LayerParameter) -> str:
@@ -144,7 +218,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options of the command."""
     parser = Parser.documented("draw_net", __doc__)
     parser.add_argument("net", metavar="NET.prototxt")
-    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST")
+    parser.add_argument(
+        "image", nargs="?", metavar="FILE", help="as -o, in the place that pycaffe's has it"
+    )
+    parser.add_argument(
+        "--phase",
+        choices=("TRAIN", "TEST", "ALL"),
+        default="TEST",
+        help="of the net (TEST); with ALL a layer that is in one alone says so",
+    )
+    parser.add_argument(
+        "--rankdir",
+        choices=RANKDIRS,
+        default="TB",
+        help="which way arrows go: TB from top to bottom, LR from left to right, ... (TB)",
+    )
     parser.add_argument(
         "--input-shape",
         type=shape_of,
@@ -152,9 +240,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="of one record, where the data are not there and no crop_size tells",
     )
     parser.add_argument(
-        "-o", dest="output", required=True, metavar="FILE", help=".dot, .svg, .png, .pdf, ..."
+        "-o", dest="output", metavar="FILE", help="the drawing: .dot, .svg, .png, .pdf, ..."
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if (options.output is None) == (options.image is None):
+        parser.error("name one file for the drawing, with -o")
+    options.output = options.output or options.image
+    return options
 
 
 def command() -> None:
