@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netgen import graph, schema
-from netgen.commandline import print_error
-from netgen.errors import CaffeError, line_of, printable
+from netgen.commandline import print_error, say
+from netgen.errors import CaffeError, line_of
 from netgen.schema import caffe_pb
 from netgen.schema.encoding import decode
 from netgen.schema.files import read_bytes
@@ -93,10 +93,9 @@ def classify(flags: Flags) -> int:
                 }
             )
         else:
-            print(f"---------- Prediction for {schema.shown(printable(path))} ----------")
+            say(f"---------- Prediction for {path} ----------")
             for number in top:
-                label = schema.shown(printable(labels.get(number, str(number))))
-                print(f'{values[number]:.4f} - "{label}"')
+                say(f'{values[number]:.4f} - "{labels.get(number, number)}"')
     if flags.json:
         json.dump(found, sys.stdout, indent=1, allow_nan=False)
         print()
