@@ -94,16 +94,22 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
         choices=list(SCALES),
         help="tiny: two minutes; small: about twenty, on two cores; full: the study, on a GPU",
     )
+    add("--net", metavar="NET", help="a net of `python -m netgen`, or a prototxt with --solver")
+    add("--solver", metavar="FILE", help="of a net that is a prototxt")
     add("--rounds", type=int, metavar="R", help="of splits (full: 2, else 1)")
     add("--arms", type=controls_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
     add("--control-rounds", type=int, metavar="N", help="first rounds that have controls (1)")
-    add("--seeds", type=int, metavar="S", help="seeds 1 to S (tiny: 1, else 3)")
+    add("--seeds", type=int, metavar="S", help="how many (tiny: 1, else 3)")
+    add("--first-seed", type=int, metavar="N", help="the first of them (1)")
     add("--data", metavar="DIR", help="folder of the LMDBs (data/cifar10)")
     add("--note", metavar="TEXT", help="a line for the report")
     add("--width", type=float, metavar="W", help="of the net; 1 is All-CNN-C's")
     add("--batch-size", type=int, metavar="N")
     add("--iterations", type=int, nargs=2, metavar="N", help="of the baseline, and after a split")
     add("--base-lr", type=float, metavar="LR")
+    add("--lr-policy", metavar="P", help="multistep, inv, poly or fixed (full: multistep)")
+    add("--dropout", action=argparse.BooleanOptionalAction, help="All-CNN's (full: with it)")
+    add("--test-interval", type=int, metavar="N", help="iterations (ten tests; full: 500)")
     add("--claim", type=float, metavar="POINTS", help="that a split is claimed to gain (1)")
     add(
         "--layers",
@@ -113,7 +119,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
         help="to split, not chosen by entropy; once a round",
     )
     add("--factor", type=float, metavar="F", help="of plan (1.1; tiny: 1)")
-    add("--kind", choices=("residual", "extension", "skip"), help="of split (residual)")
+    add("--kind", choices=("residual", "extension", "skip", "average"), help="of split (residual)")
     add("--init", choices=("study", "preserve"), help="of the child's weights (study)")
     add = do.add_argument
     add("--out", metavar="DIR", help="folder of the study (results/SCALE)")

@@ -20,6 +20,8 @@ from study.results import Group, Result
 from study.trainings import label
 
 COLORS = {BASELINE: "tab:gray", SPLIT: "tab:orange", RESTART: "tab:blue"}
+OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan")
+MARKERS = "osD^v<>pPX*"
 HOURS = 3600
 
 
@@ -81,10 +83,9 @@ def costs(folder: str, groups: Sequence[Group]) -> str:
     def draw(figure: Figure, shown: Sequence[Group]) -> None:
         left, right = figure.subplots(1, 2, sharey=True)
         for number, group in enumerate(shown):
-            color = COLORS.get(group.arm, f"C{number % 10}")
-            markers = "osD^v<>pPX*"
+            color = COLORS.get(group.arm, OTHERS[number % len(OTHERS)])
             style: dict[str, Any] = {"color": color, "alpha": 0.7, "linestyle": "none"}
-            style |= {"marker": markers[number % len(markers)]}
+            style |= {"marker": MARKERS[number % len(MARKERS)]}
             found = [r for r in group.results if not r.collapsed]
             final = [r.final for r in found]
             flops = [sum(one.flops for one in r.history) for r in found]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netgen.schema import read_json
-from study.settings import FILE, Settings
+from study.settings import DATA_SETS, FILE, Settings, net_words, option_words
 from study.settings import words as study_words
 from study.stage import Command, Stage
 from study.trainings import Training, testing_interval, trainings, window
@@ -43,29 +43,32 @@ def script(settings: Settings, out: str) -> list[str]:
     all_stages = stages(settings, out)
     folders = dict.fromkeys(folder for stage in all_stages for folder in stage.folders())
     return [
-        shlex.join(_data_words(settings.data)),
+        _data_line(settings),
         f"{begin} > {shlex.quote(os.devnull)}",
         shlex.join(["mkdir", "-p", *folders]),
         *(str(command) for stage in all_stages for command in stage.commands),
     ]
 
 
-def _data_words(folder: str) -> list[str]:
-    """The command that makes the images, as the manifest of the folder tells; else the usual."""
-    made: dict[str, Any] = {}
+def _data_line(settings: Settings) -> str:
+    """The command that makes the images, as the manifest of their folder tells; else the usual."""
+    if settings.is_file:
+        return f"# what {settings.net} and {settings.solver} name must be here"
+    folder = settings.data
     path = os.path.join(folder, "manifest.json")
-    if os.path.exists(path):
-        made = read_json(path)
-    options = made.get("options", {})
-    found = ["python", "-m", "data_prep", made.get("dataset", "cifar10")]
-    if options and options.get("scale") is None:
+    if not folder or not os.path.exists(path):
+        words = ["python", "-m", "data_prep", *DATA_SETS.get(settings.net, "cifar10").split()]
+        return shlex.join([*words, "--out", folder] if folder else words)
+    made: dict[str, Any] = read_json(path)
+    options, found = made["options"], ["python", "-m", "data_prep", made["dataset"]]
+    if options.get("scale") is None:
         found.append("--raw")
-    elif options and options.get("zca_bias") is None:
+    elif options.get("zca_bias") is None:
         found.append("--no-zca")
     for name in ("pad", "scale", "zca_bias", "limit", "seed"):
         if options.get(name) is not None:
             found += [f"--{name.replace('_', '-')}", f"{options[name]:g}"]
-    return [*found, "--out", folder]
+    return shlex.join([*found, "--out", folder])
 
 
 def _command(module: str, words: tuple, makes: tuple[str, ...], stdout: str | None) -> Command:
@@ -90,26 +93,29 @@ def _net_stage(training: Training, make: Command, inputs: tuple[str, ...] = ()) 
     """The net is made and described; in the first seed, those of the chain are drawn as well."""
     net, drawing = training.net, training.drawing
     commands = [make, _netgen("describe", net, "--json", stdout=training.description)]
-    if training.seed == 1 and training.in_chain:
+    if training.is_first and training.in_chain:
         commands.append(_tool("draw_net", net, "-o", drawing, makes=(drawing,)))
     return Stage(f"{training.stage_name}_net", tuple(commands), inputs)
 
 
-def _net_words(s: Settings) -> tuple:
-    dropout = () if s.dropout else ("--input-dropout", 0, "--dropout", 0)
-    batches = ("--batch-size", s.batch_size, "--test-batch-size", s.test_batch_size)
-    return (*batches, "--data", s.data, *dropout)
-
-
 def _plain(s: Settings, training: Training) -> Iterator[Stage]:
-    net, words = training.net, ("baseline", "--width", s.width, *_net_words(s))
-    yield _net_stage(training, _netgen(*words, "-o", net, makes=(net,)))
+    net = training.net
+    if s.is_file:
+        yield _net_stage(training, _study("own_net", s.net, "-o", net, makes=(net,)), (s.net,))
+    else:
+        yield _net_stage(training, _netgen(*net_words(s), "-o", net, makes=(net,)))
 
 
 def _wider(s: Settings, training: Training) -> Iterator[Stage]:
     net, like = training.net, training.child.net
-    words = (like, "-o", net, "--", "baseline", *_net_words(s))
+    words = (like, "-o", net, "--", s.net, *option_words(s))
     yield _net_stage(training, _study("wider_net", *words, makes=(net,)), (like,))
+    if training.arm.start == "widened":
+        parent, start = training.parent, training.start
+        words = (parent.net, parent.weights, net, "--seed", training.seed, "-o", start)
+        command = _study("net2wider", *words, makes=(start,))
+        inputs = (parent.net, parent.record, net)
+        yield Stage(f"{training.stage_name}_transfer", (command,), inputs)
 
 
 def _split(s: Settings, training: Training) -> Iterator[Stage]:
@@ -120,15 +126,25 @@ def _split(s: Settings, training: Training) -> Iterator[Stage]:
     commands = [_plan(s, training)]
     if training.in_chain:
         commands.append(_tool("plot_tpm", measured, "--plan", plan, "-o", plot, makes=(plot,)))
-    yield Stage(f"{training.stage_name}_plan", tuple(commands), (measured,))
+    inputs = (measured,) if training.arm.choose == "entropy" else (measured, training.child.plan)
+    yield Stage(f"{training.stage_name}_plan", tuple(commands), inputs)
 
     name = f"round{training.round}_{training.name}"
     words = ("split", parent.net, "--plan", plan, "--name", name, "-o", net)
     yield _net_stage(training, _netgen(*words, makes=(net,)), (parent.net, plan))
 
-    start = training.start
-    words = (parent.net, parent.weights, "--plan", plan, "--init", s.init, "--seed", training.seed)
-    commands = [_netgen("transfer", *words, "-o", start, makes=(start,))]
+    start, pre = training.start, training.arm.pre
+    init = s.init if pre == "sharpened" else "preserve"
+    words = (parent.net, parent.weights, "--plan", plan, "--init", init, "--seed", training.seed)
+    commands = []
+    if pre != "sharpened":
+        words += ("--residual-pre", pre)
+    if pre == "gradient":
+        found = training.gradient
+        words += ("--gradient", found)
+        of = (parent.solver, "--weights", parent.weights, "-o", found)
+        commands.append(_study("gradient", *of, makes=(found,)))
+    commands.append(_netgen("transfer", *words, "-o", start, makes=(start,)))
     if training.in_chain:
         words = (parent.net, parent.weights, net, start, "--json")
         commands.append(_tool("verify_split", *words, stdout=training.verified))
@@ -149,40 +165,63 @@ def _tpm(s: Settings, training: Training) -> Stage:
 
 
 def _plan(s: Settings, training: Training) -> Command:
-    named = s.layers[training.round - 1 : training.round]
+    arm, named = training.arm, s.layers[training.round - 1 : training.round]
     choice = ("--layers", ",".join(named[0])) if named else ("--factor", s.factor)
-    words = (training.measured, *choice, "--kind", s.kind, *training.arm.plan)
+    if arm.choose != "entropy":
+        choice = ("--choose", arm.choose, "--like", training.child.plan)
+    words = (training.measured, *choice, "--kind", s.kind, "--partition", arm.partition)
     if training.draw:
         words += ("--seed", 1000 * training.round + 10 * training.seed + training.draw)
     return _netgen("plan", *words, "-o", training.plan, makes=(training.plan,))
 
 
 def _train(s: Settings, training: Training) -> Stage:
-    solver, record, n = training.solver, training.record, training.iterations
-    rate = ("--base-lr", s.base_lr, "--lr-policy", s.lr_policy)
-    if training.arm.rate == "end":
-        rate = ("--base-lr", f"{s.base_lr / 1000:g}", "--lr-policy", "fixed")
-    interval, kept = window(s, n)
-    keep = f"{kept[0]}-{kept[-1]}"
-    if not training.in_chain:  # Nothing is measured of it: its snapshots are there to resume from.
-        interval, keep = min(n, 10_000), "last"
-    tests = ("--test-size", s.test_size, "--test-batch-size", s.test_batch_size)
-    words = (
-        *("--net", training.net, "--max-iter", n, *tests, *rate),
-        *("--test-interval", testing_interval(n), "--display", min(100, max(1, n // 40))),
-        *("--snapshot", interval, "--random-seed", 1000 * training.round + training.seed),
-        *("--prefix", training.prefix, "-o", solver),
-    )
-    make = _netgen("solver", "baseline", *words, makes=(solver,))
-
+    solver, record = training.solver, training.record
     start = ("--weights", training.start) if training.start else ()
-    words = (solver, *start, "--log", training.log, "--keep", keep, "-o", record)
+    words = (solver, *start, "--log", training.log, "--keep", _kept(s, training), "-o", record)
     train = _study("train_to_end", *words, makes=(record,))
-
     inputs = {
         "fresh": (training.net,),
         "transfer": (training.net, training.start),
+        "widened": (training.net, training.start),
         # The parent's weights are no stage's output, but its record is written after them.
         "parent": (training.net, training.parent and training.parent.record),
     }[training.arm.start]
-    return Stage(f"{training.stage_name}_train", (make, train), inputs, trains=True)
+    if training.arm.budget == "cost":
+        inputs += (training.child.net, training.parent.solver)
+    elif s.is_file:
+        inputs += (s.solver,)
+    return Stage(f"{training.stage_name}_train", (_solver(s, training), train), inputs, trains=True)
+
+
+def _kept(s: Settings, training: Training) -> str:
+    """The snapshots to keep: those that TPM is measured over; of a control none but the last."""
+    if not training.in_chain:
+        return "last"
+    kept = window(s, training.iterations)[1]
+    return f"{kept[0]}-{kept[-1]}"
+
+
+def _solver(s: Settings, training: Training) -> Command:
+    solver, n = training.solver, training.iterations
+    rate: tuple = ("--base-lr", s.base_lr, "--lr-policy", s.lr_policy)
+    if training.arm.rate == "end":
+        rate = ("--base-lr", f"{s.base_lr / 1000:g}", "--lr-policy", "fixed")
+    interval = window(s, n)[0] if training.in_chain else min(n, 10_000)
+    last = (
+        *("--display", min(100, max(1, n // 40)), "--snapshot", interval),
+        *("--random-seed", 1000 * training.round + training.seed),
+        *("--prefix", training.prefix, "-o", solver),
+    )
+    tested = s.test_interval or testing_interval(n)
+    if training.arm.budget == "cost":  # its length is known once the child is there
+        tests = ("--test-interval", s.test_interval) if s.test_interval else ()
+        words = (training.parent.solver, "--net", training.net, "--iterations", n)
+        words += ("--cost-of", training.child.net, *tests, *last)
+        return _study("solver", *words, makes=(solver,))
+    if s.is_file:
+        words = (s.solver, "--net", training.net, "--iterations", n, *rate)
+        return _study("solver", *words, "--test-interval", tested, *last, makes=(solver,))
+    tests = ("--test-size", s.test_size, "--test-batch-size", s.test_batch_size)
+    words = ("--net", training.net, "--max-iter", n, *tests, *rate, "--test-interval", tested)
+    return _netgen("solver", s.net, *words, *last, makes=(solver,))

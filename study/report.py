@@ -100,7 +100,7 @@ def report(out: str) -> Iterator[str]:
 def splits(out: str, split: Iterable[Training]) -> Iterator[str]:
     """What was measured, chosen and made, round by round."""
     for training in split:
-        if training.seed == 1:
+        if training.is_first:
             yield f"## Round {training.round}: what was split"
             yield from _round(out, training)
         else:

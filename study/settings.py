@@ -10,12 +10,19 @@ from typing import Any, get_args, get_type_hints
 
 from netgen.errors import CaffeError
 from netgen.schema import read_json, write_json
-from netgen.schema.lmdb import LMDBError, LMDBFolder
-from study.arms import CONTROLS, NAMES
+from study.arms import CONTROLS, NAMES, WIDENED
 
 FILE = "study.json"
 _OPEN = {"rounds", "control_rounds", "arms", "seeds", "note"}  # may change while a study runs
-_SIZES = {"train_size": "cifar10_train_lmdb", "test_size": "cifar10_test_lmdb"}
+_SIZES = ("train_size", "test_size")  # found, never asked for
+ALLCNN = "baseline"  # the net of the study, as netgen calls it
+#: {bundled net: the words after `python -m data_prep` that make its data}, else cifar10
+DATA_SETS = {
+    ALLCNN: "cifar10",
+    "cifar10_full": "cifar10 --raw",
+    "resnet20": "cifar10 --raw --pad 4",
+    "lenet": "mnist",
+}
 
 
 def _is(value: Any, kind: Any) -> bool:
@@ -34,9 +41,13 @@ def _is(value: Any, kind: Any) -> bool:
 class Settings:
     """What a study was begun with. Raises CaffeError for what makes no sense.
 
-    iterations: those of the baseline, and those after a split. layers: the layers to split in
+    net: a net of netgen's, or a prototxt file, which has a `solver` of its own. batch_size, base_lr,
+    lr_policy, data: 0 or "" where they are to be the net's and its solver's; `study.subject`
+    fills them in. dropout: of All-CNN. test_interval: iterations from test to test; 0 for ten
+    tests of a short training, and the study's interval in a long one. iterations: those of the
+    baseline, and those after a split. layers: the layers to split in
     each round, where the rule is not to choose them. arms: the controls to run in the first
-    `control_rounds` rounds. seeds: how many there are. train_size, test_size: the records of
+    `control_rounds` rounds. seeds: how many there are, from `first_seed` on. train_size, test_size: the records of
     the data. claim: the points of final accuracy that a split is claimed to gain, at least.
     """
 
@@ -60,6 +71,10 @@ class Settings:
     test_size: int = 0
     note: str = ""
     claim: float = 1.0
+    net: str = ALLCNN
+    solver: str = ""
+    first_seed: int = 1
+    test_interval: int = 0
 
     def __post_init__(self) -> None:
         for name in ("iterations", "arms"):
@@ -68,10 +83,18 @@ class Settings:
         for name, kind in get_type_hints(type(self)).items():
             if not _is(getattr(self, name), kind):
                 raise CaffeError(f"{name} cannot be {json.dumps(getattr(self, name))}")
-        counts = {name: getattr(self, name) for name in ("seeds", "rounds", "batch_size")}
+        least = ("seeds", "rounds", "first_seed", *(("batch_size",) if self.is_allcnn else ()))
+        counts = {name: getattr(self, name) for name in least}
         for name, value in [*counts.items(), *(("iterations", n) for n in self.iterations)]:
             if value < 1:
                 raise CaffeError(f"{name} must be at least 1, not {value}")
+        if self.test_interval < 0:
+            raise CaffeError(f"test_interval must not be negative, but is {self.test_interval}")
+        if self.is_file != bool(self.solver):
+            raise CaffeError(
+                f"a net's file and its --solver go together (net '{self.net}', solver "
+                f"'{self.solver}')"
+            )
         if not 0 < self.claim < 100:
             raise CaffeError(f"claim must be points above 0 and below 100, not {self.claim:g}")
         if self.control_rounds < 0:
@@ -79,6 +102,16 @@ class Settings:
         for arm in self.arms:
             if arm not in CONTROLS:
                 raise CaffeError(f"unknown arm '{arm}' (known: {', '.join(NAMES)})")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the net is a file, and not one of netgen's."""
+        return self.net.endswith(".prototxt")
+
+    @property
+    def is_allcnn(self) -> bool:
+        """Whether the net is the study's own."""
+        return self.net == ALLCNN
 
     @property
     def test_batch_size(self) -> int:
@@ -112,11 +145,17 @@ SCALES = {
 def words(settings: Settings, out: str) -> list[str]:
     """The words after `python -m study` that begin this study in folder `out`."""
     own, found = SCALES[settings.scale], ["--scale", settings.scale]
+    if not settings.is_allcnn:
+        given = {"net": settings.net, "solver": settings.solver, "iterations": settings.iterations}
+        own = _of_another_net(own, given)
+        found += ["--net", settings.net] + ["--solver", settings.solver] * settings.is_file
     for field in fields(Settings):
         name, value = field.name, getattr(settings, field.name)
         flag = f"--{name.replace('_', '-')}"
-        if value == getattr(own, name) or name in ("scale", *_SIZES):
+        if value == getattr(own, name) or name in ("scale", *_SIZES, "net", "solver"):
             continue
+        if settings.is_file and name in ("batch_size", "data", "width"):
+            continue  # as in the file
         if name == "layers":
             for names in value:
                 found += [flag, ",".join(names)]
@@ -153,13 +192,43 @@ def settle(out: str, given: dict[str, Any]) -> Settings:
         if scale not in SCALES:
             raise CaffeError(f"{path} is not there, so --scale must be one of {', '.join(SCALES)}")
         base = SCALES[scale]
+        if given.get("net", ALLCNN) != ALLCNN:
+            base = _of_another_net(base, given)
     settings = replace(base, **given)
-    if not begun:
-        settings = replace(settings, **_sizes(settings.data))
+    if not begun or "arms" in given:
+        from study import subject  # only now, as listing stages takes no nets
+
+        settings = settings if begun else subject.completed(settings)
+        settings = subject.with_possible_arms(settings)
     if not begun or settings != base:
         os.makedirs(out, exist_ok=True)
         write_json(asdict(settings), path)
     return settings
+
+
+def _of_another_net(scale: Settings, given: dict[str, Any]) -> Settings:
+    """A scale without what is All-CNN's: net and solver say the rest. Raises CaffeError."""
+    if scale.scale == "full" and "iterations" not in given:
+        raise CaffeError(f"scale full is All-CNN's: of {given['net']} give --iterations too")
+    for name in ("dropout", "width", "batch_size", "data"):
+        if name in given and (name == "dropout" or given["net"].endswith(".prototxt")):
+            raise CaffeError(f"--{name.replace('_', '-')} is not for {given['net']}")
+    net, solver = given["net"], given.get("solver", "")
+    return replace(
+        scale,
+        net=net,
+        solver=solver,
+        width=1.0,
+        batch_size=0,
+        base_lr=0.0,
+        lr_policy="",
+        dropout=False,
+        data="",
+        rounds=1,
+        arms=scale.arms
+        if set(scale.arms) >= set(CONTROLS)
+        else tuple(arm for arm in scale.arms if arm not in WIDENED),
+    )
 
 
 def read_settings(out: str) -> Settings:
@@ -174,16 +243,17 @@ def read_settings(out: str) -> Settings:
         raise CaffeError(f"{path}: not a study's settings ({error}; fields: {known})") from None
 
 
-def _sizes(data: str) -> dict[str, int]:
-    sizes = {}
-    for field, name in _SIZES.items():
-        folder = os.path.join(data, name)
-        try:
-            sizes[field] = LMDBFolder(folder).length
-        except (LMDBError, OSError) as error:
-            why = str(error).removeprefix(f"{folder}: ")
-            why = error.strerror if isinstance(error, OSError) else why
-            raise CaffeError(
-                f"{folder}: {why}; `python -m data_prep cifar10 --out {data}` makes it"
-            ) from None
-    return sizes
+def net_words(s: Settings) -> tuple:
+    """The words after `python -m netgen` that write a bundled net as the study has it."""
+    width = ("--width", s.width) if s.is_allcnn or s.width != 1 else ()
+    return (s.net, *width, *option_words(s))
+
+
+def option_words(s: Settings) -> tuple:
+    """Those of `net_words` that are the same at any width."""
+    words: tuple = ("--batch-size", s.batch_size) if s.batch_size else ()
+    if s.test_size:
+        words += ("--test-batch-size", s.test_batch_size)
+    if s.data:
+        words += ("--data", s.data)
+    return words if s.dropout or not s.is_allcnn else (*words, "--input-dropout", 0, "--dropout", 0)

@@ -31,10 +31,11 @@ _SIZE = ("width", "batch_size", "iterations", "base_lr", "lr_policy", "dropout")
 
 def heading(settings: Settings, done: int, planned: int, found: Effects) -> Iterator[str]:
     """The conclusion, and what this is; `done` of the `planned` trainings are complete."""
-    yield "# Case study: All-CNN-C on CIFAR-10, grown by splits"
+    name = "All-CNN-C on CIFAR-10" if settings.is_allcnn else literal(settings.net)
+    yield f"# Case study: {name}, grown by splits"
     yield conclusion(settings, done, planned, found)
-    own = SCALES[settings.scale]
-    changed = [name for name in _SIZE if getattr(settings, name) != getattr(own, name)]
+    own, size = SCALES[settings.scale], _SIZE if settings.is_allcnn else ("iterations",)
+    changed = [name for name in size if getattr(settings, name) != getattr(own, name)]
     text = _ABOUT["changed" if changed else settings.scale]
     yield f"**Scale `{settings.scale}`**: {text.format(changed=', '.join(changed))}."
     if settings.note:
@@ -123,6 +124,7 @@ def comparable(settings: Settings) -> bool:
 def _compared(settings: Settings) -> list[tuple]:
     full = SCALES["full"]
     return [
+        ("the net", code(settings.net), code(full.net)),
         ("width", f"{settings.width:g}", "1"),
         ("batch size", settings.batch_size, full.batch_size),
         ("iterations of the baseline", *(f"{s.iterations[0]:,}" for s in (settings, full))),

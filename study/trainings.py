@@ -13,6 +13,7 @@ from study.arms import BASELINE, CHAIN, SPLIT, Arm, find
 from study.settings import Settings
 
 STEPS = 15  # between the snapshots of a window, as in the study
+TESTS = 10  # of a short training, at least
 LONG = 20_000  # iterations from which tests are as often as in the study
 _STUDY = 136_719
 _WINDOW_END = 130_000  # the last drop of the rate is at 117,188
@@ -25,7 +26,8 @@ class Training:
     round: 0 for the baseline. above: the folder of its round, or of its seed for the baseline.
     parent: the Training whose net and weights it has in hand; None for the baseline. child: the
     Training of `tpm` in the same round; None for that and the baseline. draw: the number of a
-    random draw, from 1, or 0.
+    random draw, from 1, or 0. iterations: of an arm whose budget is a cost, those of the child.
+    is_first: whether its seed is the study's first, whose nets are drawn and told in the report.
     """
 
     seed: int
@@ -36,6 +38,7 @@ class Training:
     parent: Training | None = None
     child: Training | None = None
     draw: int = 0
+    is_first: bool = False
 
     @property
     def name(self) -> str:
@@ -112,7 +115,12 @@ class Training:
         """The initial weights; None for fresh ones."""
         if self.arm.start == "parent":
             return self.parent.weights
-        return self.file("start.caffemodel") if self.arm.start == "transfer" else None
+        return None if self.arm.start == "fresh" else self.file("start.caffemodel")
+
+    @property
+    def gradient(self) -> str:
+        """The gradient that `residual_pre` starts from, in an arm that takes it from one."""
+        return self.file("gradient.caffemodel")
 
     @property
     def solver(self) -> str:
@@ -149,18 +157,23 @@ def label(number: int, name: str) -> str:
 def trainings(settings: Settings, out: str) -> Iterator[Training]:
     """All Trainings of a study: for each seed first the chain of splits, then the controls."""
     first, later = settings.iterations
-    for seed in range(1, settings.seeds + 1):
-        folder = f"{out}/seed{seed}"
-        parent = Training(seed, 0, BASELINE, folder, first)
+    for seed in range(settings.first_seed, settings.first_seed + settings.seeds):
+        folder, is_first = f"{out}/seed{seed}", seed == settings.first_seed
+        parent = Training(seed, 0, BASELINE, folder, first, is_first=is_first)
         yield parent
         controls = []
         for number in range(1, settings.rounds + 1):
             here = f"{folder}/round{number}"
             budgets = {"baseline": first, "round": later, "total": first + number * later}
-            child = Training(seed, number, SPLIT, here, budgets[SPLIT.budget], parent)
+            budgets |= {"cost": later}
+            child = Training(
+                seed, number, SPLIT, here, budgets[SPLIT.budget], parent, is_first=is_first
+            )
             yield child
             if number <= settings.control_rounds:
                 for arm, draw in map(find, settings.arms):
+                    if arm.start == "widened" and number > 1:
+                        continue  # its parent is split, and not a net of another width
                     budget = budgets[arm.budget]
                     controls.append(Training(seed, number, arm, here, budget, parent, child, draw))
             parent = child
@@ -170,21 +183,22 @@ def trainings(settings: Settings, out: str) -> Iterator[Training]:
 def window(settings: Settings, iterations: int) -> tuple[int, list[int]]:
     """The interval and the iterations of the snapshots that a TPM is measured over.
 
-    Where the rate drops, they lie around its last drop, as in the study; elsewhere in the last
-    third of the training.
+    Where All-CNN's rate drops, they lie around its last drop, as in the study; elsewhere in the
+    last third of the training.
     """
-    dropping = settings.lr_policy == "multistep"
+    dropping = settings.lr_policy == "multistep" and settings.is_allcnn
     interval = max(1, round(iterations / _STUDY * 1000) if dropping else iterations // 45)
     last = (iterations * _WINDOW_END // _STUDY if dropping else iterations) // interval
     return interval, [i * interval for i in range(max(1, last - STEPS), last + 1)]
 
 
 def testing_interval(iterations: int) -> int:
-    """The iterations from test to test: the study's, or at most half of a short training.
+    """The iterations from test to test: the study's, or for ten tests of a short training.
 
-    It divides the training if it can, so that there is a test at the end.
+    It divides the training if it can, so that there is a test at the end; up to thirty tests are
+    made for that.
     """
     if iterations >= LONG:
         return 500
-    whole = [iterations // parts for parts in (2, 3, 4, 5, 7) if iterations % parts == 0]
-    return whole[0] if whole else max(1, iterations // 2)
+    whole = [iterations // n for n in range(TESTS, 3 * TESTS + 1) if iterations % n == 0]
+    return whole[0] if whole else 1 if iterations < TESTS else iterations // TESTS

@@ -6,25 +6,33 @@ import sys
 
 from netgen import schema
 from netgen.commandline import Parser
-from netgen.growth.choose import FACTOR, make_plan
+from netgen.growth.choose import CHOICES, FACTOR, make_plan, others
 from netgen.growth.errors import PlanError
 from netgen.growth.kinds import KINDS
 from netgen.growth.measurement import read_tpm
 from netgen.growth.partition import CUTS, PARTITIONS
-from netgen.growth.plan import to_json
+from netgen.growth.plan import read_plan, to_json
 
 
 def main(argv: list[str]) -> int:
     """Run the command on argv (a list of strings); returns the exit status."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.seed is not None and args.partition != "random":
-        parser.error("--seed goes with --partition random")
+    if args.seed is not None and "random" not in (args.partition, args.choose):
+        parser.error("--seed goes with --partition random and --choose random")
+    if (args.choose is None) != (args.like is None):
+        parser.error("--choose and --like go together")
+    if args.choose and args.layers:
+        parser.error("--choose does not go with --layers")
     try:
+        measured, layers = read_tpm(args.tpm), args.layers
+        if args.choose:
+            count = len(read_plan(args.like).layers)
+            layers = others(measured, args.choose, count, args.seed or 0)
         plan = make_plan(
-            read_tpm(args.tpm),
+            measured,
             args.factor,
-            args.layers,
+            layers,
             args.kind,
             args.partition,
             args.seed or 0,
@@ -32,6 +40,8 @@ def main(argv: list[str]) -> int:
         )
     except PlanError as error:
         raise PlanError(f"{args.tpm}: {error}") from None
+    if args.choose:
+        plan.meta["choose"] = args.choose
     plan.meta["tpm"] = os.path.basename(args.tpm)
     if args.output:
         schema.write_bytes(to_json(plan).encode(), args.output)
@@ -60,6 +70,12 @@ def _parser() -> Parser:
         help=f"times the mean entropy ({FACTOR})",
     )
     layers.add_argument("--layers", type=_names, metavar="A,B", help="these layers")
+    add(
+        "--choose",
+        choices=CHOICES,
+        help="controls of the choice of layers: those of the lowest entropy, or drawn",
+    )
+    add("--like", metavar="PLAN.json", help="choose as many layers as this plan has")
     add("--kind", choices=KINDS, default="residual", help="of split (residual)")
     add(
         "--partition",
@@ -67,7 +83,7 @@ def _parser() -> Parser:
         default=PARTITIONS[0],
         help="tpm: the straightest kernels are fast; inverse: the others; random: drawn",
     )
-    add("--seed", type=int, metavar="N", help="of --partition random (0)")
+    add("--seed", type=int, metavar="N", help="of what is random (0)")
     add(
         "--cut",
         choices=CUTS,

@@ -10,8 +10,8 @@ from netgen.growth.errors import SplitError, TransferError
 from netgen.growth.history import grow_history
 from netgen.growth.plan import read_plan
 from netgen.growth.split import split_net
-from netgen.growth.start import INITS, NOISE, Init
-from netgen.growth.transfer import transfer_weights
+from netgen.growth.start import INITS, NOISE, PRES, Init
+from netgen.growth.transfer import arrays, transfer_weights
 from netgen.own_layers import add_layers_option
 
 
@@ -20,7 +20,9 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
     net, weights = schema.read_net(args.net), schema.read_caffemodel(args.weights)
-    plan, init = read_plan(args.plan), Init(args.init, args.noise, args.seed)
+    plan = read_plan(args.plan)
+    gradient = arrays(schema.read_caffemodel(args.gradient)) if args.gradient else None
+    init = Init(args.init, args.noise, args.seed, args.residual_pre, gradient)
     try:
         split = split_net(net, plan, graph.record_shape)
         child = transfer_weights(split, weights, init)
@@ -44,6 +46,8 @@ def main(argv: list[str]) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    if (args.residual_pre == "gradient") != (args.gradient is not None):
+        raise CaffeError("--residual-pre gradient and --gradient go together")
     if (args.history is None) != (args.history_out is None):
         raise CaffeError("--history and --history-out go together")
     if args.history is not None and args.output is None:
@@ -79,7 +83,20 @@ def _parser() -> Parser:
         metavar="S",
         help=f"standard deviation of the noise on new 1x1 weights ({NOISE}; none with preserve)",
     )
-    add("--seed", type=int, default=0, metavar="N", help="of the noise (0)")
+    add("--seed", type=int, default=0, metavar="N", help="of what is drawn (0)")
+    add(
+        "--residual-pre",
+        choices=PRES,
+        default=PRES[0],
+        help="what residual_pre starts from: the slow kernels, sharpened; an msra filler; the "
+        "directions in which the loss falls fastest",
+    )
+    add(
+        "--gradient",
+        metavar="FILE.caffemodel",
+        help="the gradient of the parent's weights, for --residual-pre gradient; "
+        "`python -m study.gradient` writes one",
+    )
     add("-o", "--output", metavar="FILE", help="write to FILE, not to stdout")
     add(
         "--history",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +31,29 @@ def select(measured: Measurement, factor: float = FACTOR) -> list[LayerMeasureme
         if layer.corrected_entropy >= measured.threshold(layer, factor)
         and layer.corrected_entropy > 0
     ]
+
+
+CHOICES = ("lowest", "random")
+
+
+def others(measured: Measurement, how: str, count: int, seed: int = 0) -> list[str]:
+    """The names of `count` layers that can be split, for a control of the choice of layers.
+
+    how: `lowest`, those of the lowest corrected entropy; `random`, drawn from `seed` and the
+    layers' names. Left out are the same as in select(). Raises PlanError where there are not so
+    many.
+    """
+    able = _splittable(measured)
+    if how not in CHOICES:
+        raise PlanError(f"no such choice of layers: {how!r}")
+    if not 0 < count <= len(able):
+        raise PlanError(f"{count} layers are wanted of {len(able)} that can be split")
+    if how == "random":
+        draw = {one.name: random.Random(zlib.crc32(f"{seed} {one.name}".encode())) for one in able}
+        able.sort(key=lambda layer: draw[layer.name].random())
+    else:
+        able.sort(key=lambda layer: layer.corrected_entropy)
+    return [layer.name for layer in able[:count]]
 
 
 def make_plan(

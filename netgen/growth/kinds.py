@@ -23,6 +23,8 @@ What the parts start from, W being the rows of the slow kernels (see transfer.py
 
 `preserve` zeroes the outgoing side of the residual and not the incoming: a ReLU unit fed by zeros
 would never get a gradient.
+
+residual_pre can start otherwise (Init.pre): from a filler, or from one gradient (start.py).
 """
 
 from __future__ import annotations
@@ -154,7 +156,7 @@ class Residual(Kind):
         return {"split2_residual_pre": (slow, per_output), "split2_residual_post": (slow, slow)}
 
     def start(self, start: Start) -> None:
-        start.sharpened("split2_residual_pre")
+        start.residual_pre("split2_residual_pre")
         start.identity("split2_residual_post", scale=0 if start.preserve else 1)
 
 

@@ -24,6 +24,7 @@ from netgen.schema import caffe_pb
 Blobs = dict[str, list[np.ndarray]]
 
 INITS = ("study", "preserve")
+PRES = ("sharpened", "filler", "gradient")
 # Ours: the study gives no value. In a quarter-width All-CNN-C trained to 38 % (n = 1), extensions
 # of conv1, conv2 and conv8 with this noise moved the scores by 6 % of the largest.
 NOISE = 0.01
@@ -34,14 +35,21 @@ class Init:
     """How new layers start.
 
     kind: one of INITS. noise: standard deviation of the noise on new 1x1 weights; None is NOISE
-    for study, and preserve has none. seed: of the noise. Raises CaffeError.
+    for study, and preserve has none. seed: of the noise. pre: what residual_pre starts from, one
+    of PRES. gradient: the gradients that `gradient` takes it from, by layer. Raises CaffeError.
     """
 
     kind: str = "study"
     noise: float | None = None
     seed: int = 0
+    pre: str = "sharpened"
+    gradient: Blobs | None = None
 
     def __post_init__(self) -> None:
+        if self.pre not in PRES:
+            raise CaffeError(f"Unknown residual_pre: '{self.pre}' (known: {', '.join(PRES)})")
+        if (self.pre == "gradient") != (self.gradient is not None):
+            raise CaffeError("a residual_pre from the gradient and a gradient go together")
         if self.kind not in INITS:
             raise CaffeError(f"Unknown init: '{self.kind}' (known: {', '.join(INITS)})")
         if self.noise is None:
@@ -89,11 +97,59 @@ class Start:
         self.channels = self._slow.shape[1] * layer.convolution_param.group
         self._init = init
 
-    def sharpened(self, role: str) -> None:
-        """-0.2 times the slow kernels, with 2 times them added at the centre; no bias."""
+    def residual_pre(self, role: str) -> None:
+        """A layer of the shape of the slow kernels, as the Init's `pre` has it; no bias."""
+        make = {"sharpened": self._sharpened, "filler": self._filled, "gradient": self._steepest}
+        weight = make[self._init.pre](role).astype(np.float32)
+        self.weights[role] = [weight, *map(np.zeros_like, self.weights["split2"][1:])]
+
+    def _sharpened(self, role: str) -> np.ndarray:
+        """-0.2 times the slow kernels, with 2 times them added at the centre."""
         weight = np.float32(-0.2) * self._slow
         weight[_centre(weight)] += np.float32(2) * self._slow[_centre(self._slow)]
-        self.weights[role] = [weight, *map(np.zeros_like, self.weights["split2"][1:])]
+        return weight
+
+    def _filled(self, role: str) -> np.ndarray:
+        """What msra draws for a layer before a ReLU, whatever the parent's filler was."""
+        deviation = np.sqrt(2 / self._slow[0].size)
+        return self._random(role).normal(0, deviation, self._slow.shape)
+
+    def _steepest(self, role: str) -> np.ndarray:
+        """The kernels with which the loss falls fastest in the weights of residual_post.
+
+        Those start at 0. Had the ReLU a slope of 1 everywhere, their gradient would be M R^T,
+        with M the gradient of the slow kernels, a row each, and R the rows of residual_pre: of
+        given length it is largest where these are the leading right singular vectors of M
+        (GradMax, Evci et al. 2022, arXiv:2201.05125, section 3). Where there are fewer of them
+        than kernels, they come again with the other sign, as the ReLU passes only one. Every
+        kernel has the length of a slow one, in the root of the mean square.
+        """
+        gradients = (self._init.gradient or {}).get(self.layer.name)
+        if not gradients:
+            raise TransferError(f"there is no gradient of layer '{self.layer.name}'")
+        if gradients[0].size != self.plan.num_output * self._slow[0].size:
+            raise TransferError(
+                f"layer '{self.layer.name}' has a gradient of "
+                f"{graph.shape_string(gradients[0].shape)}"
+            )
+        if self.layer.convolution_param.group > 1:
+            raise TransferError(
+                f"layer '{self.layer.name}' has groups, each of which would need a gradient of "
+                "its own"
+            )
+        count = len(self._slow)
+        matrix = gradients[0].reshape(self.plan.num_output, -1)[sorted(self.plan.slow)]
+        if not np.isfinite(matrix).all() or not matrix.any():
+            raise TransferError(f"layer '{self.layer.name}' has a gradient that is 0 or not finite")
+        vectors = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)[2]
+        vectors *= np.sign(vectors.sum(1, keepdims=True)) + (vectors.sum(1, keepdims=True) == 0)
+        rows_ = [vectors[i % len(vectors)] * (-1) ** (i // len(vectors)) for i in range(count)]
+        length = np.linalg.norm(self._slow) / np.sqrt(count)
+        return (np.array(rows_) * length).reshape(self._slow.shape)
+
+    def _random(self, role: str) -> np.random.Generator:
+        name = f"{self.layer.name}_{role}"
+        return np.random.default_rng([self._init.seed, crc32(name.encode())])
 
     def identity(self, role: str, scale: float = 1) -> None:
         """A 1x1 layer that passes the slow outputs on, times `scale`, with the start's noise."""
@@ -105,9 +161,7 @@ class Start:
         exact: without the start's noise.
         """
         if not exact and self._init.noise:
-            name = f"{self.layer.name}_{role}"
-            random = np.random.default_rng([self._init.seed, crc32(name.encode())])
-            matrix = matrix + random.normal(0, self._init.noise, matrix.shape)
+            matrix = matrix + self._random(role).normal(0, self._init.noise, matrix.shape)
         weight = matrix.astype(np.float32).reshape(matrix.shape + (1,) * (self._slow.ndim - 2))
         biases = len(self.weights["split2"]) - 1
         self.weights[role] = [weight] + [np.zeros(len(matrix), np.float32)] * biases

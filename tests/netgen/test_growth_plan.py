@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from netgen import growth
 from netgen.cli import main
+from netgen.growth.choose import others
 from netgen.growth.partition import best_cut, partition
 from netgen.growth.trajectory import expected_entropy, histogram_entropy
 from netgen.schema import json_text
@@ -391,6 +392,9 @@ def test_every_option(capsys):
         ["--factor", "nan"],
         ["--layers", "a,,b"],
         ["--seed", "1"],
+        ["--choose", "lowest"],
+        ["--like", "t.json"],
+        ["--layers", "a", "--choose", "lowest", "--like", "t.json"],
         ["--kind", "resnet"],
         ["--cut", "gap"],
     ],
@@ -400,6 +404,31 @@ def test_refused_arguments(capsys, arguments):
         main(["plan", write(measurement(layer("a", [0.1, 0.9]))), *arguments])
     assert stop.value.code == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_controls_of_the_choice_of_layers(capsys):
+    """As many layers as another plan has: of the lowest entropy, or drawn."""
+    counts = {"a": (40, 40), "b": (70, 10), "c": FLAT, "d": (60, 20), "e": (50, 30)}
+    layers = [layer(name, [0.1, 0.9], found) for name, found in counts.items()]
+    write(measurement(*layers, layer("fc", [0.1, 0.9], FLAT, classifier=True)))
+    run(capsys, "t.json", "--layers", "a,e", "-o", "two.json")
+
+    def chosen(*options):
+        status, out, err = run(capsys, "t.json", "--choose", *options, "--like", "two.json")
+        assert (status, err) == (0, "")
+        found = json.loads(out)
+        assert found["meta"]["choose"] == options[0]
+        return [one["layer"] for one in found["layers"]]
+
+    assert chosen("lowest") == ["b", "c"]  # and not the classifier
+    drawn = [tuple(chosen("random", "--seed", seed)) for seed in range(1, 21)]
+    assert {len(pair) for pair in drawn} == {2} and len(set(drawn)) > 5
+    assert {name for pair in drawn for name in pair} == set(counts)
+    assert tuple(chosen("random", "--seed", 3)) == drawn[2]
+    with pytest.raises(growth.PlanError, match="6 layers are wanted of 5 that can be split"):
+        others(growth.read_tpm("t.json"), "lowest", 6)
+    with pytest.raises(growth.PlanError, match="no such choice of layers: 'best'"):
+        others(growth.read_tpm("t.json"), "best", 1)
 
 
 def test_nothing_to_split(capsys):

@@ -83,17 +83,28 @@ def test_controls_differ_from_the_split_in_one_thing_each():
     for name, training in found.items():
         arm, here = find(name)[0], f"o/seed1/round1/{name}"
         assert (training.arm, training.folder, training.parent) == (arm, here, base)
-        assert training.iterations == {"round": 30, "baseline": 90, "total": 120}[arm.budget]
-        start = {"parent": base.weights, "transfer": f"{here}/start.caffemodel", "fresh": None}
-        assert training.start == start[arm.start]
+        budgets = {"round": 30, "baseline": 90, "total": 120, "cost": 30}
+        assert training.iterations == budgets[arm.budget]
+        start = {"parent": base.weights, "fresh": None}
+        assert training.start == start.get(arm.start, f"{here}/start.caffemodel")
         net = {"parent": base.net, "child": found[SPLIT.name].net}.get(arm.net)
         assert training.net == (net or f"{here}/net.prototxt")
         stage = made[f"seed1_round1_{name}_train"]
         rates = {"schedule": ("0.02", "poly"), "end": ("2e-05", "fixed")}
-        assert (flag(stage, "--base-lr"), flag(stage, "--lr-policy")) == rates[arm.rate]
-        if arm.plan:
-            words = made[f"seed1_round1_{name}_plan"].commands[0].words
-            assert " ".join(arm.plan) in " ".join(words)
+        if arm.budget == "cost":  # the parent's solver, made longer
+            assert flag(stage, "study.solver") == base.solver
+            assert flag(stage, "--cost-of") == found[SPLIT.name].net
+        else:
+            assert (flag(stage, "--base-lr"), flag(stage, "--lr-policy")) == rates[arm.rate]
+        if arm.net != "split":
+            continue
+        plan, carried = (made[f"seed1_round1_{name}_{what}"] for what in ("plan", "transfer"))
+        assert flag(plan, "--partition") == arm.partition
+        like = ("--choose", arm.choose, "--like", found[SPLIT.name].plan)
+        words = plan.commands[0].words
+        assert (arm.choose == "entropy") == ("--factor" in words) != (like == words[5:9])
+        pre = "sharpened" if arm.pre == "sharpened" else flag(carried, "--residual-pre")
+        assert pre == arm.pre and flag(carried, "--init") == "preserve"
     seeds = {
         flag(stage, "--random-seed")
         for name, stage in training_stages(SCALES["small"]).items()
@@ -106,7 +117,7 @@ def test_draws_differ_between_seeds_rounds_and_one_another():
     settings = replace(SCALES["small"], rounds=2, control_rounds=2)
     drawn = [t for t in trainings(settings, "o") if t.draw]
     plans = {s.name: s for s in stages(settings, "o")}
-    seeds = {flag(plans[f"{t.stage_name}_plan"], "--seed") for t in drawn}
+    seeds = {(t.arm, flag(plans[f"{t.stage_name}_plan"], "--seed")) for t in drawn}
     draws = sum(arm.draws for arm in ARMS.values())
     assert len(seeds) == len(drawn) == settings.seeds * settings.rounds * draws
 
@@ -126,7 +137,8 @@ def test_rounds_build_on_each_other_and_have_controls_as_asked():
 
 @pytest.mark.parametrize("iterations", [1, 7, 150, 300, 800, 2400, 3200])
 def test_short_trainings_end_with_a_test(iterations):
-    assert iterations % interval_of_tests(iterations) == 0
+    interval = interval_of_tests(iterations)
+    assert iterations % interval == 0 and iterations // interval >= min(10, iterations)
 
 
 def test_arms_by_name():
@@ -141,7 +153,7 @@ def test_arms_by_name():
 
 def test_every_arm_is_a_row_of_the_table_and_documented():
     text = Path(study.__file__).with_name("README.md").read_text()
-    documented = re.findall(r"^\| ([a-z0-9, -]+) \| .* \| .* \| .* \|$", text, re.MULTILINE)
+    documented = re.findall(r"^\| ([a-z0-9_, -]+) \| .* \| .* \| .* \|$", text, re.MULTILINE)
     rows = ", ".join(documented).split(", ")
     for arm in ARMS.values():
         shown = f"{arm.name}1-{arm.draws}" if arm.draws else arm.name
