@@ -56,6 +56,7 @@ setup(
         "tqdm>=4.60.0",
     ],
     extras_require={
+        "export": ["onnx>=1.16", "onnxruntime>=1.17"],
         "hdf5": ["h5py>=3.10.0"],
         "leveldb": ["plyvel>=1.5.0"],
         "pycaffe": ["pydot>=2.0.0", "scikit-image>=0.22.0", "scipy>=1.11.1"],
@@ -71,6 +72,9 @@ setup(
             "plyvel>=1.5.0",
             "types-protobuf>=5.26",
             "grpcio-tools>=1.62.0",
+            "onnx>=1.16",
+            "onnxruntime>=1.17",
+            "onnxscript>=0.2",
             "h5py>=3.10.0",
             "markdown>=3.4",
             "pydot>=2.0.0",

@@ -23,11 +23,21 @@ from typing import Any
 
 from netgen.schema import caffe_pb
 
-# Type: the LayerParameter field of its own message (Convolution: convolution_param, ...).
+# Type: the LayerParameter field of its own message (Convolution: convolution_param, ...). Where
+# several fields have one message, that of Caffe comes first: relu_param, and then relu6_param.
 _OWN_PARAM = {
     field.message_type.name[: -len("Parameter")]: field
-    for field in caffe_pb.LayerParameter.DESCRIPTOR.fields
+    for field in reversed(caffe_pb.LayerParameter.DESCRIPTOR.fields)
     if field.name.endswith("_param")
+}
+# Types whose parameters are in the message of another one.
+_OWN_PARAM |= {
+    name: caffe_pb.LayerParameter.DESCRIPTOR.fields_by_name[field]
+    for name, field in {
+        "Deconvolution": "convolution_param",
+        "LSTM": "recurrent_param",
+        "RNN": "recurrent_param",
+    }.items()
 }
 
 
@@ -56,6 +66,22 @@ def assign_proto(proto: Any, name: str, value: object) -> None:
         _assign_fields(field, value)
     else:
         _checked(proto, name, lambda: setattr(proto, name, value))
+
+
+def set_parameters(layer: caffe_pb.LayerParameter, params: Mapping[str, Any]) -> None:
+    """Set parameters of a layer whose type is set: fields of its own message, then of the layer.
+
+    Raises AttributeError for one that there is not, and what assign_proto raises.
+    """
+    own = _OWN_PARAM.get(layer.type)
+    for key, value in params.items():
+        is_own = own and key in own.message_type.fields_by_name
+        if is_own and not key.endswith("param"):
+            assign_proto(getattr(layer, own.name), key, value)
+        elif key in layer.DESCRIPTOR.fields_by_name:
+            assign_proto(layer, key, value)
+        else:
+            raise AttributeError(f"{layer.type} has no parameter '{key}'")
 
 
 def _assign_fields(message: Any, values: Mapping[str, object]) -> None:
@@ -127,15 +153,7 @@ class Function:
         layer.bottom.extend(layers[top.fn].top[top.n] for top in self.inputs)
         layer.top.extend(layer.bottom if self.in_place else map(name_of, self.tops))
         layer.name = name_of(self.tops[0] if self.tops else self)
-        own = _OWN_PARAM.get(self.type_name)
-        for key, value in self.params.items():
-            is_own = own and key in own.message_type.fields_by_name
-            if is_own and not key.endswith("param"):
-                assign_proto(getattr(layer, own.name), key, value)
-            elif key in layer.DESCRIPTOR.fields_by_name:
-                assign_proto(layer, key, value)
-            else:
-                raise AttributeError(f"{self.type_name} has no parameter '{key}'")
+        set_parameters(layer, self.params)
         layers[self] = layer
 
 

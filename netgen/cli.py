@@ -14,6 +14,7 @@ from netgen.schema import write_bytes
 COMMANDS = {
     "describe": "netgen.commands.describe",
     "fit": "netgen.commands.fit",
+    "from-onnx": "netgen.commands.from_onnx",
     "generate": "netgen.commands.generate",
     "plan": "netgen.commands.plan",
     "split": "netgen.commands.split",

@@ -81,6 +81,7 @@ def _net_parser() -> Parser:
         usage="%(prog)s NET [options]\n"
         "       %(prog)s solver NET [options]\n"
         "       %(prog)s describe NET.prototxt [--json]\n"
+        "       %(prog)s from-onnx MODEL.onnx -o NET.prototxt --weights NET.caffemodel [options]\n"
         "       %(prog)s generate [--check]\n"
         "       %(prog)s fit NET DIR [options]\n"
         "       %(prog)s tpm NET.prototxt SNAPSHOT... [options]\n"
@@ -89,6 +90,7 @@ def _net_parser() -> Parser:
         "       %(prog)s transfer NET.prototxt WEIGHTS.caffemodel --plan PLAN.json [options]",
         description="Write a bundled net as prototxt: train and test net in one file.\n"
         "solver writes its solver, describe prints a table of any net,\n"
+        "from-onnx writes the net of an ONNX model,\n"
         "generate rewrites prototxt/ and solvers/ (--check: only compares),\n"
         "fit writes net, deploy net and solver for a folder of your own pictures,\n"
         "tpm measures how straight the kernels of a training travel,\n"

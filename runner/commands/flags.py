@@ -45,6 +45,9 @@ OWN_FLAGS = {
     "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
                           "tf32 (CUDA) or bf16, or for train auto: the fastest of them. Weights "
                           "and updates are float32 in each."),
+    "inputs": ("", "For 'forward': an .npz file with an array for each input blob."),
+    "outputs": ("", "For 'forward': the .npz file to write, with an array for each output."),
+    "blobs": ("", "Optional; for 'forward': the blobs to write instead, separated by ','."),
     "mean": ("", "Optional; the mean image that the net was trained with (binaryproto). A "
                  "preprocessing.npz beside it is used as well. Only used for 'classify', as are "
                  "all below."),
@@ -75,6 +78,7 @@ commands:
   test            score a model
   device_query    show GPU diagnostic information
   time            benchmark model execution time
+  forward         run a model on the arrays of a file
   classify IMAGE...
                   the five most probable classes of each picture
   verify FILE...  check models, solver states, .resume files and LMDB folders
