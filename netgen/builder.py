@@ -30,15 +30,6 @@ _OWN_PARAM = {
     for field in reversed(caffe_pb.LayerParameter.DESCRIPTOR.fields)
     if field.name.endswith("_param")
 }
-# Types whose parameters are in the message of another one.
-_OWN_PARAM |= {
-    name: caffe_pb.LayerParameter.DESCRIPTOR.fields_by_name[field]
-    for name, field in {
-        "Deconvolution": "convolution_param",
-        "LSTM": "recurrent_param",
-        "RNN": "recurrent_param",
-    }.items()
-}
 
 
 def to_proto(*tops: Top | Function, name: str | None = None) -> caffe_pb.NetParameter:

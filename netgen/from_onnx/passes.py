@@ -8,13 +8,14 @@ A pass takes the graph and changes it where its requirements hold:
     fold_batch_norm    a BatchNormalization into the convolution before it, unless it is kept
     take_in_bias       an Add of constants into the convolution or product before it
     drop_flatten       a Flatten before a Gemm: InnerProduct flattens by itself
+    find_lrn           torch's local response normalisation, whose mean is a pooling in 3-D
     find_swish         x sigmoid(x)
     find_moves         a Reshape, Transpose and Reshape that only reorder channels or pixels
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -206,6 +207,62 @@ def drop_flatten(graph: Graph) -> None:
             graph.remove(node)
 
 
+def find_lrn(graph: Graph) -> None:
+    """x / (k + alpha mean(x^2))^beta, the mean over channels by an AveragePool (n, 1, 1)."""
+    operators = ("Pow", "Add", "Mul", "Reshape", "AveragePool", "Reshape")
+    for node in graph:
+        chain = _upwards(node.inputs[1], operators, graph) if node.op == "Div" else None
+        if chain is None:
+            continue
+        power, add, mul, _, pool, first = chain
+        square, x = graph.maker(first.inputs[0]), node.inputs[0]
+        if square is None or not _is_square(square, x):
+            continue
+        size, one, two = pool.get("kernel_shape") if len(pool.shape()) == 5 else (0, 0, 0)
+        both = [size // 2, 0, 0, (size - 1) // 2, 0, 0]
+        whole = pool.get("pads") == both and pool.get("count_include_pad", 0)
+        if (one, two) != (1, 1) or not whole or pool.out() != pool.shape():
+            continue
+        shape = node.shape()
+        if len(shape) != 4 or pool.shape() != (shape[0], 1, *shape[1:]) or size % 2 == 0:
+            continue
+        beta, bias, alpha = (float(_other(n)) for n in (power, add, mul))
+        node.op, node.inputs = "LRN", [x]
+        node.attributes = {"size": size, "alpha": alpha, "beta": beta, "bias": bias}
+    graph.drop_unused()
+
+
+def _upwards(value: str, operators: Sequence[str], graph: Graph) -> list[Node] | None:
+    """The nodes from a value upwards, if they have these operators and no other readers."""
+    found = []
+    for operator in operators:
+        node = graph.maker(value)
+        if node is None or (node.op if node.op not in Reshape.operators else "Reshape") != operator:
+            return None
+        if len(graph.readers(value)) != 1 or value in graph.outputs.values():
+            return None
+        if operator in ("Pow", "Add", "Mul") and np.size(_other(node)) != 1:
+            return None
+        found.append(node)
+        value = next(name for name in node.inputs if name not in graph.constants)
+    return found
+
+
+def _other(node: Node) -> np.ndarray:
+    """The constant among the two inputs; an empty array where there is none."""
+    for i in (1, 0):
+        value = node.constant(i) if i < len(node.inputs) else None
+        if value is not None:
+            return value.reshape(()) if value.size == 1 else value
+    return np.empty(0)
+
+
+def _is_square(node: Node, x: str) -> bool:
+    if node.op == "Pow":
+        return node.inputs[0] == x and _other(node).size == 1 and float(_other(node)) == 2
+    return node.op == "Mul" and node.inputs == [x, x]
+
+
 def find_swish(graph: Graph) -> None:
     for node in graph:
         if node.op != "Mul":
@@ -278,6 +335,7 @@ def rewrite(graph: Graph, target: Target, keep: bool) -> None:
         take_in_bias,
         keep_batch_norm if keep else fold_batch_norm,
         drop_flatten,
+        find_lrn,
         find_swish,
         find_moves,
     ]

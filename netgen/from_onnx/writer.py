@@ -36,6 +36,8 @@ _READS_TOP = frozenset(
 )
 #: Layers whose top is the memory of their bottom under another shape.
 _VIEWS = frozenset({"Flatten", "Reshape"})
+#: Layers whose parameters are in another type's message.
+_PARAMS = {"Deconvolution": "convolution_param", "LSTM": "recurrent_param"}
 _FROZEN = {"lr_mult": 0, "decay_mult": 0}
 
 
@@ -139,6 +141,8 @@ class Writer:
         layer = self.net.layer.add(type=kind)
         layer.name = self._names.layer(f"{base}{suffixes[0] if len(suffixes) == 1 else ''}")
         layer.bottom.extend(blob.name for blob in bottoms)
+        if kind in _PARAMS:
+            params = {_PARAMS[kind]: params}
         if frozen:
             params["param"] = [_FROZEN] * len(weights)
         set_parameters(layer, params)

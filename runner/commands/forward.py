@@ -38,7 +38,7 @@ def forward(flags: Flags) -> int:
     with schema.writing(flags.outputs) as file:
         np.savez(file, **found)
     for name, array in found.items():
-        glog.info(f"{name}: {schema.shown(' '.join(map(str, array.shape)))}", "caffe.cpp:300")
+        glog.info(f"{name}: {' '.join(map(str, array.shape))}", "caffe.cpp:300")
     return 0
 
 

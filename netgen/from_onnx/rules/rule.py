@@ -45,8 +45,8 @@ class Rule:
 
     def ensures(self, node: Node, blobs: Sequence[Blob]) -> None:
         """Raise Refusal where the layers do not give what ONNX says the node gives."""
-        for value, blob in zip(node.outputs, blobs, strict=False):
-            if value and blob.shape != node.graph.shape(value):
+        for i, (value, blob) in enumerate(zip(node.outputs, blobs, strict=False)):
+            if node.used(i) and blob.shape != node.graph.shape(value):
                 raise Refusal(
                     f"its layers give {blob.shape} where ONNX has {node.graph.shape(value)}"
                 )
