@@ -31,12 +31,30 @@ def test_json(tool, writer, tmp_path):
     assert status == 0
     rows = json.loads(out, parse_constant=pytest.fail)
     common = {"log": str(path), "net": "G", "time": 3.008, "state": "unfinished"}
+    tests = [row.pop("tests") for row in rows]
     assert rows == [
         common | {"output": "top-1", "best": 0.4, "iteration": 50, "after": 3.008, "final": 0.4},
         common
         | {"output": "top-5", "best": None, "iteration": None, "after": None, "final": "NaN"},
         common
         | {"output": "net1/top-1", "best": 0.1, "iteration": 0, "after": 2.006, "final": 0.1},
+    ]
+    assert [[(t["iteration"], t["seconds"], t["value"]) for t in each] for each in tests] == [
+        [(0, 1.003, 0.2), (50, 3.008, 0.4)],
+        [(0, 1.003, "NaN"), (50, 3.008, "NaN")],
+        [(0, 2.006, 0.1)],
+    ]
+
+
+def test_a_line_for_each_test(tool, writer, tmp_path):
+    log = writer().solving("G").test(0, ("acc", "0.2")).wait(7200).test(50, ("acc", "0.4"))
+    path = log.write(tmp_path / "g.log")
+    status, out, _ = tool("best_accuracy", "--tests", path)
+    lines = [line.split() for line in out.replace(f"{tmp_path}/", "").splitlines()]
+    assert status == 0 and lines == [
+        ["log", "net", "output", "iteration", "seconds", "value"],
+        ["g.log", "G", "acc", "0", "1.003000", "0.2"],
+        ["g.log", "G", "acc", "50", "7202.005000", "0.4"],
     ]
 
 
