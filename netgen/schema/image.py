@@ -7,6 +7,7 @@ and whoever reads pictures that lie in records or in files has the same pixels f
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import struct
@@ -27,6 +28,8 @@ _UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
+# Errors of the system that say nothing of the picture.
+_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
 
 _JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 
@@ -58,7 +61,8 @@ def decode(file: str | IO[bytes], color: bool | None = None) -> np.ndarray:
     one; None for the file's own, with alpha, and not turned the way its EXIF orientation asks,
     which the other two obey. Returns (height, width, channels) uint8, channels in the order
     B, G, R, A. Raises UnreadableImage for what cannot be decoded, and ImageError, in Caffe's
-    words, for pixels of more than a byte a channel that nobody asked to cut down.
+    words, for pixels of more than a byte a channel that nobody asked to cut down, and where it is
+    the machine that fails (too many open files, a disk that does not answer) and not the picture.
     """
     try:
         with Image.open(file) as image:
@@ -66,6 +70,8 @@ def decode(file: str | IO[bytes], color: bool | None = None) -> np.ndarray:
     except ImageError:
         raise
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            raise ImageError(f"{error.filename or file}: {error.strerror}") from None
         raise UnreadableImage(error) from None
 
 

@@ -1,4 +1,6 @@
 import io
+import os
+import resource
 import zlib
 
 import numpy as np
@@ -168,3 +170,20 @@ def test_a_jpeg_that_breaks_off_is_grey_from_there_on(tmp_path):
     path.write_bytes(encoded(Image.fromarray(SMOOTH)).getvalue()[:300])
     with pytest.raises(UnreadableImage):
         decode_file(str(path), True, told.append)
+
+
+def test_a_machine_without_descriptors_is_no_broken_picture(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path)
+    decode(str(path))  # with Pillow's plugins loaded
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(path, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(ImageError) as caught:
+            decode(str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert str(caught.value) == f"{path}: Too many open files"
+    assert not isinstance(caught.value, UnreadableImage)

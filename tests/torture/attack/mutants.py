@@ -23,7 +23,7 @@ from attack.trial import Place, Trial, one_line
 from mutations import mutants
 
 BATCH = 40  # inputs a trial
-SLOW = 120.0  # seconds after which an input hangs; 20,000 layers take 40
+SLOW = 600.0  # seconds after which an input hangs; 20,000 layers take 40 where nothing else runs
 OWN_PROCESS = 10  # one trial in so many repeats an input as a command line
 
 

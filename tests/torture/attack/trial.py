@@ -99,6 +99,8 @@ def one_line(command: Command, ended: Ended) -> list[str]:
     lines = [line for line in said.splitlines() if line.strip()]
     if command.name == "caffe":  # a log, whose last line says why it ends
         lines = [line for line in lines if line[:1] in "FE" and _PREFIX.match(line)] or lines[-1:]
+    else:  # of Caffe's small programs, which log too
+        lines = [line for line in lines if not (line[:1] in "IWE" and _PREFIX.match(line))]
     if command.err is not None or 2 in command.closed:  # nobody listens
         return []
     if command.words[:1] == ("verify",):  # what is damaged is the answer asked for

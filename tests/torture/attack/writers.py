@@ -20,8 +20,8 @@ class Writer:
 
     words: of the first call; again: of the next call, given the folder that a killed one left;
     by default the same words. seconds: how long one call takes at most. heavy: a process of its
-    own that starts others, tried more seldom. before: a command whose files are in the folder
-    already, to be replaced.
+    own that starts others, tried more seldom. once: it refuses to write where it has written.
+    before: a command whose files are in the folder already, to be replaced.
     """
 
     title: str
@@ -29,6 +29,7 @@ class Writer:
     words: tuple[str, ...]
     again: Callable[[Path], tuple[str, ...]] | None = None
     heavy: bool = False
+    once: bool = False
     before: tuple[str, ...] = ()
 
     def first(self, folder: Path, own_process: bool = False) -> Command:
@@ -95,7 +96,7 @@ def writers(inputs: Inputs) -> list[Writer]:
     ]
     if commands.has("convert_imageset"):
         words = (f"{inputs.images}/", str(inputs.folder / "images.txt"), "images_lmdb")
-        found.append(Writer("convert_imageset", "convert_imageset", words))
+        found.append(Writer("convert_imageset", "convert_imageset", words, once=True))
     if commands.has("compute_image_mean"):
         words = (str(inputs.folder / "train_lmdb"), "mean.binaryproto")
         found.append(Writer("compute_image_mean", "compute_image_mean", words))
