@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import sys
+from typing import Any
 
 from netgen import from_onnx, schema
 from netgen.commandline import Parser, shape_of
@@ -20,21 +22,45 @@ def main(argv: list[str]) -> int:
     graph = from_onnx.read_model(args.model, dict(args.input_shape), args.batch)
     graph.name = args.name or os.path.splitext(os.path.basename(args.model))[0]
     try:
-        found = from_onnx.convert(graph, target, args.batch_norm == "keep")
+        keep = (args.batch_norm or ("fold" if args.train is None else "keep")) == "keep"
+        found = from_onnx.convert(graph, target, keep)
     except ConversionError as error:
         raise ConversionError(f"{args.model}: {error}") from None
     for note in found.notes:
         print(f"netgen: {args.model}: {note}", file=sys.stderr)
     _check(args, found)
+    messages = {args.output: found.net, **_training(args, found)}
     words = ["python", "-m", "netgen", "from-onnx", *argv]
-    text = f"# {' '.join(shlex.join(words).splitlines())}\n{schema.to_text(found.net)}"
+    title = f"# {' '.join(shlex.join(words).splitlines())}\n"
     if args.weights is not None:
         schema.write_binary(found.weights, args.weights)
-    if args.output is None:
-        sys.stdout.buffer.write(schema.encode(text))
-    else:
-        schema.write_bytes(schema.encode(text), args.output)
+    for path, message in messages.items():
+        text = schema.encode(title + schema.to_text(message))
+        if path is None:
+            sys.stdout.buffer.write(text)
+        else:
+            schema.write_bytes(text, path)
     return 0
+
+
+def _training(args: argparse.Namespace, found: Conversion) -> dict[str, Any]:
+    """{path: the net or the solver} of --train. Raises ConversionError."""
+    if args.train is None:
+        return {}
+    if args.output is None:
+        raise ConversionError("--train writes two more files beside the net: name it with -o")
+    from netgen.from_onnx import training
+
+    stem = os.path.splitext(args.output)[0]
+    net = f"{stem}_train_val.prototxt"
+    options = training.Training(
+        args.train.rstrip("/") or "/", args.batch_size, args.epochs, args.base_lr,
+        args.mean_value, args.scale, args.mirror,
+    )  # fmt: skip
+    return {
+        net: training.train_net(found, options),
+        f"{stem}_solver.prototxt": training.solver(options, net, stem),
+    }
 
 
 def _target(args: argparse.Namespace) -> Target:
@@ -77,6 +103,23 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number")
+    return value
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of numbers") from None
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m netgen from-onnx",
@@ -102,11 +145,24 @@ def _parser() -> Parser:
         "open (1)")  # fmt: skip
     add("--input-shape", type=_input_shape, action="append", default=[], metavar="NAME=N,C,H,W",
         help="the shape of an input; may be given several times")  # fmt: skip
-    add("--batch-norm", choices=("fold", "keep"), default="fold",
-        help="fold: into the convolution before it; keep: as BatchNorm and Scale")  # fmt: skip
+    add("--batch-norm", choices=("fold", "keep"),
+        help="fold: into the convolution before it (the default); keep: as BatchNorm and Scale "
+        "(the default with --train)")  # fmt: skip
     add("--check", action=argparse.BooleanOptionalAction, default=None,
         help="compare the net with onnxruntime (the default where that is installed)")  # fmt: skip
     add("--blobs", action="store_true", help="compare every blob, and name the first that departs")
     add("--tolerance", type=float, default=1e-4, help="the largest difference, relative to the "
         "largest value (1e-4)")  # fmt: skip
+    train = parser.add_argument_group(
+        "training", "With --train NET_train_val.prototxt and NET_solver.prototxt are written too."
+    )
+    add = train.add_argument
+    add("--train", metavar="DIR", help="train on DIR's *train_lmdb, test on its *test_lmdb")
+    add("--batch-size", type=_count, default=64, metavar="N", help="of training (64)")
+    add("--epochs", type=_positive, default=1, metavar="N", help="how long to go on (1)")
+    add("--base-lr", type=_positive, default=0.001, metavar="R", help="the first rate (0.001)")
+    add("--mean-value", type=_numbers, default=[], metavar="V,...",
+        help="what is subtracted from the records, one number or one a channel")  # fmt: skip
+    add("--scale", type=_positive, default=1, metavar="S", help="what they are then multiplied by")
+    add("--mirror", action="store_true", help="mirror images of the training at random")
     return parser

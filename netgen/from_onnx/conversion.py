@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from netgen.errors import CaffeError
 from netgen.from_onnx.errors import ConversionError, Refusal, refused
-from netgen.from_onnx.graph import Graph, Node
+from netgen.from_onnx.graph import Graph, Node, Shape
 from netgen.from_onnx.names import legal
 from netgen.from_onnx.passes import rewrite
 from netgen.from_onnx.rules import RULES
@@ -24,7 +24,8 @@ class Conversion:
 
     net: the deploy net; weights: the same with its blobs. inputs, outputs: {the model's name:
     the blob's}. blobs: the same for every value that is still in a blob at the end of a forward,
-    in the order in which they are made. notes: what was left out, a line each.
+    in the order in which they are made. shapes: {blob: shape} of all of these. notes: what was
+    left out, a line each.
     """
 
     net: caffe_pb.NetParameter
@@ -32,6 +33,7 @@ class Conversion:
     inputs: dict[str, str]
     outputs: dict[str, str]
     blobs: dict[str, str]
+    shapes: dict[str, Shape]
     notes: list[str] = field(default_factory=list)
 
 
@@ -69,6 +71,7 @@ def convert(
         {name: net.values[name].name for name in graph.inputs},
         outputs,
         {value: net.values[value].name for value in made if last[net.values[value].name] == value},
+        {blob.name: blob.shape for blob in net.values.values()},
         graph.notes,
     )
 

@@ -13,7 +13,9 @@ pytest.importorskip("onnxruntime")
 
 import onnx_models  # noqa: E402
 import onnx_nodes  # noqa: E402
+import tiny  # noqa: E402
 
+import runner  # noqa: E402
 from netgen import from_onnx, schema  # noqa: E402
 from netgen.from_onnx import ConversionError  # noqa: E402
 from netgen.from_onnx.check import check  # noqa: E402
@@ -287,3 +289,52 @@ def test_the_node_tests_of_onnx():
 def test_importing_netgen_imports_no_onnx():
     program = "import sys, netgen.cli, netgen.from_onnx; sys.exit('onnx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+CLASSIFIER = """(float[n,2,6,6] data) => (float[n,3] prob) {
+    a = Conv(data, conv1_weight, conv1_bias)
+    b = BatchNormalization(a, bn1_weight, bn1_bias, bn1_running_mean, bn1_running_var)
+    c = Relu(b)
+    d = Flatten(c)
+    e = Gemm<transB=1>(d, fc_weight)
+    prob = Softmax(e)
+}"""
+
+
+def test_a_net_to_be_trained_on(tmp_path):
+    tiny.write_lmdbs(tmp_path)
+    weights = {"conv1_weight": (4, 2, 3, 3), "conv1_bias": 4, "fc_weight": (3, 64)}
+    onnx.save(model(CLASSIFIER, **weights, **STATISTICS), tmp_path / "net.onnx")
+    result = netgen(
+        "net.onnx", "-o", "net.prototxt", "--weights", "net.caffemodel", "--no-check",
+        "--train", ".", "--batch-size", 5, "--epochs", 2, "--mean-value", 90, "--scale", 0.02,
+        "--mirror", cwd=tmp_path,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    net = schema.read_net(tmp_path / "net_train_val.prototxt")
+    assert [layer.type for layer in net.layer] == [
+        "Data", "Data", "Convolution", "BatchNorm", "Scale", "ReLU", "InnerProduct", "Accuracy",
+        "SoftmaxWithLoss",
+    ]  # fmt: skip
+    solver = schema.read_solver(tmp_path / "net_solver.prototxt")
+    assert (solver.max_iter, solver.test_interval, solver.test_iter) == (10, 5, [2])
+
+    trained = subprocess.run(
+        [sys.executable, "-m", "runner", "train", "-solver", "net_solver.prototxt",
+         "-weights", "net.caffemodel"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True,
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    assert "Iteration 10, loss" in trained.stderr
+    after = runner.Net(tmp_path / "net.prototxt", weights=tmp_path / "net_iter_10.caffemodel")
+    assert after.outputs == ["prob"]
+
+
+def test_what_cannot_be_trained_on(tmp_path):
+    onnx.save(model(BLOCK, conv1_weight=(4, 4, 3, 3), **STATISTICS), tmp_path / "net.onnx")
+    words = ("net.onnx", "-o", "net.prototxt", "--no-check", "--train", ".")
+    result = netgen(*words, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (
+        1, "netgen: --train is for scores of classes, and 'block' is 1 x 4 x 6 x 6\n"
+    )  # fmt: skip
+    assert os.listdir(tmp_path) == ["net.onnx"]
