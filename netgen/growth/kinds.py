@@ -7,6 +7,7 @@ top is L's old top:
     residual    split2 + residual_post(ReLU(residual_pre(bottom)))
     extension   extension(split2), 1x1
     skip        split2 + skip(bottom), a fixed 1x1
+    average     split2 + average(mean of the bottom's squares), a fixed 1x1
 
 A kind is a subclass of Kind: it says what stands beside split2, how many weights that has, what
 it requires of the layer, what it starts from, and what its layers are to a reader of the net.
@@ -14,17 +15,18 @@ What the parts start from, W being the rows of the slow kernels (see transfer.py
 
     part           study                           preserve
     split1         the fast kernels                the same
-    split2         W                               W; beside a skip less what the skip adds
+    split2         W                               W; beside a skip less what it adds
     residual_pre   -0.2 W, plus 2 W at the centre  the same
     residual_post  identity + noise                0
     extension      identity + noise                identity
-    skip           identity on the slow channels   the same
+    skip, average  identity on the slow channels   the same
     reorder        the parent's order + noise      the parent's order
 
 `preserve` zeroes the outgoing side of the residual and not the incoming: a ReLU unit fed by zeros
 would never get a gradient.
 
-residual_pre can start otherwise (Init.pre): from a filler, or from one gradient (start.py).
+L is a Convolution, or an InnerProduct: then 1x1 layers are InnerProducts, a kernel is its own
+centre, and there is no skip. residual_pre can start otherwise (Init.pre): from a filler, or from one gradient (start.py).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from netgen import graph
 from netgen.growth.errors import SplitError, TransferError
-from netgen.growth.parts import Halves, PartMaker
+from netgen.growth.parts import Halves, PartMaker, own_param
 from netgen.schema import caffe_pb
 
 if TYPE_CHECKING:  # it imports NumPy
@@ -99,7 +101,7 @@ class Kind:
         layer: caffe_pb.LayerParameter,
         info: Callable[[], graph.LayerInfo | None],
     ) -> None:
-        """Raise SplitError where a Convolution cannot be split in this way.
+        """Raise SplitError where a layer cannot be split in this way.
 
         info: gives the layer with its shapes, None where they cannot be known.
         """
@@ -146,7 +148,7 @@ class Residual(Kind):
     def beside(
         self, maker: PartMaker, split2: caffe_pb.LayerParameter
     ) -> tuple[caffe_pb.LayerParameter, ...]:
-        slow = split2.convolution_param.num_output
+        slow = own_param(split2).num_output
         pre = maker.like("split2_residual_pre", slow)
         relu = maker.make("split2_residual_relu", "ReLU", pre.name, top=[pre.name])
         post = maker.pointwise("split2_residual_post", pre.name, slow)
@@ -169,7 +171,7 @@ class Extension(Kind):
     def beside(
         self, maker: PartMaker, split2: caffe_pb.LayerParameter
     ) -> tuple[caffe_pb.LayerParameter, ...]:
-        outputs = split2.convolution_param.num_output
+        outputs = own_param(split2).num_output
         return (maker.pointwise("split2_extension", split2.name, outputs),)
 
     def counts(self, slow: int, per_output: int, channels: int) -> Counts:
@@ -187,22 +189,25 @@ class Skip(Kind):
     """
 
     name = "skip"
-    roles = {"split2_skip": Role(BESIDE)}
+    role: ClassVar[str] = "split2_skip"
+    roles = {role: Role(BESIDE)}
 
     def beside(
         self, maker: PartMaker, split2: caffe_pb.LayerParameter
     ) -> tuple[caffe_pb.LayerParameter, ...]:
-        skip = maker.fixed_pointwise("split2_skip", split2.convolution_param.num_output)
+        skip = maker.fixed_pointwise(self.role, split2.convolution_param.num_output)
         return skip, maker.sum("split2_sum", split2.name, skip.name)
 
     def counts(self, slow: int, per_output: int, channels: int) -> Counts:
-        return {"split2_skip": (slow, channels)}
+        return {self.role: (slow, channels)}
 
     def require(
         self,
         layer: caffe_pb.LayerParameter,
         info: Callable[[], graph.LayerInfo | None],
     ) -> None:
+        if layer.type != "Convolution":
+            raise SplitError(f"cannot have a skip, as it is of type {layer.type}")
         param = layer.convolution_param
         found = info()
         if found is None:
@@ -228,9 +233,61 @@ class Skip(Kind):
                 f"{start.plan.num_output} outputs, and its weights are for "
                 f"{start.channels} channels"
             )
-        start.slow_channels("split2_skip")
+        start.slow_channels(self.role)
         if start.preserve:
-            start.subtract_slow_channels()
+            start.subtract_slow_channels(self.side(start.layer))
+
+    def side(self, layer: caffe_pb.LayerParameter) -> int:
+        """The side of the squares of the bottom that the skip takes the mean of."""
+        return 1
+
+
+class Average(Skip):
+    """split2 + average(mean of the bottom's squares), a 1x1 that passes the slow channels on.
+
+    With a stride of s it takes the mean of every s x s square where `skip` takes one place of it.
+    The squares must lie inside the layer's kernel and fill the bottom.
+    """
+
+    name = "average"
+    role = "split2_average"
+    roles = {role: Role(BESIDE)}
+
+    def beside(
+        self, maker: PartMaker, split2: caffe_pb.LayerParameter
+    ) -> tuple[caffe_pb.LayerParameter, ...]:
+        pool = maker.average("split2_average_pool", self.side(split2))
+        outputs = split2.convolution_param.num_output
+        average = maker.fixed_pointwise(self.role, outputs, pool.name)
+        return pool, average, maker.sum("split2_sum", split2.name, average.name)
+
+    def require(
+        self,
+        layer: caffe_pb.LayerParameter,
+        info: Callable[[], graph.LayerInfo | None],
+    ) -> None:
+        super().require(layer, info)
+        found = info()
+        if found is None:
+            return
+        window = found.shapes.geometry
+        sides = found.bottoms[0][found.shapes.axis + 1 :]
+        if len(set(window.stride)) > 1 or len(sides) != 2:
+            raise SplitError("cannot have an average, whose squares have one side for both axes")
+        step = window.stride[0]
+        for kernel, pad, dilation, side in zip(
+            window.kernel, window.pad, window.dilation, sides, strict=True
+        ):
+            if side % step or (step > 1 and (dilation > 1 or step > kernel - pad)):
+                raise SplitError(
+                    "cannot have an average, whose squares must fill the bottom and lie inside "
+                    f"the kernel (side {side}, stride {step}, kernel {kernel}, pad {pad}, "
+                    f"dilation {dilation})"
+                )
+
+    def side(self, layer: caffe_pb.LayerParameter) -> int:
+        param = layer.convolution_param
+        return param.stride_h or (param.stride[0] if param.stride else 1)
 
 
 def role_of(name: str) -> Role | None:

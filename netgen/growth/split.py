@@ -1,6 +1,6 @@
 """The split pass: a net and a plan give the child net. Requires, replaces, ensures.
 
-Takes any net of Convolution layers, train and test net in one or a deploy net, and its own
+Takes any net of Convolution and InnerProduct layers, train and test net in one or a deploy net, and its own
 results. What stands around a split layer does not notice: its bottom and its top stay.
 """
 
@@ -14,6 +14,7 @@ from math import prod
 from netgen import graph
 from netgen.growth.errors import SplitError
 from netgen.growth.kinds import KINDS
+from netgen.growth.parts import TYPES, groups, is_transposed, own_param
 from netgen.growth.plan import LayerPlan, Plan
 from netgen.schema import caffe_pb
 
@@ -91,17 +92,17 @@ def require(net: caffe_pb.NetParameter, plan: LayerPlan, data_shape: DataShape =
     """Raise SplitError unless `net` has the layer of this LayerPlan and it can be split."""
     found = [layer for layer in net.layer if layer.name == plan.layer]
     if not found:
-        known = [layer.name for layer in net.layer if layer.type == "Convolution"]
+        known = [layer.name for layer in net.layer if layer.type in TYPES]
         raise SplitError(
             f"layer '{plan.layer}' is not in the net "
-            f"(its convolutions: {', '.join(known) or 'none'})"
+            f"(those that can be split: {', '.join(known) or 'none'})"
         )
     for layer in found:
         try:
             _require_splittable(layer, plan)
             _require_own_weights(layer, net)
             KINDS[plan.kind].require(layer, partial(_info, layer, net, data_shape))
-            if layer.convolution_param != found[0].convolution_param:
+            if own_param(layer) != own_param(found[0]):
                 raise SplitError("is there twice with different parameters")
         except SplitError as error:
             raise SplitError(f"layer '{plan.layer}' {error}") from None
@@ -109,20 +110,22 @@ def require(net: caffe_pb.NetParameter, plan: LayerPlan, data_shape: DataShape =
 
 
 def _require_splittable(layer: caffe_pb.LayerParameter, plan: LayerPlan) -> None:
-    if layer.type != "Convolution":
-        raise SplitError(f"is of type {layer.type}, not Convolution")
+    if layer.type not in TYPES:
+        raise SplitError(f"is of type {layer.type}, not {' or '.join(TYPES)}")
+    if is_transposed(layer):
+        raise SplitError("has transposed weights, which are not split")
     for side, blobs in (("reads", layer.bottom), ("writes", layer.top)):
         if len(blobs) != 1:
             raise SplitError(
                 f"{side} {len(blobs)} blobs ({', '.join(blobs)}); "
                 "only one with one bottom and one top can be split"
             )
-    param = layer.convolution_param
+    param = own_param(layer)
     if param.num_output == 1:
         raise SplitError("has one output: there is nothing to split")
     if plan.num_output != param.num_output:
         raise SplitError(f"has {param.num_output} outputs, the plan names {plan.num_output}")
-    _require_equal_groups(param, plan)
+    _require_equal_groups(groups(layer), plan)
 
 
 def _require_own_weights(layer: caffe_pb.LayerParameter, net: caffe_pb.NetParameter) -> None:
@@ -135,12 +138,11 @@ def _require_own_weights(layer: caffe_pb.LayerParameter, net: caffe_pb.NetParame
                 )
 
 
-def _require_equal_groups(param: caffe_pb.ConvolutionParameter, plan: LayerPlan) -> None:
+def _require_equal_groups(group: int, plan: LayerPlan) -> None:
     """A part reads all of the bottom in as many groups, so each group must give it as much."""
-    group = param.group
-    if group < 2 or param.num_output % group:
+    if group < 2 or plan.num_output % group:
         return  # graph.infer refuses what is not a multiple
-    size = param.num_output // group
+    size = plan.num_output // group
     counts = [sum(channel // size == g for channel in plan.fast) for g in range(group)]
     if len(set(counts)) > 1 or counts[0] in (0, size):
         raise SplitError(
@@ -225,10 +227,10 @@ def _outputs(net: caffe_pb.NetParameter, phase: int) -> set[str]:
 
 
 def _weights(infos: Iterable[graph.LayerInfo]) -> dict[str, tuple[int, int]]:
-    """{convolution: (outputs, weights an output)}"""
+    """{layer of TYPES: (outputs, weights an output)}"""
     weights = {}
     for info in infos:
-        if info.layer.type == "Convolution":
+        if info.layer.type in TYPES and not is_transposed(info.layer):
             outputs, *window = info.shapes.params[0]
             weights[info.layer.name] = outputs, prod(window)
     return weights

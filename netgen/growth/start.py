@@ -17,7 +17,7 @@ from netgen import graph
 from netgen.checks import check_count, check_number
 from netgen.errors import CaffeError
 from netgen.growth.errors import TransferError
-from netgen.growth.parts import Halves
+from netgen.growth.parts import Halves, by_row, groups, own_param
 from netgen.schema import caffe_pb
 
 #: {layer name or role: the arrays of its blobs}
@@ -94,7 +94,7 @@ class Start:
         self.preserve = init.preserve
         self.weights = rows(plan, blobs)
         self._slow = self.weights["split2"][0]
-        self.channels = self._slow.shape[1] * layer.convolution_param.group
+        self.channels = self._slow.shape[1] * groups(layer)
         self._init = init
 
     def residual_pre(self, role: str) -> None:
@@ -132,7 +132,7 @@ class Start:
                 f"layer '{self.layer.name}' has a gradient of "
                 f"{graph.shape_string(gradients[0].shape)}"
             )
-        if self.layer.convolution_param.group > 1:
+        if groups(self.layer) > 1:
             raise TransferError(
                 f"layer '{self.layer.name}' has groups, each of which would need a gradient of "
                 "its own"
@@ -171,12 +171,16 @@ class Start:
         self.pointwise(role, np.eye(self.plan.num_output)[sorted(self.plan.slow)], exact=True)
         del self.weights[role][1:]
 
-    def subtract_slow_channels(self) -> None:
-        """Subtract from split2 what slow_channels passes on."""
-        centre = self._slow[_centre(self._slow)]
+    def subtract_slow_channels(self, side: int = 1) -> None:
+        """Subtract from split2 what slow_channels passes on of the mean of side x side places.
+
+        The squares begin at the centres of the kernels.
+        """
+        places = [slice(size // 2, size // 2 + side) for size in self._slow.shape[2:]]
+        square = self._slow[(slice(None), slice(None), *places)]
         for row, channel in enumerate(sorted(self.plan.slow)):
             # An output reads the channels of its own group only.
-            centre[row, channel % self._slow.shape[1]] -= 1
+            square[row, channel % self._slow.shape[1]] -= 1 / side ** len(places)
 
 
 def _centre(weight: np.ndarray) -> tuple[slice | int, ...]:
@@ -185,14 +189,14 @@ def _centre(weight: np.ndarray) -> tuple[slice | int, ...]:
 
 
 def checked(layer: caffe_pb.LayerParameter, blobs: list[np.ndarray]) -> list[np.ndarray]:
-    """A Convolution's arrays, a bias of older files made flat. Raises TransferError."""
-    param, name = layer.convolution_param, layer.name
+    """A layer's arrays, those of older files in the shapes of today. Raises TransferError."""
+    param, name = own_param(layer), layer.name
     wanted = 1 + param.bias_term
     if len(blobs) != wanted:
         raise TransferError(
             f"layer '{name}' has {wanted} blobs in the net and {len(blobs)} in the weights"
         )
-    weight, *bias = blobs
+    weight, *bias = [by_row(layer, blobs[0]), *blobs[1:]]
     outputs = param.num_output
     if weight.ndim < 2 or weight.shape[0] != outputs or any(b.size != outputs for b in bias):
         shapes = " and ".join(graph.shape_string(blob.shape) for blob in blobs)
@@ -200,7 +204,8 @@ def checked(layer: caffe_pb.LayerParameter, blobs: list[np.ndarray]) -> list[np.
             f"layer '{name}' has {outputs} outputs in the net and blobs of shape "
             f"{shapes} in the weights"
         )
-    kernel = graph.conv_geometry(param, weight.ndim - 2).kernel
+    is_convolution = layer.type == "Convolution"
+    kernel = graph.conv_geometry(param, weight.ndim - 2).kernel if is_convolution else ()
     if kernel != weight.shape[2:]:
         raise TransferError(
             f"layer '{name}' has kernel {' '.join(map(str, kernel))} in the net "

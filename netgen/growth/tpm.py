@@ -19,6 +19,7 @@ from netgen import graph
 from netgen.errors import CaffeError
 from netgen.growth.convolutions import Convolutions, convolutions
 from netgen.growth.measurement import LayerMeasurement, Measurement
+from netgen.growth.parts import by_row, groups, own_param
 from netgen.growth.snapshots import in_order, rate_drops, read_weights
 from netgen.growth.trajectory import Trajectory, histogram_entropy
 from netgen.schema import caffe_pb
@@ -31,7 +32,7 @@ def measure(
     bins: int = 10,
     solver: caffe_pb.SolverParameter | None = None,
 ) -> Measurement:
-    """The TPM of every convolution of a net.
+    """The TPM of every convolution and inner product of a net.
 
     net: NetParameter in current format. paths: its snapshots in any order; one at a time is in
     memory. window: (first, last) iteration, both included; None for all. bins: of the histogram.
@@ -41,12 +42,13 @@ def measure(
     """
     chosen = convolutions(net)
     if not chosen.layers:
-        raise graph.NetError("no convolution that learns: nothing to measure")
+        raise graph.NetError("no convolution or inner product that learns: nothing to measure")
     snapshots = in_order(paths, window)
     trajectories: dict[str, Trajectory] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for snapshot in snapshots:
-        for name, weights in read_weights(snapshot.path, chosen.layers).items():
+        for name, stored in read_weights(snapshot.path, chosen.layers).items():
+            weights = by_row(chosen.layers[name], stored)
             _check(
                 snapshot.path, chosen.layers[name], weights, shapes.setdefault(name, weights.shape)
             )
@@ -88,7 +90,7 @@ def _layer(
         num_output=shape[0],
         weights=int(np.prod(shape)),
         kernel=shape[2:],
-        group=chosen.layers[name].convolution_param.group,
+        group=groups(chosen.layers[name]),
         classifier=name in chosen.classifiers,
         shared=name in chosen.sharing,
         entropy=histogram_entropy(counts),
@@ -108,8 +110,10 @@ def _check(
     first_shape: tuple[int, ...],
 ) -> None:
     where = f"{path}: layer '{layer.name}'"
-    wanted: tuple[int, ...] = (layer.convolution_param.num_output,)
-    if weights.ndim > 1:
+    wanted: tuple[int, ...] = (own_param(layer).num_output,)
+    if layer.type != "Convolution":
+        wanted += weights.shape[1:2]
+    elif weights.ndim > 1:
         try:
             wanted += weights.shape[1:2] + graph.conv_geometry(layer, weights.ndim - 2).kernel
         except graph.NetError as error:
@@ -135,6 +139,8 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _of_what_is_left_out(chosen: Convolutions) -> Iterator[str]:
+    if chosen.transposed:
+        yield f"left out, transposed weights: {', '.join(chosen.transposed)}"
     if chosen.fixed:
         yield f"left out, lr_mult 0: {', '.join(chosen.fixed)}"
     for name, owner in chosen.elsewhere.items():

@@ -432,16 +432,16 @@ SHARING = conv("d", "data", "d", extra='param { name: "w" }')
         (
             one_layer(after=conv("d", "c", "d")),
             halves("x"),
-            "layer 'x' is not in the net (its convolutions: c, d)",
+            "layer 'x' is not in the net (those that can be split: c, d)",
         ),
-        (one_layer(), halves("in"), "layer 'in' is of type Input, not Convolution"),
+        (one_layer(), halves("in"), "layer 'in' is of type Input, not Convolution or InnerProduct"),
         (
             one_layer(
                 after='layer { name: "u" type: "Deconvolution" bottom: "c" top: "u" '
                 "convolution_param { num_output: 4 kernel_size: 1 } }"
             ),
             halves("u"),
-            "layer 'u' is of type Deconvolution, not Convolution",
+            "layer 'u' is of type Deconvolution, not Convolution or InnerProduct",
         ),
         (one_layer(1), halves(), "layer 'c' has one output: there is nothing to split"),
         (one_layer(6), halves(), "layer 'c' has 6 outputs, the plan names 4"),
@@ -565,7 +565,7 @@ def test_command(tmp_path):
     again = command("child.prototxt", "--plan", "plan.json", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == (
-        "netgen: child.prototxt: layer 'c' is not in the net (its convolutions: c_split1, "
+        "netgen: child.prototxt: layer 'c' is not in the net (those that can be split: c_split1, "
         "c_split2, c_split2_residual_pre, c_split2_residual_post, c_reorder)\n"
     )
     missing = command("net.prototxt", "--plan", "no.json", cwd=tmp_path)

@@ -314,11 +314,48 @@ def test_no_convolution_is_a_classifier_before_an_inner_product(capsys):
     text = NET.replace('bottom: "pool" bottom', 'bottom: "ip" bottom').replace(
         'layer { name: "loss"',
         'layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" '
-        'inner_product_param { num_output: 2 } }\nlayer { name: "loss"',
+        'param { lr_mult: 0 } inner_product_param { num_output: 2 } }\nlayer { name: "loss"',
     )
     Path("net.prototxt").write_text(text)
     value, *_ = measured(capsys, *snapshots())
     assert [layer["classifier"] for layer in value["layers"]] == [False, False]
+
+
+def test_inner_products_are_measured_too(capsys):
+    """Their rows are kernels; (1, 1, N, K) is how older files have them."""
+    layers = (
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } } '
+        'layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" '
+        "inner_product_param { num_output: 4 } } "
+        'layer { name: "t" type: "InnerProduct" bottom: "a" top: "t" '
+        "inner_product_param { num_output: 5 transpose: true } } "
+        'layer { name: "b" type: "InnerProduct" bottom: "t" top: "b" '
+        "inner_product_param { num_output: 2 } }"
+    )
+    Path("net.prototxt").write_text(f'name: "little" {layers}')
+    random, ways = np.random.default_rng(0), {"a": [], "b": []}
+    paths = []
+    for iteration in (100, 200, 300):
+        net = caffe_pb.NetParameter()
+        for name, shape in (("a", (4, 3)), ("t", (4, 5)), ("b", (1, 1, 2, 5))):
+            array = random.normal(size=shape).astype(np.float32)
+            schema.array_to_blob(array, net.layer.add(name=name, type="InnerProduct").blobs.add())
+            if name in ways:
+                ways[name].append(array.reshape(-1, array.shape[-1]))
+        paths.append(f"run_iter_{iteration}.caffemodel")
+        schema.write_binary(net, paths[-1])
+    value, _, err = measured(capsys, *paths)
+    assert err == "warning: left out, transposed weights: t\n"
+    assert [(x["name"], x["classifier"], x["weights"]) for x in value["layers"]] == [
+        ("a", False, 12),
+        ("b", True, 10),
+    ]
+    for found in value["layers"]:
+        first, middle, last = ways[found["name"]]
+        length = np.linalg.norm(middle - first, axis=1) + np.linalg.norm(last - middle, axis=1)
+        assert found["tpm"] == pytest.approx(
+            np.linalg.norm(last - first, axis=1) / length, rel=1e-5
+        )
 
 
 # --- warnings ---
@@ -542,7 +579,7 @@ def test_errors_of_nets(capsys):
     assert "net.prototxt: Unknown bottom blob 'b'" in error(capsys, *paths)
     Path("net.prototxt").write_text(NET[: NET.index('layer { name: "conv1"')])
     assert error(capsys, *paths) == (
-        "netgen: net.prototxt: no convolution that learns: nothing to measure\n"
+        "netgen: net.prototxt: no convolution or inner product that learns: nothing to measure\n"
     )
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import runner
 from netgen import graph, schema
 from netgen.errors import CaffeError
-from netgen.growth.errors import TransferError
+from netgen.growth.errors import SplitError, TransferError
 from netgen.growth.plan import LayerPlan, Plan, to_json
 from netgen.growth.split import split_net
 from netgen.growth.start import NOISE, Init
@@ -336,6 +336,90 @@ def test_a_skip_adds_the_bottom_and_preserve_takes_it_off_the_kernels(geometry):
     np.testing.assert_allclose(added[:, 2:4], data[:, 2:4, :: stride[0], :: stride[1]], atol=1e-5)
     # A processor may sum the smaller parts in another order.
     np.testing.assert_allclose(added[:, [0, 1, 4, 5]], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["residual", "extension"])
+@pytest.mark.parametrize("axis", ["", "axis: -1", "axis: 2"])
+def test_an_inner_product_is_split_and_preserved(kind, axis):
+    product = (
+        'layer {{ name: "{0}" type: "InnerProduct" bottom: "{1}" top: "{0}" inner_product_param {{ '
+        'num_output: {2} {3} weight_filler {{ type: "msra" }} '
+        'bias_filler {{ type: "gaussian" std: 0.1 }} }} }}'
+    )
+    net = parse(
+        input_layer(2, 3, 5)
+        + product.format("a", "data", 6, axis)
+        + 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'
+        + product.format("b", "a", 3, "")
+    )
+    weights = drawn(net)
+    split = split_net(net, plan_of(("a", kind, (5, 0, 2), (1, 3, 4))))
+    types = {layer.type for layer in split.child.layer}
+    assert "Convolution" not in types
+    child = transfer_weights(split, weights, PRESERVE)
+    assert difference(net, weights, split.child, child) < 1e-6
+    if kind == "residual":
+        slow = blobs(weights, "a")[0][[1, 3, 4]]
+        pre, bias = blobs(child, "a_split2_residual_pre")
+        assert pre == pytest.approx(1.8 * slow, rel=1e-5) and not bias.any()
+        assert not blobs(child, "a_split2_residual_post")[0].any()
+    legacy = caffe_pb.NetParameter()
+    legacy.CopyFrom(weights)
+    blob = next(layer for layer in legacy.layer if layer.name == "a").blobs[0]
+    shape = list(blob.shape.dim)
+    blob.ClearField("shape")
+    blob.num, blob.channels, blob.height, blob.width = 1, 1, *shape
+    assert transfer_weights(split, legacy, PRESERVE) == child
+
+
+def test_inner_products_that_cannot_be_split():
+    text = (
+        'layer {{ name: "a" type: "InnerProduct" bottom: "data" top: "a" '
+        "inner_product_param {{ num_output: 4 {} }} }}"
+    )
+    for more, kind, wanted in (
+        ("transpose: true", "residual", "layer 'a' has transposed weights, which are not split"),
+        ("", "skip", "layer 'a' cannot have a skip, as it is of type InnerProduct"),
+        ("", "average", "layer 'a' cannot have a skip, as it is of type InnerProduct"),
+    ):
+        with pytest.raises(SplitError) as error:
+            split_net(
+                parse(input_layer(2, 4) + text.format(more)), plan_of(("a", kind, (0, 1), (2, 3)))
+            )
+        assert str(error.value) == wanted
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    ["kernel_size: 3 pad: 1 stride: 2", "kernel_size: 5 pad: 2 stride: 3", "kernel_size: 3 pad: 1"],
+)
+def test_an_average_adds_the_mean_of_squares_and_preserve_takes_it_off_the_kernels(geometry):
+    net = parse(input_layer(2, 4, 6, 6) + conv("c", "data", "c", 4, geometry))
+    weights = drawn(net)
+    split = split_net(net, plan_of(("c", "average", (0, 2), (1, 3))))
+    assert [layer.type for layer in split.child.layer][3:6] == ["Pooling", "Convolution", "Eltwise"]
+    kept = transfer_weights(split, weights, PRESERVE)
+    assert difference(net, weights, split.child, kept) < 1e-6
+    added = transfer_weights(split, weights, Init("study", noise=0))
+    (before,), (after,) = (
+        outputs(*pair).values() for pair in ((net, weights), (split.child, added))
+    )
+    images = torch.randn((2, 4, 6, 6), generator=torch.Generator().manual_seed(0)).numpy()
+    side = 6 // before.shape[2]
+    mean = images.reshape(2, 4, 6 // side, side, 6 // side, side).mean((3, 5))
+    wanted = before.copy()
+    wanted[:, [1, 3]] += mean[:, [1, 3]]
+    assert after == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "geometry"),
+    [(7, "kernel_size: 3 pad: 1 stride: 2"), (6, "kernel_size: 3 pad: 1 stride: 3")],
+)
+def test_averages_whose_squares_do_not_fit(side, geometry):
+    net = parse(input_layer(2, 4, side, side) + conv("c", "data", "c", 4, geometry))
+    with pytest.raises(SplitError, match="cannot have an average, whose squares must fill the bot"):
+        split_net(net, plan_of(("c", "average", (0, 2), (1, 3))))
 
 
 def test_a_batch_norm_of_statistics_is_copied_and_foreign_layers_are_not():
