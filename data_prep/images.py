@@ -24,6 +24,7 @@ from data_prep.progress import counting
 from data_prep.records import LMDBWriter, RecordDigest, named_key
 from data_prep.workers import in_order
 from netgen import schema
+from netgen.errors import printable
 from netgen.schema import image
 from netgen.schema.files import StrPath
 from netgen.schema.preprocessing import NAME as NPZ
@@ -85,7 +86,8 @@ class Listing:
         total = hashlib.sha256()
         for part in (self.train, self.test):
             for picture in part:
-                facts = f"{picture.name}\0{picture.label}\0{os.path.getsize(picture.path)}\n"
+                size = os.path.getsize(picture.path) if os.path.isfile(picture.path) else -1
+                facts = f"{picture.name}\0{picture.label}\0{size}\n"
                 total.update(os.fsencode(facts))
             total.update(b"\n")
         return total.hexdigest()
@@ -145,9 +147,9 @@ def build_images(
                 "options": asdict(options),
                 "source": {
                     "form": "folder",
-                    "name": Path(source).resolve().name,
+                    "name": printable(Path(source).resolve().name),
                     "files_sha256": digest,
-                    "broken": made.broken,
+                    "broken": [printable(line) for line in made.broken],
                     "others": listing.others,
                 },
                 "label_names": list(listing.classes),
@@ -169,8 +171,9 @@ def list_pictures(source: Path, test: Path | None, options: ImageOptions) -> Lis
     if len(classes) < 2:
         found = f"only one, {classes[0]}" if classes else "none"
         raise DataError(f"{train}: a folder for each class is wanted, there is {found}")
-    if forged := [name for name in classes if "\n" in name]:
-        raise DataError(f"{train}: the class name {forged[0]!r} does not fit a line of {LABELS}")
+    for name in classes:
+        if "\n" in name or any("\udc80" <= char <= "\udcff" for char in name):
+            raise DataError(f"{train}: the class name {name!r} is no line of UTF-8 text; rename it")
     pictures, others = _pictures(train, classes)
     empty = sorted(set(classes) - {classes[picture.label] for picture in pictures})
     if empty:
@@ -220,9 +223,15 @@ def _pictures(
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """The paths of all files at any depth, by name; hidden ones are left out."""
+    """The paths of all files at any depth, by name; hidden ones are left out.
+
+    Links to folders are followed, once each: one may lead to a folder that it lies in.
+    """
+    seen = {folder.resolve()}
     for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inner = {name: Path(place, name).resolve() for name in sorted(folders)}
+        folders[:] = [n for n, path in inner.items() if n[0] != "." and path not in seen]
+        seen.update(inner.values())
         for name in sorted(files):
             if not name.startswith("."):
                 yield os.path.join(place, name)
@@ -325,7 +334,7 @@ class _Builder:
         if self.broken and not self.skip_broken:
             more = len(self.broken) - SHOWN
             raise DataError(
-                f"{source}: {len(self.broken)} broken pictures, --skip-broken leaves them out: "
+                f"{source}: broken pictures, which --skip-broken leaves out: {len(self.broken)}: "
                 + "; ".join(self.broken[:SHOWN])
                 + (f"; and {more} more" if more > 0 else "")
             )
@@ -335,12 +344,14 @@ def _record(options: ImageOptions, picture: Picture) -> _Record:
     """The record of one picture; one that breaks off is broken too."""
     form = Form(options.gray, options.height, options.width, False, "jpg" * options.encoded)
     told: list[str] = []
+    if os.path.exists(picture.path) and not os.path.isfile(picture.path):  # a pipe, say
+        return _Record(picture.name, picture.label, error="is no regular file")
     try:
         datum = form.record(picture.path, picture.label, told.append)
     except image.ImageError as error:
-        told = [str(error)]
+        told = [getattr(error.args[0], "strerror", None) or str(error)]
     if told:
-        why = told[0].replace(f"{picture.path}: ", "").replace(picture.path, "it")
+        why = told[0].replace(f"{picture.path}: ", "").replace(f" {picture.path!r}", "")
         return _Record(picture.name, picture.label, error=why)
     if datum.encoded:
         pixels = image.planes(image.decode(io.BytesIO(datum.data)))

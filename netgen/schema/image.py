@@ -61,8 +61,9 @@ def decode(file: str | IO[bytes], color: bool | None = None) -> np.ndarray:
     one; None for the file's own, with alpha, and not turned the way its EXIF orientation asks,
     which the other two obey. Returns (height, width, channels) uint8, channels in the order
     B, G, R, A. Raises UnreadableImage for what cannot be decoded, and ImageError, in Caffe's
-    words, for pixels of more than a byte a channel that nobody asked to cut down, and where it is
-    the machine that fails (too many open files, a disk that does not answer) and not the picture.
+    words, for pixels of more than a byte a channel that nobody asked to cut down. Where it is the
+    machine that fails (too many open files, a disk that does not answer) and not the picture, that
+    is another SchemaError.
     """
     try:
         with Image.open(file) as image:
@@ -71,7 +72,7 @@ def decode(file: str | IO[bytes], color: bool | None = None) -> np.ndarray:
         raise
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-            raise ImageError(f"{error.filename or file}: {error.strerror}") from None
+            raise SchemaError(f"{error.filename or file}: {error.strerror}") from None
         raise UnreadableImage(error) from None
 
 

@@ -181,9 +181,27 @@ def test_broken_pictures_are_refused_by_name(folder):
     with pytest.raises(DataError) as refused:
         build(folder)
     told = str(refused.value)
-    assert "pets: 3 broken pictures, --skip-broken leaves them out: " in told
+    assert "pets: broken pictures, which --skip-broken leaves out: 3: " in told
     assert all(f"{name}: " in told for name in ("bee/cut.jpg", "cat/1.png", "dog/text.jpg"))
     assert sorted(os.listdir(folder.parent)) == ["pets"]
+
+
+def test_files_of_other_kinds(folder, tmp_path):
+    """Names in any encoding, links that lead nowhere or round, and pipes, which nobody writes to."""
+    picture = folder / "bee" / "1.png"
+    shutil.copy(picture, folder / "bee" / os.fsdecode(b"\xff\n.png"))
+    shutil.copy(picture, folder / "cat" / "line\n\x1b[31m.png")
+    (folder / "dog" / "round").symlink_to(folder / "dog")
+    (folder / "dog" / "nowhere.png").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / "dog" / "pipe.png")
+    out, manifest = build(folder, skip_broken=True)
+    assert manifest["databases"]["train_lmdb"]["records_of_label"][:2] == [9, 9]
+    assert sum(entry["records"] for entry in manifest["databases"].values()) == 32
+    assert sorted(manifest["source"]["broken"]) == [
+        "dog/nowhere.png: No such file or directory",
+        "dog/pipe.png: is no regular file",
+    ]
+    assert verify(out) == []
 
 
 def test_broken_pictures_are_left_out_and_named(folder, capfd):
@@ -234,8 +252,15 @@ def test_folders_that_hold_no_classes(folder, tmp_path):
     (folder / "empty").rmdir()
     with pytest.raises(DataError, match="a test fraction of 0.01 leave none to test"):
         build_images(folder, ImageOptions(test_fraction=0.01), tmp_path / "out")
+    name = os.fsdecode(b"\xffa")
+    (folder / name).mkdir()
+    with pytest.raises(DataError, match="is no line of UTF-8 text; rename it"):
+        build_images(folder, SMALL, tmp_path / "out")
+    (folder / name).rmdir()
     (folder / "a\nb").mkdir()
-    with pytest.raises(DataError, match="does not fit a line of labels.txt"):
+    with pytest.raises(
+        DataError, match=r"the class name 'a\\nb' is no line of UTF-8 text; rename it"
+    ):
         build_images(folder, SMALL, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
