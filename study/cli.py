@@ -64,6 +64,7 @@ def snakemake(options: argparse.Namespace) -> int:
     """Let Snakemake run the stages; returns its exit status."""
     if find_spec("snakemake") is None:
         raise CaffeError("--jobs needs the package snakemake: pip install snakemake")
+    until = options.minutes and time.time() + 60 * options.minutes
     words = [
         "-s",
         str(Path(__file__).with_name("Snakefile")),
@@ -75,13 +76,18 @@ def snakemake(options: argparse.Namespace) -> int:
         "--config",
         f"study={options.out}",
         f"flags={shlex.join(options.flags)}",
+        *([f"until={until:.0f}"] if until else []),
     ]
     try:
-        return subprocess.run(
+        status = subprocess.run(
             [sys.executable, "-m", "snakemake", *words], env=environment()
         ).returncode
     except KeyboardInterrupt:
         return STOPPED
+    if status and until and time.time() >= until - 1:
+        print("stopped as the time is up; the same command goes on", file=sys.stderr)
+        return STOPPED
+    return status
 
 
 def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -131,8 +137,6 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
     options = parser.parse_args(arguments)
     if not options.out and not options.scale:
         parser.error("--scale begins a study, --out names one that goes on")
-    if options.jobs and options.minutes:
-        parser.error("--minutes does not go with --jobs")
     options.out = (options.out or f"results/{options.scale}").rstrip("/")
     options.flags = shlex.split(options.caffe) + (["-gpu", options.gpu] if options.gpu else [])
     own = {action.dest for action in choose._group_actions}

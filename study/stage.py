@@ -61,12 +61,17 @@ class Stage:
         """The files that are there, newer than all inputs, once the stage is complete."""
         return tuple(path for command in self.commands for path in command.outputs)
 
-    def with_flags(self, flags: Sequence[str]) -> tuple[Command, ...]:
-        """The commands, with flags for caffe (words) where there is a training."""
-        if not self.trains or not flags:
+    def with_flags(self, flags: Sequence[str], until: float | None = None) -> tuple[Command, ...]:
+        """The commands, with flags for caffe (words) where there is a training.
+
+        until: the value of time.time() at which a training stops with a snapshot.
+        """
+        if not self.trains:
             return self.commands
         *others, last = self.commands
-        return (*others, replace(last, words=(*last.words, "--", *flags)))
+        more = () if until is None else ("--until", f"{until:.0f}")
+        more += ("--", *flags) if flags else ()
+        return (*others, replace(last, words=(*last.words, *more)))
 
     def folders(self) -> tuple[str, ...]:
         """The folders that must be there before the commands are run."""
@@ -76,9 +81,11 @@ class Stage:
         """The lines of shell that a person types to run it in any folder with its inputs."""
         return [shlex.join(["mkdir", "-p", *self.folders()]), *map(str, self.with_flags(flags))]
 
-    def shell(self, flags: Sequence[str] = (), python: str = "python") -> str:
+    def shell(
+        self, flags: Sequence[str] = (), python: str = "python", until: float | None = None
+    ) -> str:
         """One line of shell that runs the stage with the interpreter `python`."""
-        lines = [str(command) for command in self.with_flags(flags)]
+        lines = [str(command) for command in self.with_flags(flags, until)]
         return " && ".join(shlex.quote(python) + line.removeprefix("python") for line in lines)
 
 

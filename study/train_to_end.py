@@ -17,6 +17,7 @@ import glob
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
 
 from netgen import schema
@@ -41,8 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.utime(options.record)
         say(f"{options.record}: complete")
         return 0
+    if options.until is not None and time.time() > options.until:
+        return STOPPED
     training.begin()
-    status = training.run(options.flags)
+    status = training.run(options.flags, options.until)
     training.prune(options.keep)
     return status
 
@@ -83,8 +86,11 @@ class ResumableTraining:
             self.begun = {"inputs": self.inputs, "runs": []}
             self._write(self.begun_path)
 
-    def run(self, flags: Sequence[str]) -> int:
-        """Run caffe once, with more of its flags; returns the exit status."""
+    def run(self, flags: Sequence[str], until: float | None = None) -> int:
+        """Run caffe once, with more of its flags; returns the exit status.
+
+        until: the value of time.time() at which it stops with a snapshot.
+        """
         state = max(self._states(), default=None)
         words = ["train", "-solver", self.options.solver]
         if state:
@@ -92,7 +98,7 @@ class ResumableTraining:
         elif self.options.weights:
             words += ["-weights", self.options.weights]
         begin = state[0] if state else 0
-        one = TrainingRun([*words, *flags], self.options.log, begin, self.iterations)
+        one = TrainingRun([*words, *flags], self.options.log, begin, self.iterations, until)
         status = one.run()
         self.begun["runs"].append(one.account())
         self._write(self.begun_path)
@@ -153,6 +159,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="all|last|A-B",
         help="snapshots to keep besides the last one (all)",
     )
+    add("--until", type=float, metavar="T", help="stop with a snapshot at this time (date +%%s)")
     add("-o", dest="record", required=True, metavar="RECORD.json")
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags = []

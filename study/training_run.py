@@ -21,14 +21,17 @@ from study.stage import environment
 class TrainingRun:
     """A run from iteration `begin` on, of a training that has `end` iterations.
 
-    words: the words of the command after `caffe`. log: the path of the log, which grows.
+    words: the words of the command after `caffe`. log: the path of the log, which grows. until:
+    the value of time.time() at which it stops as by a signal; None for no such time.
     After run(), reached: the last iteration that the log tells, by a line of the solver or a
     solver state. seconds: how long the run took. interrupted: whether a signal stopped it.
     last_line: the last line of the log, which says why a run failed. gpu: the name of the GPU.
     """
 
-    def __init__(self, words: Sequence[str], log: str, begin: int, end: int):
-        self.words, self.log, self.begin, self.end = words, log, begin, end
+    def __init__(
+        self, words: Sequence[str], log: str, begin: int, end: int, until: float | None = None
+    ):
+        self.words, self.log, self.begin, self.end, self.until = words, log, begin, end, until
         self.reached, self.seconds, self.interrupted = begin, 0.0, False
         self.last_line = ""
         self.gpu: str | None = None
@@ -38,14 +41,18 @@ class TrainingRun:
         """Run it to its end, or to the first signal; returns caffe's exit status."""
         clock = time.monotonic()
         before = {
-            number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, self._stop)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
         }
+        if self.until is not None:
+            signal.setitimer(signal.ITIMER_REAL, max(self.until - time.time(), 0.001))
         try:
             with open(self.log, "a+", encoding="utf-8", errors="replace", buffering=1) as log:
                 _end_line(log)
                 return self._follow(log)
         finally:
             self.seconds = time.monotonic() - clock
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -112,6 +112,19 @@ def test_a_signal_stops_with_a_snapshot_and_the_same_command_goes_on(here):
     assert runs[1]["command"][-2:] == ["-snapshot", f"s_iter_{stopped}.solverstate"]
 
 
+def test_a_time_stops_it_as_a_signal_does(here, capsys):
+    (here / "solver.prototxt").write_text(SOLVER % 100_000_000)
+    assert main([*ARGUMENTS, "--until", str(time.time() - 1)]) == 75
+    assert not (here / "train.log").exists()  # it did not begin
+    clock = time.time()
+    assert main([*ARGUMENTS, "--until", str(clock + 6)]) == 75
+    assert time.time() - clock > 6
+    (run,) = record(here, "train.begun.json")["runs"]
+    assert f"stopped at iteration {run['to']}; the same command goes on" in capsys.readouterr().err
+    assert not (here / "train.json").exists()
+    assert run["to"] == 0 or f"{run['to']}.solverstate" in snapshots(here)
+
+
 def test_errors_are_one_line(here, tool):
     status, out, err = tool(
         "study.train_to_end", *ARGUMENTS, "--weights", "none.caffemodel", cwd=here
