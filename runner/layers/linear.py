@@ -30,6 +30,21 @@ def _overhang(sizes: graph.Shape, geometry: graph.Geometry, margins: graph.Shape
     return [side for zeros in reversed(missing) for side in (0, zeros)] if any(missing) else []
 
 
+def _touches(sizes: graph.Shape, geometry: graph.Geometry) -> bool:
+    """Whether on every axis some window of a convolution has a cell that is not padding."""
+    axes = zip(
+        sizes, geometry.kernel, geometry.stride, geometry.pad, geometry.dilation, strict=True
+    )
+    return all(
+        any(
+            0 <= cell * d - p + start < n
+            for cell in range(k)
+            for start in range(0, n + 2 * p - d * (k - 1), s)
+        )
+        for n, k, s, p, d in axes
+    )
+
+
 def _channels_last(x: torch.Tensor) -> torch.Tensor:
     """x in the layout that oneDNN and cuDNN convolve fastest, and that the next layers keep."""
     n, channels, height, width = x.shape
@@ -63,7 +78,14 @@ class Convolution(Layer, type=("Convolution", "ConvolutionDepthwise", "Depthwise
             self.options["padding"] = window.pad
             self.options["dilation"] = window.dilation
             if self.functions is _CONV:
-                self.overhang = _overhang(bottoms[0][self.axis + 1 :], window, shapes.margins)
+                sizes = bottoms[0][self.axis + 1 :]
+                self.overhang = _overhang(sizes, window, shapes.margins)
+                if not _touches(sizes, window):
+                    # oneDNN (3.12, of PyTorch 2.13) ends the process with SIGSEGV there.
+                    zeros = [p for pad in reversed(window.pad) for p in (pad, pad)]
+                    more = self.overhang or [0] * len(zeros)
+                    self.overhang = [a + b for a, b in zip(zeros, more, strict=True)]
+                    self.options["padding"] = (0,) * self.spatial
         return shapes
 
     def _groups(self, bottom: graph.Shape) -> int:
