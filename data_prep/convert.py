@@ -32,7 +32,8 @@ Put = Callable[[list[tuple[bytes, bytes]]], object]
 
 #: backend -> where Caffe logs that it has opened a database
 OPENED_IN = {"lmdb": "db_lmdb.cpp:35", "leveldb": "db_leveldb.cpp:18"}
-COMMIT = 1000  # records
+COMMIT = 1000  # records, or fewer where they are large
+LARGEST_COMMIT = 256 << 20  # bytes
 # What OpenCV's imencode does when nothing is said.
 _OPTIONS: dict[str, dict] = {
     "JPEG": {"quality": 95},
@@ -149,8 +150,9 @@ def convert_imageset(
     with database(out, backend) as put:
         log("I", *opened(backend, out))
         batch: list[tuple[bytes, bytes]] = []
+        waiting = 0  # bytes of the batch
         make = functools.partial(_line_to_record, root, form)
-        for key, datum, told in in_order(make, enumerate(lines)):
+        for key, datum, told in in_order(make, enumerate(lines), lambda made: _bytes(made[1])):
             for line in told:
                 log(*line)
             if datum is None:
@@ -158,15 +160,18 @@ def convert_imageset(
             if check_size:
                 size = _checked(datum, size, key)
             batch.append((key, datum.SerializeToString()))
+            waiting += _bytes(datum)
             count += 1
-            if not count % COMMIT:
+            if not count % COMMIT or waiting > LARGEST_COMMIT:
                 put(batch)
-                batch = []
+                batch, waiting = [], 0
+            if not count % COMMIT:
                 log("I", f"Processed {count} files.", "convert_imageset.cpp:147")
         if not count:
             raise DataError(f"{listed}: of its {len(lines)} pictures below {root} none can be read")
         if batch:
             put(batch)
+        if count % COMMIT:
             log("I", f"Processed {count} files.", "convert_imageset.cpp:153")
     return count
 
@@ -185,6 +190,10 @@ def _line_to_record(
     except image.UnreadableImage:
         told.append(("E", f"Could not open or find file {root + name}", "io.cpp:80"))
         return key, None, told
+
+
+def _bytes(datum: caffe_pb.Datum | None) -> int:
+    return 0 if datum is None else len(datum.data)
 
 
 def _checked(datum: caffe_pb.Datum, size: int | None, key: bytes) -> int:

@@ -298,7 +298,9 @@ class _Builder:
         place = self.folder / database
         place.mkdir()
         count = 0
-        records = in_order(functools.partial(_record, self.options), pictures)
+        records = in_order(
+            functools.partial(_record, self.options), pictures, lambda record: len(record.value)
+        )
         with LMDBWriter(place) as writer, counting(len(pictures), part, "images") as done:
             while chunk := list(islice(records, CHUNK)):
                 good = [record for record in chunk if record.pixels is not None]

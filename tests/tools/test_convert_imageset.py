@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from caffe_tools import compute_image_mean, convert_imageset
-from data_prep import encode_datums, read_lmdb, write_lmdb
+from data_prep import convert as convert_module
+from data_prep import encode_datums, read_lmdb, workers, write_lmdb
 from netgen.commandline import exit_status, print_error
 from netgen.schema import caffe_pb, image
 
@@ -174,6 +175,14 @@ def test_more_than_one_transaction(convert, pictures):
     assert [datum.label for _, datum in records()] == list(range(2050))
 
 
+def test_large_pictures_do_not_wait_for_a_thousand(convert, monkeypatch):
+    convert(out="whole")
+    monkeypatch.setattr(convert_module, "LARGEST_COMMIT", 100)
+    monkeypatch.setattr(workers, "MEMORY", 1)
+    assert convert(out="parts").endswith("Processed 6 files.\n")
+    assert list(read_lmdb("parts")) == list(read_lmdb("whole"))
+
+
 def test_leveldb_holds_the_same_records(convert, program):
     convert(out="lmdb")
     assert "Opened leveldb level" in convert("-backend", "leveldb", out="level")
@@ -221,6 +230,9 @@ def test_what_cannot_be_asked_for(convert, program, pictures):
     status, _, told = program("convert_imageset", "pics/", "nolist", "db")
     assert (status, told) == (1, "convert_imageset: File not found: nolist\n")
     assert program("convert_imageset")[0] == 1
+    for flag in ("-h", "-help", "--help"):
+        status, out, _ = program("convert_imageset", flag)
+        assert status == 0 and "convert_imageset [FLAGS] ROOTFOLDER/ LISTFILE DB_NAME" in out
 
 
 @pytest.mark.parametrize(

@@ -53,5 +53,7 @@ def _plain(arguments: Sequence[str], switches: Collection[str]) -> Iterator[str]
                 yield f"-{name}=true"
             elif name.startswith("no") and name[2:] in switches:
                 yield f"-{name[2:]}=false"
+            elif name in ("h", "help"):
+                yield "--help"
             else:
-                yield word if name in ("h", "help") else f"-{name}={next(rest, '')}"
+                yield f"-{name}={next(rest, '')}"
