@@ -47,7 +47,8 @@ def _escape(found: re.Match[str]) -> str:
 def line_of(error: BaseException) -> str | None:
     """The line that a person is shown of an error; None for one that only a programmer can mend.
 
-    Besides CaffeError those are what the machine refuses: files, memory, a GPU's memory.
+    Besides CaffeError those are what the machine refuses: files, memory, a GPU's memory, and what
+    a GPU, which cannot say more, finds out of range.
     """
     if isinstance(error, CaffeError):
         return str(error)
@@ -61,4 +62,9 @@ def line_of(error: BaseException) -> str | None:
         return "a file's name holds a null byte"
     if isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text):
         return text.splitlines()[0]
+    if isinstance(error, RuntimeError) and "device-side assert" in text:
+        return (
+            "the GPU found an index outside its range, such as a label that no class has; on the "
+            "CPU the same command names the layer (leave out -gpu, or solver_mode: CPU)"
+        )
     return None

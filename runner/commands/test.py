@@ -40,7 +40,7 @@ def test(flags: Flags) -> int:
     if not flags.weights:
         raise CaffeError("Need model weights to score.")
     device = choose_device(flags, 266, 275)
-    if device.type == "cuda":
+    if device.type != "cpu":
         glog.info(f"GPU device name: {torch.cuda.get_device_name(device)}", "caffe.cpp:270")
     param = upgrades.read_net(flags.model)
     net = Net(

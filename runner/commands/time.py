@@ -44,7 +44,7 @@ def time(flags: Flags) -> int:
 
 def _benchmark(run, iterations, device):
     def now():
-        if device.type == "cuda":
+        if device.type != "cpu":
             torch.cuda.synchronize(device)
         return clock.perf_counter()
 

@@ -36,7 +36,7 @@ def budget(device: torch.device) -> int:
             raise DataLayerError(f"{VARIABLE} must be a number of MiB, not '{setting}'")
         return size
     available = _host_memory() // place().local_count
-    if device.type == "cuda":
+    if device.type != "cpu":
         available = min(available, torch.cuda.mem_get_info(device)[0])
     return available // 2
 

@@ -69,7 +69,7 @@ class Stream:
 
     def _read(self, records, count):
         batch = self._collect(records, count, self._decode)
-        if self._device.type == "cuda":
+        if self._device.type != "cpu":
             # Only a copy from pinned memory runs beside the computation.
             with torch.cuda.device(self._device):
                 batch = replace(batch, values=batch.values.pin_memory())

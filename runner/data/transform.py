@@ -210,7 +210,7 @@ def _floats(values):
 def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """A host array on the device, without waiting for it."""
     tensor = torch.from_numpy(array)
-    if device.type == "cuda":
+    if device.type != "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 

@@ -120,6 +120,12 @@ class Python(Layer, type="Python"):
 
     # --- in the engine's passes ---
 
+    def flush_parameters(self) -> None:
+        """Let what the user wrote to the host's copies of its parameters reach the device."""
+        for blob in self.instance.blobs:
+            blob.data_memory.flush()
+            blob.diff_memory.flush()
+
     def forward(self, bottoms: list, blobs: list) -> list:
         tops = _Bridge.apply(self, len(bottoms), *bottoms, *blobs)
         return [tops] if isinstance(tops, torch.Tensor) else list(tops)
@@ -135,6 +141,7 @@ class _Bridge(torch.autograd.Function):
             blob.put(value, owned=False)
         layer.reshape_blobs()
         layer.forward_blobs()
+        layer.flush_parameters()
         # A tensor that the blob has only noted may be a bottom's own: outputs are others.
         return tuple(blob.tensor().clone() for blob in layer.top_blobs)
 
@@ -145,6 +152,7 @@ class _Bridge(torch.autograd.Function):
             blob.put_diff(diff, owned=False)
         needs = list(ctx.needs_input_grad[2 : 2 + count])
         layer.backward_blobs(needs)
+        layer.flush_parameters()
         found = [
             blob.diff_tensor().clone() if need else None
             for blob, need in zip(layer.bottom_blobs, needs, strict=True)

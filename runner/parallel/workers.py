@@ -147,7 +147,7 @@ class DistributedWorkers(Workers):
 
     def _share(self, solver):
         """Check that all have the same before them, and give everyone the root's weights."""
-        if solver.device.type == "cuda":
+        if solver.device.type != "cpu":
             self._gradients = device_group()
         prints = self._each(_fingerprint(solver))
         others = [rank for rank in range(self.count) if prints[rank] != prints[0]]

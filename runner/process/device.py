@@ -8,6 +8,8 @@ import torch
 
 from netgen.errors import CaffeError
 
+#: the type of torch device that -gpu numbers
+KIND = "cuda"
 NO_GPU = "Cannot use GPU in CPU-only Caffe: check mode."
 
 
@@ -41,7 +43,7 @@ def device_of(ids: Sequence[int]) -> torch.device:
     """The torch device of the first id, or the CPU; this thread's work goes there from now on."""
     if not ids:
         return torch.device("cpu")
-    device = torch.device("cuda", ids[0])
+    device = torch.device(KIND, ids[0])
     torch.cuda.set_device(device)
     # What is to be recorded cannot be on the default stream.
     if torch.cuda.current_stream(device) == torch.cuda.default_stream(device):

@@ -19,7 +19,7 @@ def set_precision(name: str, device: torch.device) -> None:
     fp32: as Caffe. tf32: products of 10-bit mantissas on a CUDA device's tensor cores. bf16:
     activations of 8-bit mantissas as well (torch.autocast), on CUDA or CPU.
     """
-    if name == "tf32" and device.type != "cuda":
+    if name == "tf32" and device.type == "cpu":
         raise CaffeError("-precision tf32 is for CUDA devices; a CPU has fp32 and bf16")
     if name == "bf16" and device.type == "cpu" and not has_bfloat16_tiles():
         glog.warning(

@@ -96,4 +96,4 @@ class Replayed:
 
 def recorder(device: torch.device) -> type[CudaGraph] | None:
     """What records work for `device`: CudaGraph, or None on a CPU, where nothing is won."""
-    return CudaGraph if device.type == "cuda" else None
+    return CudaGraph if device.type != "cpu" else None

@@ -21,7 +21,7 @@ def fastest_precision(param: caffe_pb.SolverParameter, device: torch.device) -> 
     A few steps of each are made, in turn, by solvers of their own that write no snapshot: the
     training that follows is what it would be with that precision alone. Raises CaffeError.
     """
-    formats = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
+    formats = ("fp32", "tf32", "bf16") if device.type != "cpu" else ("fp32", "bf16")
     alone = caffe_pb.SolverParameter()
     alone.CopyFrom(param)
     for field in ("test_iter", "test_interval", "test_net", "test_net_param", "test_state"):
@@ -51,6 +51,6 @@ def _seconds(solver: Solver, count: int) -> float:
     """How long so many steps take."""
     start = time.perf_counter()
     solver.step(count)
-    if solver.device.type == "cuda":
+    if solver.device.type != "cpu":
         torch.cuda.synchronize(solver.device)
     return time.perf_counter() - start
