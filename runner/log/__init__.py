@@ -5,7 +5,7 @@
 """
 
 from runner.log.lines import Line, Output, at, number, read_line, timeless
-from runner.log.reader import Log, LogError
+from runner.log.reader import Log, LogError, read_logs
 from runner.log.tables import Run, Series, Table, json_number, of_net
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "number",
     "of_net",
     "read_line",
+    "read_logs",
     "timeless",
 ]

@@ -22,7 +22,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from math import nan
 from typing import BinaryIO, cast
@@ -329,6 +329,26 @@ class Log:
         self.runs[-1].ended = self.ended or how
         self._iteration = ENDED  # whatever follows is another run
         self._columns.clear()
+
+
+def read_logs(paths: Sequence[str], say: Callable[[str], object]) -> list[Log]:
+    """The logs at `paths`, each read to its end.
+
+    say: is told in a line of a log that has no iterations, which is left out, and of lines that
+    could not be read. Raises LogError where no log has any, and for a file that cannot be opened.
+    """
+    logs = [Log(path) for path in paths]
+    for log in logs:
+        log.read()
+    started = [log for log in logs if any(map(len, log.runs))]
+    if not started:
+        logs[0].training()  # raises, saying that there is nothing
+    for log in logs:
+        if log not in started:
+            say(f"{log.path}: no iterations found, left out")
+        if log.complaint:
+            say(log.complaint)
+    return started
 
 
 def _text(line: bytes) -> str:

@@ -115,7 +115,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tool, log, tmp_path):
     (tmp_path / "folder" / "alex.log").write_bytes(log.read_bytes())
     before = sorted(tmp_path.rglob("*"))
     for arguments, message in [
-        ([log, tmp_path / "no.log", tmp_path], "no.log: no iterations found; is it a Caffe"),
+        ([tmp_path / "no.log", tmp_path], "no.log: no iterations found; is it a Caffe"),
         ([log, "absent.log"], "absent.log: No such file or directory"),
         ([tmp_path], "is a folder; which log is to be read?"),
         ([log, tmp_path / "folder" / "alex.log", tmp_path], "two logs named alex.log cannot go"),
@@ -129,3 +129,21 @@ def test_bad_input_is_one_line_and_writes_nothing(tool, log, tmp_path):
         assert message in err
         assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_of_several_logs_one_without_iterations_is_left_out(tool, log, tmp_path, form):
+    """It is said which, and the others are there; so for best_accuracy."""
+    (tmp_path / "no.log").write_text("hello\n")
+    (tmp_path / "empty.log").write_text("")
+    (tmp_path / "out").mkdir()
+    names = [tmp_path / "no.log", log, tmp_path / "empty.log"]
+    status, out, err = tool("parse_log", *names, tmp_path / "out", *form)
+    assert (status, out) == (0, "")
+    told = [f"{name}: no iterations found, left out" for name in (names[0], names[2])]
+    assert err.splitlines() == told
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == ({f"{log.name}.json"} if form else {f"{log.name}.train", f"{log.name}.test"})
+    status, out, err = tool("best_accuracy", *names, *form)
+    assert status == 0 and err.splitlines() == told and str(log) in out
+    assert str(names[0]) not in out

@@ -81,6 +81,15 @@ def test_measurements_are_histograms(tmp_path):
     assert value.sum == pytest.approx(np.sum([0.1, 0.8, 0.9]))
 
 
+def test_a_log_without_iterations_is_left_out(tool, example, tmp_path):
+    example(net="A").done().write(tmp_path / "a.log")
+    (tmp_path / "b.log").write_text("nothing\n")
+    status, out, err = tool("tensorboard_log", "b.log", "a.log", "-o", "board", cwd=tmp_path)
+    assert (status, out.count("\n")) == (0, 1)
+    assert err == "b.log: no iterations found, left out\n"
+    assert (tmp_path / "board" / "a").is_dir() and not (tmp_path / "board" / "b").exists()
+
+
 def test_nothing_to_read_is_one_line(tool, tmp_path):
     (tmp_path / "a.log").write_text("nothing\n")
     status, out, err = tool("tensorboard_log", "a.log", "-o", "board", cwd=tmp_path)

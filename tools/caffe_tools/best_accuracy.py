@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netgen.commandline import Parser, run, say
-from runner.log import Log, json_number
+from runner.log import Log, json_number, read_logs
 
 EXAMPLES = """examples:
   python tools/best_accuracy.py logs/*.log
@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="a list of objects; time in seconds")
     parser.add_argument("--tests", action="store_true", help="a line for each test")
     options = parser.parse_args(arguments)
-    results = [result for path in options.logs for result in accuracies(path)]
+    logs = read_logs(options.logs, lambda line: say(line, file=sys.stderr))
+    results = [result for log in logs for result in accuracies(log)]
     if options.json:
         json.dump(list(map(as_json, results)), sys.stdout, indent=1, allow_nan=False)
         print()
@@ -49,18 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def accuracies(path: str) -> list[dict[str, Any]]:
+def accuracies(log: Log) -> list[dict[str, Any]]:
     """A dict of COLUMNS for each accuracy in the log; if there is none, one without values.
 
     `tests` in it is a list of {iteration, seconds, value} of all tests that told a value.
     """
-    log = Log(path)
-    log.read()
     training = log.training()
-    if log.complaint:
-        say(log.complaint, file=sys.stderr)
     about = dict.fromkeys(COLUMNS) | {
-        "log": path,
+        "log": log.path,
         "net": training.net,
         "time": training.seconds,
         "state": log.ended or "unfinished",

@@ -11,6 +11,8 @@ JSON keeps every run apart: [{log, net, ended, seconds, runs: [{net, ended, seco
 loss, train, test: {net: rows}}]}]. Rows are objects, `loss` is the displayed loss,
 `ended` is done, stopped, failed or null. Numbers that JSON lacks are the strings "NaN",
 "Infinity" and "-Infinity".
+
+A log without iterations is said and left out; where none has any, that is an error.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import Any, TextIO
 
 from netgen.commandline import Parser, run, say
 from netgen.schema import writing
-from runner.log import Log, Table, json_number, of_net
+from runner.log import Log, Table, json_number, of_net, read_logs
 
 EXAMPLES = """examples:
   python tools/parse_log.py logs/baseline.log            logs/baseline.log.train and .test
@@ -44,12 +46,7 @@ COLUMNS: dict[str, Callable[[Table], Sequence]] = {
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(arguments)
-    logs = [Log(path) for path in options.logs]
-    for log in logs:
-        log.read()
-        log.training()  # raises if there is nothing in it, before anything is written
-        if log.complaint:
-            say(log.complaint, file=sys.stderr)
+    logs = read_logs(options.logs, lambda line: say(line, file=sys.stderr))
     if options.json and not options.outdir:
         write_json([as_json(log) for log in logs], sys.stdout)
         return 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from netgen import growth, schema
 from netgen.commandline import Parser, run, say
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.log import Log, Run, Table, of_net
+from runner.log import Log, Run, Table, of_net, read_logs
 
 EXAMPLES = """examples:
   python tools/tensorboard_log.py logs/*.log -o board && tensorboard --logdir board
@@ -44,14 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(arguments)
     board = Board(options.output)
-    logs = [Log(path) for path in options.logs]
+    if options.follow:
+        logs = [Log(path) for path in options.logs]
+    else:
+        logs = read_logs(options.logs, lambda line: say(line, file=sys.stderr))
     try:
         while True:
             for log in logs:
                 log.read()
             started = [log for log in logs if any(map(len, log.runs))]
-            if not started and not options.follow:
-                logs[0].training()  # raises, saying that there is nothing
             for label, training in labelled(started).items():
                 board.write(label, training)
             if not options.follow or all(map(has_ended, logs)):
