@@ -9,6 +9,7 @@ Several stages at a time: --jobs N, which is Snakemake with the same stages. See
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import signal
 import subprocess
@@ -53,11 +54,21 @@ def main(arguments: list[str] | None = None) -> int:
         for place, stage in enumerate(waiting, 1 + len(all_stages) - len(waiting)):
             print(f"[{place}/{len(all_stages)}] {stage.name}", flush=True)
             run_stage(stage, options.flags, deadline)
-    except (Stopped, KeyboardInterrupt):
+    except (Stopped, KeyboardInterrupt) as stop:
         print(f"stopped in {stage.name}; the same command goes on", file=sys.stderr)
+        if isinstance(stop, Stopped):
+            report_so_far(options.out)
         return STOPPED
     print(f"{options.out}/report.html tells of all {len(all_stages)} stages")
     return 0
+
+
+def report_so_far(out: str) -> None:
+    """Write the report of an unfinished study, if there is something to tell."""
+    from study.report import main as report  # only now, as matplotlib takes its time to load
+
+    with contextlib.suppress(CaffeError):  # no training is complete, or a page lacks a package
+        report([out])
 
 
 def snakemake(options: argparse.Namespace) -> int:
@@ -85,6 +96,7 @@ def snakemake(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return STOPPED
     if status and until and time.time() >= until - 1:
+        report_so_far(options.out)
         print("stopped as the time is up; the same command goes on", file=sys.stderr)
         return STOPPED
     return status
@@ -104,6 +116,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
     add("--solver", metavar="FILE", help="of a net that is a prototxt")
     add("--rounds", type=int, metavar="R", help="of splits (full: 2, else 1)")
     add("--arms", type=controls_named, metavar="all|none|A,B", help="controls (tiny: four of them)")
+    add("--deep-seeds", type=int, metavar="N", help="seeds that go beyond round 1 (all)")
     add("--control-rounds", type=int, metavar="N", help="first rounds that have controls (1)")
     add("--seeds", type=int, metavar="S", help="how many (tiny: 1, else 3)")
     add("--first-seed", type=int, metavar="N", help="the first of them (1)")
@@ -131,7 +144,7 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
     add("--out", metavar="DIR", help="folder of the study (results/SCALE)")
     add("--gpu", metavar="ID", help="train on this GPU")
     add("--caffe", default="", metavar="FLAGS", help="further flags of `caffe train`")
-    add("--minutes", type=float, metavar="M", help="stop after so long, with a snapshot")
+    add("--minutes", type=float, metavar="M", help="stop after so long, with snapshot and report")
     add("--jobs", type=int, metavar="N", help="so many stages at a time, by Snakemake")
     add("--list", action="store_true", help="print the commands that are left, run nothing")
     options = parser.parse_args(arguments)

@@ -13,7 +13,14 @@ from netgen.schema import read_json, write_json
 from study.arms import CONTROLS, NAMES, WIDENED
 
 FILE = "study.json"
-_OPEN = {"rounds", "control_rounds", "arms", "seeds", "note"}  # may change while a study runs
+_OPEN = {
+    "rounds",
+    "deep_seeds",
+    "control_rounds",
+    "arms",
+    "seeds",
+    "note",
+}  # may change while a study runs
 _SIZES = ("train_size", "test_size")  # found, never asked for
 ALLCNN = "baseline"  # the net of the study, as netgen calls it
 #: {bundled net: the words after `python -m data_prep` that make its data}, else cifar10
@@ -47,7 +54,8 @@ class Settings:
     tests of a short training, and the study's interval in a long one. iterations: those of the
     baseline, and those after a split. layers: the layers to split in
     each round, where the rule is not to choose them. arms: the controls to run in the first
-    `control_rounds` rounds. seeds: how many there are, from `first_seed` on. train_size, test_size: the records of
+    `control_rounds` rounds. seeds: how many there are, from `first_seed` on. deep_seeds: how many of
+    them go beyond round 1; 0 for all. train_size, test_size: the records of
     the data. claim: the points of final accuracy that a split is claimed to gain, at least.
     """
 
@@ -75,6 +83,7 @@ class Settings:
     solver: str = ""
     first_seed: int = 1
     test_interval: int = 0
+    deep_seeds: int = 0
 
     def __post_init__(self) -> None:
         for name in ("iterations", "arms"):
@@ -88,8 +97,9 @@ class Settings:
         for name, value in [*counts.items(), *(("iterations", n) for n in self.iterations)]:
             if value < 1:
                 raise CaffeError(f"{name} must be at least 1, not {value}")
-        if self.test_interval < 0:
-            raise CaffeError(f"test_interval must not be negative, but is {self.test_interval}")
+        for name in ("test_interval", "deep_seeds"):
+            if getattr(self, name) < 0:
+                raise CaffeError(f"{name} must not be negative, but is {getattr(self, name)}")
         if self.is_file != bool(self.solver):
             raise CaffeError(
                 f"a net's file and its --solver go together (net '{self.net}', solver "

@@ -162,7 +162,8 @@ def trainings(settings: Settings, out: str) -> Iterator[Training]:
         parent = Training(seed, 0, BASELINE, folder, first, is_first=is_first)
         yield parent
         controls = []
-        for number in range(1, settings.rounds + 1):
+        deep = not settings.deep_seeds or seed < settings.first_seed + settings.deep_seeds
+        for number in range(1, settings.rounds + 1 if deep else 2):
             here = f"{folder}/round{number}"
             budgets = {"baseline": first, "round": later, "total": first + number * later}
             budgets |= {"cost": later}

@@ -123,6 +123,54 @@ def test_every_command_of_a_report_runs_as_typed_in_an_empty_folder(study, tmp_p
     assert "<b>" not in report and "No conclusion yet" not in report
 
 
+OWN = """name: "own"
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
+  transform_param { scale: 0.01 }
+  data_param { source: "data/cifar10_train_lmdb" backend: LMDB batch_size: 6 } }
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+  transform_param { scale: 0.01 }
+  data_param { source: "data/cifar10_test_lmdb" backend: LMDB batch_size: 5 } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 4 kernel_size: 4 stride: 4 weight_filler { type: "msra" } } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "h" type: "InnerProduct" bottom: "c" top: "h"
+  inner_product_param { num_output: 6 weight_filler { type: "msra" } } }
+layer { name: "s" type: "ReLU" bottom: "h" top: "h" }
+layer { name: "o" type: "InnerProduct" bottom: "h" top: "o"
+  inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+layer { name: "acc" type: "Accuracy" bottom: "o" bottom: "label" top: "acc" include { phase: TEST } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "o" bottom: "label" top: "loss" }
+"""
+
+
+def test_a_net_and_solver_of_one_s_own_with_an_inner_product_split(study, tmp_path):
+    (tmp_path / "own.prototxt").write_text(OWN)
+    (tmp_path / "solver.prototxt").write_text(
+        'net: "own.prototxt" base_lr: 0.01 lr_policy: "multistep" gamma: 0.1 stepvalue: 50 '
+        "stepvalue: 90 max_iter: 100 momentum: 0.9 test_iter: 2 test_interval: 10"
+    )
+    own = ("--net", "own.prototxt", "--solver", "solver.prototxt", "--layers", "c,h")
+    size = ("--scale", "tiny", "--iterations", 20, 10, "--arms", "gradient_pre,restart_cost")
+    status, _, err = study(*own, *size, "--out", "o")
+    assert status == 0, err
+    here = tmp_path / "o/seed1"
+    child = (here / "round1/tpm/net.prototxt").read_text()
+    assert "c_split2_residual_post" in child and "h_split2_residual_post" in child
+    solver = (here / "baseline/solver.prototxt").read_text()
+    assert re.findall(r"stepvalue: (\d+)", solver) == ["10", "18"]
+    longer = (here / "round1/restart_cost/solver.prototxt").read_text()
+    assert int(re.search(r"max_iter: (\d+)", longer)[1]) > 10
+    for name in ("tpm", "gradient_pre"):  # both begin with the parent's function
+        log = (here / f"round1/{name}/train.log").read_text()
+        before = re.findall(r"loss = ([\d.]+)", (here / "baseline/train.log").read_text())[-1]
+        assert float(re.search(r"#1: loss = ([\d.]+)", log)[1]) == pytest.approx(
+            float(before), 1e-3
+        )
+    report = (tmp_path / "o/report.md").read_text()
+    assert report.startswith("# Case study: own.prototxt, grown by splits")
+    assert "the net" in report and "are not beside ours" in report
+
+
 def test_errors_are_one_line(study, tmp_path):
     for options, wanted in (
         ((), "--scale begins a study, --out names one that goes on (--help tells more)"),

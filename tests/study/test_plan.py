@@ -141,6 +141,14 @@ def test_short_trainings_end_with_a_test(iterations):
     assert iterations % interval == 0 and iterations // interval >= min(10, iterations)
 
 
+def test_only_the_first_seeds_may_go_on_to_later_rounds():
+    settings = replace(SCALES["small"], rounds=2, seeds=3, first_seed=2, arms=("restart",))
+    shallow = replace(settings, deep_seeds=1)
+    rounds = {(t.seed, t.round) for t in trainings(shallow, "o")}
+    assert rounds == {(2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (4, 0), (4, 1)}
+    assert {(t.seed, t.round) for t in trainings(settings, "o")} - rounds == {(3, 2), (4, 2)}
+
+
 def test_arms_by_name():
     assert controls_named("all") == CONTROLS
     assert controls_named("none") == controls_named(SPLIT.name) == ()
