@@ -7,8 +7,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from data_prep import Dataset, Options, build_dataset, fit_preprocessing
+from data_prep import (
+    Dataset,
+    ImageOptions,
+    Options,
+    build_dataset,
+    build_images,
+    fit_preprocessing,
+)
 
 VALUES = 3072
 
@@ -46,6 +54,7 @@ def measure(images):
             },
             "GCN and ZCA, apply": {"ours": whole, "floor": multiply, "what": "X P, float32"},
             "GCN, padding, LMDB, digests": _records(pixels),
+            "pictures to records": _pictures(pixels),
         },
     }
 
@@ -80,6 +89,29 @@ def _records(pixels):
         "floor": floor,
         "what": f"{size / 1e6:.0f} MB to a plain file, SHA-256 of them twice",
     }
+
+
+def _pictures(pixels):
+    """A folder of JPEGs to a finished folder, beside decoding them one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for number, row in enumerate(pixels):
+            path = Path(folder) / "pictures" / f"class{number % 10}" / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(row.reshape(32, 32, 3)).save(path, quality=95)
+            paths.append(path)
+
+        def decode():
+            for path in paths:
+                with Image.open(path) as picture:
+                    picture.load()
+
+        floor = _seconds(decode)
+        ours = _seconds(
+            lambda: build_images(Path(folder) / "pictures", ImageOptions(), Path(folder) / "out")
+        )
+    what = f"Pillow decodes {len(paths):,} JPEGs on one thread"
+    return {"ours": ours, "floor": floor, "what": what}
 
 
 def _timed(run):
