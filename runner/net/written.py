@@ -35,14 +35,28 @@ def read_resume(path: str) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
                 raise CaffeError("it holds something compressed, which no .resume does")
+            if archive.testzip() is not None:
+                raise CaffeError("it is damaged: its checksum is another")
         content = torch.load(path, weights_only=True)
         if not isinstance(content, dict) or "iter" not in content:
             raise CaffeError("it is no .resume")
+        _check_numbers(content)
         return content
     except (CaffeError, OSError):
         raise
     except Exception as error:  # an unreadable file may fail in any way inside the unpickler
         raise CaffeError(f"unreadable ({type(error).__name__})") from None
+
+
+def _check_numbers(value: Any) -> None:
+    """Refuse whole numbers that no training writes: its counts and seeds are never negative."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _check_numbers(item)
+    elif isinstance(value, int) and not 0 <= value < 1 << 64:
+        raise CaffeError(f"it holds the number {value}, which no training writes")
 
 
 def digest_of(path: str, content: dict[str, Any]) -> str | None:

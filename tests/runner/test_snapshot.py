@@ -578,6 +578,25 @@ def test_a_compressed_resume_is_not_unpacked(caffe, work, train):
     assert "it holds something compressed" in mistake(caffe, "train", *words)
 
 
+def test_a_resume_of_numbers_that_no_training_writes(caffe, work, train):
+    train(max_iter=2)
+    path = work / "s_iter_2.solverstate.resume"
+    words = ["-solver", "solver.prototxt", "-snapshot", "s_iter_2.solverstate"]
+    content = torch.load(path, weights_only=True)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(b"digests") + 2] ^= 1
+    path.write_bytes(damaged)
+    assert "s_iter_2.solverstate.resume: it is damaged: its checksum" in mistake(
+        caffe, "train", *words
+    )
+    for number in (-3, 1 << 70):
+        content["train"]["data"]["seed"] = number
+        torch.save(content, path)
+        told = f"s_iter_2.solverstate.resume: it holds the number {number}, which no training"
+        assert told in mistake(caffe, "train", *words)
+
+
 def test_two_trainings_of_one_prefix(caffe, work, write_solver):
     """The second is refused while the first lives, and no lock is left behind by a kill."""
     long = write_solver("long", max_iter=10**6, display=1)
