@@ -158,13 +158,15 @@ class Preprocessing:
         """From the arrays of an .npz. Raises KeyError or ValueError for what cannot be."""
         zca = None
         if "zca" in data:
-            zca = ZCA(
-                data["mean"],
-                data["zca"],
-                data["zca_inverse"],
-                data["eigenvalues"],
-                float(data["zca_bias"]),
+            mean, matrix, inverse = (
+                np.asarray(data[name], np.float32) for name in ("mean", "zca", "zca_inverse")
             )
+            if mean.shape != matrix.shape[:1] or inverse.shape != matrix.shape:
+                raise ValueError(
+                    f"ZCA of a mean {mean.shape}, a matrix {matrix.shape} and an inverse "
+                    f"{inverse.shape}"
+                )
+            zca = ZCA(mean, matrix, inverse, data["eigenvalues"], float(data["zca_bias"]))
         channels, height, width = data["image_shape"].astype(int).tolist()
         order, pad = str(data["channel_order"]), int(data["pad"])
         if order not in CHANNEL_ORDERS or (order == "GRAY") != (channels == 1):
@@ -178,5 +180,5 @@ class Preprocessing:
             (channels, height, width),
             order,
             pad,
-            tuple(data["label_names"].tolist()),
+            tuple(map(str, data["label_names"].ravel().tolist())),
         )

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -193,9 +194,12 @@ def _treatment(flags: Flags, shape: Sequence[int]) -> Treatment:
 
 
 def _mean_file(path: str) -> np.ndarray:
-    """(C, H, W) of a mean file, whose missing axes on the right are 1, as a Blob's."""
+    """(C, H, W) of a mean file; of 1xCxHxW missing axes on the right are 1, as a Blob's."""
     mean = read_mean(path)
-    return mean.reshape((*mean.shape, 1, 1, 1, 1)[1:4])
+    shape = mean.shape if mean.ndim == 3 else (*mean.shape, 1, 1, 1, 1)[1:4]
+    if prod(shape) != mean.size:
+        raise CaffeError(f"{path}: it is {by(mean.shape)}, a mean image is 1xCxHxW")
+    return mean.reshape(shape)
 
 
 def _data_layer(path: str) -> caffe_pb.LayerParameter:

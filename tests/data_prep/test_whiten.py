@@ -134,6 +134,10 @@ def test_load_refuses_other_arrays(tmp_path):
     ({"channel_order": "HSV"}, "3 channels in the order HSV"),
     ({"image_shape": (1, 32, 32)}, "1 channels in the order RGB"),
     ({"pad": -1}, "images of 3x32x32 with -1 zeros around"),
+    ({"scale": 1.0, "zca": ZCA(np.zeros(3), np.eye(2), np.eye(2), np.ones(2), 0.1)},
+     r"ZCA of a mean \(3,\), a matrix \(2, 2\) and an inverse \(2, 2\)"),
+    ({"scale": 1.0, "zca": ZCA(np.zeros(2), np.full((2, 2), "a"), np.eye(2), np.ones(2), 0.1)},
+     "could not convert string to float"),
 ])  # fmt: skip
 def test_load_refuses_what_cannot_be(tmp_path, changed, reason):
     Preprocessing(**changed).save(tmp_path / "p.npz")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import Dataset, Options, build_dataset
+from data_prep import Dataset, ImageOptions, Options, build_dataset, build_images
 from netgen import schema
 from netgen.schema import caffe_pb
 from runner import Net
@@ -116,12 +116,12 @@ def make(work):
     return lambda name, **options: Made(work, CASES[name], **options)
 
 
-def of_records(caffe):
-    """{number of the record: the ten probabilities} that caffe test logs."""
-    words = ("-model", "net.prototxt", "-weights", "w.caffemodel", "-iterations", COUNT)
+def of_records(caffe, count=COUNT):
+    """(count, 10): the probabilities that caffe test logs of each record."""
+    words = ("-model", "net.prototxt", "-weights", "w.caffemodel", "-iterations", count)
     logged = "\n".join(caffe("test", *words).messages)
     found = re.findall(r"^Batch (\d+), prob = (.+)$", logged, re.M)
-    return np.array([float(value) for _, value in found]).reshape(COUNT, 10)
+    return np.array([float(value) for _, value in found]).reshape(count, 10)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -140,6 +140,41 @@ def test_a_picture_is_what_its_record_is(make, caffe, name):
         # caffe test prints six digits; whitening's last bits depend on how many are whitened.
         assert found == pytest.approx(row[best].tolist(), rel=1e-3 if name == "whitened" else 2e-5)
     assert expected.std() > 0.02 and expected.max() < 0.99
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_pictures_of_a_folder_a_class(caffe, work, gray):
+    """data_prep images, of files of any size, colours and kind; with the flags that it takes."""
+    random = np.random.default_rng(3)
+    paths = []
+    for part in ("train", "test"):
+        for name, ending in (("cat", "jpg"), ("dog", "png"), ("dog", "bmp")):
+            path = work / "pics" / part / name / f"{ending}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (*random.integers(6, 40, 2), 3), np.uint8)
+            picture = Image.fromarray(pixels)
+            (picture.convert("L") if ending == "png" else picture).save(path)
+            paths += [path] if part == "test" else []
+    options = ImageOptions(height=8, width=10, gray=gray, pad=1)
+    build_images(work / "pics", options, work / "set")
+    dims = f"dim: 1 dim: {1 if gray else 3} dim: 10 dim: 12"
+    deploy = DEPLOY.format(dims=dims, std=0.002)
+    (work / "deploy.prototxt").write_text(deploy)
+    layers = deploy.split("\n")
+    transform = 'mean_file: "set/mean.binaryproto" scale: 0.5'
+    layers[2] = DATA.format(transform=transform).replace("cifar10_test", "test")
+    (work / "net.prototxt").write_text("\n".join(layers))
+    Net(work / "deploy.prototxt", seed=7).save(work / "w.caffemodel")
+    expected = of_records(caffe, 3)
+    flags = ("-transform", "net.prototxt", "-json")
+    told = json.loads(caffe(*Made.words, *flags, *sorted(paths)).out)
+    for entry, row in zip(told, expected, strict=True):
+        best = np.argsort(-row)[:5].tolist()
+        assert [top["class"] for top in entry["predictions"]] == best
+        names = {0: "cat", 1: "dog"}
+        assert [top["label"] for top in entry["predictions"]] == [names.get(i) for i in best]
+        found = [top["probability"] for top in entry["predictions"]]
+        assert found == pytest.approx(row[best].tolist(), rel=2e-5)
 
 
 def test_it_looks_as_caffes_example_does(make, caffe):
@@ -311,6 +346,7 @@ def test_of_several_outputs_the_probabilities_are_taken(make, caffe, work):
     (("-mean", "small.binaryproto"),
      "records of 3x4x8 are smaller than the net's input, 3x8x8"),
     (("-mean", "absent"), "File not found: absent"),
+    (("-mean", "two.binaryproto"), "two.binaryproto: it is 2x3x8x8, a mean image is 1xCxHxW"),
     (("-mean", "set/mean.binaryproto", "-transform", "net.prototxt"),
      "-mean and -transform both tell of the mean: give one of them"),
     (("-transform", "deploy.prototxt"),
@@ -331,6 +367,8 @@ def test_contradictions_are_one_line(make, caffe, work, words, reason):
         mean = caffe_pb.BlobProto(num=1, data=[0] * int(np.prod(shape)))
         mean.channels, mean.height, mean.width = shape
         schema.write_binary(mean, work / f"{name}.binaryproto")
+    two = caffe_pb.BlobProto(num=2, channels=3, height=8, width=8, data=[0] * 384)
+    schema.write_binary(two, work / "two.binaryproto")
     schema.Preprocessing(image_shape=(3, 8, 8), pad=1).save(work / "other.npz")
     schema.Preprocessing(image_shape=(1, 8, 8), channel_order="GRAY").save(work / "grey.npz")
     text = (work / "net.prototxt").read_text()
