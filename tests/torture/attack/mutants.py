@@ -140,6 +140,21 @@ def readers(inputs: Inputs) -> list[Reader]:
         ),
         *_data_sets(inputs),
         *_sources(inputs),
+        *_classified(inputs),
+        *(
+            Reader(f"{title}, {program}", path, program, ("{}", "{folder}/out"))
+            for title, path, program in (
+                ("net prototxt", inputs.net, "upgrade_net_proto_text"),
+                ("caffemodel", inputs.weights, "upgrade_net_proto_binary"),
+                ("solver prototxt", Path(solver), "upgrade_solver_proto_text"),
+            )
+        ),
+        Reader(
+            "caffemodel, extract_features",
+            inputs.weights,
+            "extract_features",
+            ("{}", net, "data", "{folder}/features", "1", "lmdb"),
+        ),
         Reader("caffemodel, verify", inputs.weights, "caffe", ("verify", "{}"), with_it=around),
         Reader("LMDB, verify", database, "caffe", ("verify", "{folder}"), "train_lmdb/data.mdb"),
         Reader("study.json", inputs.study, "study", ("--out", "{folder}", "--list")),
@@ -216,6 +231,30 @@ def _sources(inputs: Inputs) -> list[Reader]:
     ]
 
 
+def _classified(inputs: Inputs) -> list[Reader]:
+    """What `caffe classify` reads."""
+    words = ("classify", "-model", "{top}/net.prototxt", "-weights", str(inputs.weights))
+    picture = str(inputs.images / "1.png")
+    files = {
+        "JPEG": (inputs.images / "0.jpg", ("{}",)),
+        "PNG": (inputs.images / "1.png", ("{}",)),
+        "preprocessing.npz": (inputs.preprocessing, ("-preprocessing", "{}", picture)),
+        "net prototxt": (inputs.net, ("-transform", "{}", picture)),
+        "labels": (inputs.log, ("-labels", "{}", picture)),
+    }
+    return [
+        Reader(f"{title}, classify", path, "caffe", (*words, *more), net=_DEPLOY)
+        for title, (path, more) in files.items()
+    ]
+
+
+_DEPLOY = """
+layer { name: "data" type: "Input" top: "data"
+  input_param { shape { dim: 1 dim: 3 dim: 32 dim: 32 } } }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "prob" type: "Softmax" bottom: "pool" top: "prob" }
+"""
 _SCORES = """
 layer {
   name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
