@@ -137,8 +137,8 @@ def _parser() -> Parser:
     add("--weights", metavar="FILE", help="write the weights to FILE, a caffemodel")
     add("--name", help="the net's name (that of the model's file)")
     add("--target", choices=list(from_onnx.TARGETS), default="bvlc",
-        help="whose Caffe shall read the net: BVLC's last one (the default), SSD's, or 1.0 "
-        "without anything later")  # fmt: skip
+        help="who shall read the net: BVLC's last Caffe (the default), SSD's, OpenCV 4, or "
+        "plain Caffe 1.0 without anything later")  # fmt: skip
     add("--plain", action="store_true", help="the same as --target plain")
     add("--also", metavar="TYPE,...", help="layer types that the reader knows beside the target's")
     add("--batch", type=_count, default=1, metavar="N", help="the batch where the model has it "

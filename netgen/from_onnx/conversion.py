@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from netgen.errors import CaffeError
 from netgen.from_onnx.errors import ConversionError, Refusal, refused
 from netgen.from_onnx.graph import Graph, Node, Shape
-from netgen.from_onnx.names import legal
+from netgen.from_onnx.names import is_made_up, legal
 from netgen.from_onnx.passes import rewrite
 from netgen.from_onnx.rules import RULES
 from netgen.from_onnx.targets import TARGETS, Target
@@ -98,7 +98,10 @@ def _why_not(node: Node, target: Target) -> str | None:
 
 
 def _outputs(graph: Graph, net: Writer) -> dict[str, str]:
-    """{output: its blob}, each under the name that the model has for it where that is free."""
+    """{output: its blob}, each under the name that the model has for it where that is free.
+
+    A name that an exporter made up, "495", says less than that of the layer.
+    """
     found: dict[str, Blob] = {}
     inputs: Sequence[Blob] = [net.values[name] for name in graph.inputs]
     for name, value in graph.outputs.items():
@@ -107,7 +110,8 @@ def _outputs(graph: Graph, net: Writer) -> dict[str, str]:
         blob = net.values[value]
         wanted = legal(name)
         taken = {blob.name for blob in net.values.values()}
-        if blob not in inputs and blob not in found.values() and wanted and wanted not in taken:
+        free = wanted and wanted not in taken and not is_made_up(name)
+        if free and blob not in inputs and blob not in found.values():
             net.rename(blob, wanted)
         found[name] = blob
     return {name: blob.name for name, blob in found.items()}

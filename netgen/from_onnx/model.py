@@ -189,7 +189,11 @@ def _computed(graph: Graph, node: Any) -> list[np.ndarray] | None:
             next((a.i for a in node.attribute if a.name == name), None) for name in ("start", "end")
         )
         return [np.array(graph.shapes[node.input[0]][start:end], np.int64)]
-    if node.op_type in _RANDOM or node.op_type == "DequantizeLinear" and node.domain:
+    if node.op_type == "CastLike" and node.input[0] in graph.constants:
+        kind = graph.kinds.get(node.input[1])
+        if kind is not None:
+            return [graph.constants[node.input[0]].astype(np.dtype(kind))]
+    if node.op_type in _RANDOM:
         return None
     if any(name and name not in graph.constants for name in node.input):
         return None

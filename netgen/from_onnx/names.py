@@ -82,7 +82,9 @@ class Names:
         if not node.scope:
             return ""
         name = legal(node.scope)
-        return name if node.scope in self._single else f"{name}_{word}"
+        if node.scope in self._single or name.rsplit("_")[-1].startswith(word):
+            return name  # of a module that is called twice, twice
+        return f"{name}_{word}"
 
 
 def _of_weights(node: Node) -> str:

@@ -3,11 +3,13 @@
 A pass takes the graph and changes it where its requirements hold:
 
     drop_identities    Identity, Cast, pairs of QuantizeLinear and DequantizeLinear
+    drop_zero_biases   zeros that an exporter gave a convolution or product without bias
     merge_reshapes     of two changes of shape in a row the last one stays
     take_in_pads       a Pad into the convolution or pooling that reads it
     fold_batch_norm    a BatchNormalization into the convolution before it, unless it is kept
     take_in_bias       an Add of constants into the convolution or product before it
     drop_flatten       a Flatten before a Gemm: InnerProduct flattens by itself
+    join_slices        Slices that cut a value into parts, each wanted once: a Split
     find_lrn           torch's local response normalisation, whose mean is a pooling in 3-D
     find_swish         x sigmoid(x)
     find_moves         a Reshape, Transpose and Reshape that only reorder channels or pixels
@@ -22,6 +24,7 @@ import numpy as np
 
 from netgen.from_onnx.errors import Refusal
 from netgen.from_onnx.graph import Graph, Node
+from netgen.from_onnx.rules.joining import Slice
 from netgen.from_onnx.rules.normalization import affine
 from netgen.from_onnx.rules.shaping import Reshape, zero_pads
 from netgen.from_onnx.targets import Target
@@ -51,6 +54,13 @@ def drop_identities(graph: Graph) -> None:
         graph.remove(node)
         graph.replace(node.outputs[0], value)
     graph.drop_unused()
+
+
+def drop_zero_biases(graph: Graph) -> None:
+    for node in graph:
+        bias = node.constant(2) if node.op in ("Conv", "ConvTranspose", "Gemm") else None
+        if bias is not None and not np.any(bias) and not node.learned(2):
+            del node.inputs[2:]
 
 
 def merge_reshapes(graph: Graph) -> None:
@@ -207,6 +217,28 @@ def drop_flatten(graph: Graph) -> None:
             graph.remove(node)
 
 
+def join_slices(graph: Graph) -> None:
+    by_axis: dict[tuple[str, int], list[tuple[int, int, Node]]] = {}
+    for node in graph:
+        try:
+            (found,) = Slice().ranges(node) if node.op == "Slice" else ()
+        except (Refusal, ValueError):  # it cuts on several axes, or on none
+            continue
+        axis, places = found
+        if places.step == 1 and len(places):
+            by_axis.setdefault((node.inputs[0], axis), []).append((places[0], places[-1] + 1, node))
+    for (value, axis), parts in by_axis.items():
+        parts.sort(key=lambda part: part[:2])
+        edges = [0, *(end for _, end, _ in parts)]
+        if edges[-1] != graph.shapes[value][axis] or edges[:-1] != [start for start, _, _ in parts]:
+            continue
+        first = min((node for _, _, node in parts), key=graph.nodes.index)
+        outputs = [node.outputs[0] for _, _, node in parts]
+        graph.remove(*(node for _, _, node in parts if node is not first))
+        first.op, first.inputs, first.outputs = "Split", [value], outputs
+        first.attributes = {"axis": axis}
+
+
 def find_lrn(graph: Graph) -> None:
     """x / (k + alpha mean(x^2))^beta, the mean over channels by an AveragePool (n, 1, 1)."""
     operators = ("Pow", "Add", "Mul", "Reshape", "AveragePool", "Reshape")
@@ -330,11 +362,13 @@ def rewrite(graph: Graph, target: Target, keep: bool) -> None:
     """Run all passes. keep: whether BatchNormalizations stay."""
     passes: list[Callable[[Graph], None]] = [
         drop_identities,
+        drop_zero_biases,
         merge_reshapes,
         take_in_pads,
         take_in_bias,
         keep_batch_norm if keep else fold_batch_norm,
         drop_flatten,
+        join_slices,
         find_lrn,
         find_swish,
         find_moves,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from netgen.from_onnx.errors import ConversionError
 
@@ -12,13 +12,13 @@ from netgen.from_onnx.errors import ConversionError
 class Target:
     """A dialect of Caffe.
 
-    types: the layer types that it has beside those of Caffe 1.0. round_mode: whether its Pooling
-    can round the size of its output down.
+    types: the layer types that it has beside those of Caffe 1.0. floor: the fields with which its
+    Pooling rounds the size of its output down, if it has any.
     """
 
     name: str
     types: frozenset[str] = frozenset()
-    round_mode: bool = False
+    floor: Mapping[str, object] = field(default_factory=dict)
 
     def knows(self, layer_type: str) -> bool:
         """Whether it has a layer type that Caffe 1.0 lacks."""
@@ -39,13 +39,15 @@ class Target:
 #: What rules write where it is known, and say in other layers where it is not.
 _MORE = frozenset({"Clip", "Interp", "Permute", "ReLU6", "ShuffleChannel", "Swish", "Upsample"})
 
-#: bvlc: the last state of BVLC's Caffe, which OpenCV reads too. ssd: the fork of SSD and the
-#: toolchains that descend from it. plain: Caffe 1.0 and nothing later.
+#: bvlc: the last state of BVLC's Caffe. ssd: the fork of SSD and the toolchains that descend from
+#: it. opencv: what readNetFromCaffe of OpenCV 4 takes. plain: Caffe 1.0 and nothing later.
 TARGETS = {
     target.name: target
     for target in (
-        Target("bvlc", frozenset({"Clip", "Swish"}), round_mode=True),
+        Target("bvlc", frozenset({"Clip", "Swish"}), {"round_mode": "FLOOR"}),
         Target("ssd", frozenset({"Permute"})),
+        Target("opencv", frozenset({"Interp", "Permute", "ReLU6", "ShuffleChannel", "Swish"}),
+               {"ceil_mode": False}),
         Target("plain"),
     )
-}
+}  # fmt: skip

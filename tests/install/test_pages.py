@@ -36,3 +36,18 @@ def test_growing(grown):
 @pytest.mark.parametrize("page", ["files.md", "from_caffe.md", "troubleshooting.md"])
 def test_pages_about_what_is_there(installed, grown, page):
     type_page(installed, grown, page)
+
+
+def test_from_pytorch(installed, tmp_path):
+    """The page as far as what it needs is installed: its first block installs it."""
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    cv2 = pytest.importorskip("cv2")
+    blocks = _BLOCK.findall((DOCS / "from_pytorch.md").read_text())[1:]
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):  # OpenCV 5
+        blocks = [block for block in blocks if "cv2" not in block[1]]
+    for language, text in blocks:
+        shell = ["bash", "-e", "-c", text]
+        ran = installed.run(shell if language == "sh" else ["python", "-c", text], tmp_path)
+    assert (tmp_path / "net_iter_10.caffemodel").stat().st_size > 10_000
+    assert ran.stdout == "(1, 10)\n" or not hasattr(cv2.dnn, "readNetFromCaffe")

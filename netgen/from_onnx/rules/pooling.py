@@ -2,8 +2,8 @@
 
 Caffe rounds the size of the output up unless it is told otherwise, pads both sides alike, and
 counts the padding in the divisor of a mean. What that makes different from ONNX is mended with
-equal numbers: `round_mode: FLOOR` where the target has it, else what is too much is cut off the
-output; a divisor that differs becomes a fixed factor for each place.
+equal numbers: `round_mode: FLOOR`, or how else the target says it, where it can, else what is too
+much is cut off the output; a divisor that differs becomes a fixed factor for each place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from netgen import graph as caffe_graph
+from netgen.builder import set_parameters
 from netgen.from_onnx.errors import Refusal
 from netgen.from_onnx.graph import Node, Shape
 from netgen.from_onnx.rules.rule import Rule, require
@@ -65,10 +66,10 @@ class _Pool(Rule):
             ),
         }
         sizes = []
-        for mode in [{}, *([{"round_mode": "FLOOR"}] if target.round_mode else [])]:
-            param = caffe_pb.PoolingParameter()
-            for name, value in {**fields, **mode}.items():
-                setattr(param, name, value if name != "round_mode" else param.FLOOR)
+        for mode in [{}, *([dict(target.floor)] if target.floor else [])]:
+            layer = caffe_pb.LayerParameter(type="Pooling")
+            set_parameters(layer, {**fields, **mode})
+            param = layer.pooling_param
             try:
                 sizes.append(({**fields, **mode}, caffe_graph.pool_geometry(param, bottom).out))
             except caffe_graph.NetError as error:
