@@ -85,7 +85,7 @@ def with_constants(model, given):
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for value in list(copy.graph.input):
-        if value.name == first.input[0] or value.name not in given:
+        if value.name == model.graph.input[0].name or value.name not in given:
             continue
         if learned or given[value.name].dtype == np.int64:
             copy.graph.initializer.append(
