@@ -1,5 +1,9 @@
 """Whole nets, exported by torch at two opsets: the Caffe net computes what onnxruntime computes."""
 
+from pathlib import Path
+
+import lmdb
+import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
@@ -7,8 +11,10 @@ pytest.importorskip("onnxruntime")
 
 import onnx_models  # noqa: E402
 
-from netgen import from_onnx  # noqa: E402
+import runner  # noqa: E402
+from netgen import cli, from_onnx, growth, schema  # noqa: E402
 from netgen.from_onnx.check import check  # noqa: E402
+from netgen.schema import caffe_pb  # noqa: E402
 
 
 def converted(path, target="bvlc", **options):
@@ -68,3 +74,55 @@ def test_the_batch_stays_open(tmp_path):
     assert three[0].input_param.shape[0].dim[0] == 3
     assert list(one)[1:] == list(three)[1:]
     assert worst(path, found[1]) < 2e-6
+
+
+def test_a_converted_net_is_split_and_trained(tmp_path, monkeypatch):
+    """ResNet-18: one of its convolutions is split, and ten iterations go by."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for part in ("train_lmdb", "test_lmdb"):
+        with lmdb.open(part, map_size=1 << 22) as env, env.begin(write=True) as txn:
+            for i in range(20):
+                pixels = random.integers(0, 256, (3, 32, 32)).astype(np.uint8)
+                datum = caffe_pb.Datum(
+                    channels=3, height=32, width=32, data=pixels.tobytes(), label=i % 5
+                )
+                txn.put(b"%03d" % i, datum.SerializeToString())
+    onnx_models.export(onnx_models.model("resnet18"), "net.onnx", training=True)
+    words = ["net.onnx", "-o", "net.prototxt", "--weights", "net.caffemodel", "--no-check"]
+    words += ["--train", ".", "--batch-size", "4", "--epochs", "2", "--scale", "0.004"]
+    assert cli.main(["from-onnx", *words]) == 0
+    layer = growth.LayerPlan("layer1_0_conv1", "residual", (0, 2), (1, 3))
+    Path("plan.json").write_text(growth.to_json(growth.Plan((layer,))))
+    child = ["net_train_val.prototxt", "--plan", "plan.json", "-o", "child.prototxt"]
+    assert cli.main(["split", *child]) == 0
+    parent = ["net_train_val.prototxt", "net.caffemodel", "--plan", "plan.json"]
+    assert cli.main(["transfer", *parent, "--init", "preserve", "-o", "child.caffemodel"]) == 0
+    param = schema.read_solver("net_solver.prototxt")
+    param.net = "child.prototxt"
+    solver = runner.Solver(param, weights="child.caffemodel")
+    solver.step(10)
+    assert solver.iter == 10 and np.isfinite(solver.loss)
+    names = [layer.name for layer in solver.net.layers]
+    assert {"layer1_0_conv1_split1", "layer1_0_conv1_split2_residual_pre"} <= set(names)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "inception", "mobilenet_v3", "shufflenet_v2", "unet"])
+def test_opencv_computes_the_same(tmp_path, name):
+    cv2 = pytest.importorskip("cv2")
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        pytest.skip("OpenCV 5 does not read Caffe's files")
+
+    def by_opencv(found, inputs, blobs):
+        schema.write_text(found.net, tmp_path / "net.prototxt")
+        schema.write_binary(found.weights, tmp_path / "net.caffemodel")
+        files = (str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel"))
+        net = cv2.dnn.readNetFromCaffe(*files)
+        for blob, array in inputs.items():
+            net.setInput(array, blob)
+        (blob,) = blobs
+        return {blob: net.forward()}
+
+    path = onnx_models.export(onnx_models.model(name), tmp_path / "net.onnx")
+    (found,) = check(path, converted(path, "opencv"), run=by_opencv)
+    assert found.relative < 2e-6
