@@ -85,7 +85,10 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
     _hold_descriptors()
     try:
         start.end()
-        status = main()
+        try:
+            status = main()
+        except SystemExit as stop:  # of the parser: --help, --version
+            status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         if sys.stdout is not None:
             sys.stdout.flush()
         return status or 0
@@ -99,12 +102,14 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
         line = line_of(error)
         if line is None:
             raise
-        tell(line)
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError:  # what was printed cannot be written: the disk is full, say
             _drop_output()
+            if isinstance(error, OSError) and error.filename is None:
+                line = f"stdout: {line}"
+        tell(line)
         return error.status if isinstance(error, CaffeError) else 1
 
 
