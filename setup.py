@@ -7,6 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.5", "safetensors>=0.4"]
 VERSION = re.search(r'^__version__ = "(.+?)"', (HERE / "netgen/__init__.py").read_text(), re.M)[1]
 
 setup(
@@ -56,13 +57,14 @@ setup(
         "tqdm>=4.60.0",
     ],
     extras_require={
-        "export": ["onnx>=1.16", "onnxruntime>=1.17"],
+        "export": EXPORT,
         "hdf5": ["h5py>=3.10.0"],
         "leveldb": ["plyvel>=1.5.0"],
         "pycaffe": ["pydot>=2.0.0", "scikit-image>=0.22.0", "scipy>=1.11.1"],
         "tensorboard": ["tensorboard>=2.15"],
         "study": ["markdown>=3.4", "pygraphviz>=2.0", "snakemake>=8"],
         "dev": [
+            *EXPORT,
             "pytest>=7.4",
             "hypothesis>=6.80",
             "ruff>=0.4",
@@ -72,9 +74,6 @@ setup(
             "plyvel>=1.5.0",
             "types-protobuf>=5.26",
             "grpcio-tools>=1.62.0",
-            "onnx>=1.16",
-            "onnxruntime>=1.17",
-            "onnxscript>=0.2",
             "h5py>=3.10.0",
             "markdown>=3.4",
             "pydot>=2.0.0",

@@ -9,8 +9,8 @@ From Python:
     solver.step(100)
 
 `import runner` loads neither torch nor anything else; each name below is loaded when it is used.
-Files are read and written by netgen.schema. For nets: Net, load_weights, WeightsReport. For
-training: Solver. For both: device, quiet, LAYER_TYPES, SOLVER_TYPES. The command: main. An
+Files are read and written by netgen.schema. For nets: Net, load_weights, WeightsReport, export.
+For training: Solver. For both: device, quiet, LAYER_TYPES, SOLVER_TYPES. The command: main. An
 external C++ Caffe: External, find_external, external_folder. For layers
 of your own (docs/own_layers.md): Layer, LayerShapes, rule, declare. For measuring the engine:
 Together, WARM_UP, DATA_MEMORY, prepare_host, set_precision.
@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what __getattr__ gives, for type checkers and editors
     from runner.face import Net as Net
     from runner.face import Solver as Solver
     from runner.face import device as device
+    from runner.face import export as export
     from runner.face import load_weights as load_weights
     from runner.layers import LAYER_TYPES as LAYER_TYPES
     from runner.layers import Context as Context
@@ -61,6 +62,7 @@ _HOMES = {
     "WeightsReport": ("runner.net.weights", "WeightsReport"),
     "declare": ("netgen.schema", "declare"),
     "device": ("runner.face", "device"),
+    "export": ("runner.face", "export"),
     "external_folder": ("runner.external.find", "build_folder"),
     "find_external": ("runner.external.find", "find"),
     "load_weights": ("runner.face", "load_weights"),

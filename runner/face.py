@@ -18,6 +18,7 @@ import torch
 from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
+from runner.exporting import export as export_engine_net
 from runner.layers import Context
 from runner.layers.blob import Blob
 from runner.log import glog, upgrades
@@ -218,6 +219,20 @@ class Net:
                 raise CaffeError(f"net '{self.name}' has no {kind} '{name}'{hint}")
 
 
+def export(net: Net, path: Path, batch: int | None = None) -> dict[str, float]:
+    """Write `net`, with its weights, for other programs: in the format of the path's suffix.
+
+    .onnx: the net, of phase TEST; inputs and outputs are its Input layers' tops and its outputs,
+    by name. batch: the one size of the inputs' first axis; None for any. Returns {output: by how
+    much onnxruntime's values differ from the engine's on random input, relative to the largest};
+    above 1e-4 nothing is written. .safetensors, .caffemodel, .caffemodel.h5: the weights alone,
+    all of which `load_weights` takes; returns {}. Raises CaffeError, also where the net has
+    layers that cannot be exported, or packages of the extra `export` are missing.
+    """
+    with glog.quiet():
+        return export_engine_net(_copied_net(net), path, batch)
+
+
 class Solver:
     """Trains a net as a solver says: `caffe train`'s loop, without its signals and log file.
 
@@ -313,6 +328,18 @@ _device = device  # where a parameter has its name
 
 def _path(source: Path | caffe_pb.NetParameter) -> str | caffe_pb.NetParameter:
     return source if isinstance(source, caffe_pb.NetParameter) else os.fspath(source)
+
+
+def _copied_net(net: Net) -> engine_net.Net:
+    """An engine's Net on the CPU with the layers and weights of `net`: it may be run."""
+    weights = net.to_proto()
+    param = caffe_pb.NetParameter(name=weights.name, layer=weights.layer)
+    param.state.phase = net.engine.phase
+    for layer in param.layer:
+        del layer.blobs[:], layer.include[:], layer.exclude[:]
+    copy = engine_net.Net(param)
+    engine_weights.load_weights(copy, weights)
+    return copy
 
 
 def _several(sources: Any) -> list[Any]:

@@ -9,7 +9,8 @@ Where a stage halves the image and doubles the channels, the shortcut is the pap
 without parameters: every second pixel, and zeros for the new channels. Caffe's pooling rounds
 sizes up, so pixels are taken from the image without its last row and column; the zeros are the
 pixels times 0. The image is cropped to the size of a constant, or for deployment to that of its
-own 2x2 pooling: readers of deploy nets, such as OpenCV 4's, do not know constants (DummyData).
+own 2x2 pooling, and the zeros are the pixels minus themselves: readers of deploy nets, such as
+OpenCV 4's, stumble over constants.
 
 Training images have 4 zeros around them (after the mean is subtracted, as those of the records
 are 0 in the mean image too), are cropped at random and mirrored.
@@ -127,6 +128,10 @@ def _option_a(n: NetSpec, prefix: str, top: Top, sides: list[int], deploy: bool)
     n[f"{name}_half"] = half = L.Pooling(
         n[f"{name}_crop"], pool=P.Pooling.AVE, kernel_size=1, stride=2
     )
-    n[f"{name}_zeros"] = zeros = L.Power(half, scale=0)
+    n[f"{name}_zeros"] = zeros = (
+        L.Eltwise(half, half, operation=P.Eltwise.SUM, coeff=[1, -1])
+        if deploy
+        else L.Power(half, scale=0)
+    )
     n[name] = L.Concat(half, zeros)
     return n[name]

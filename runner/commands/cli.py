@@ -17,7 +17,7 @@ from runner.log import glog
 from runner.process import host
 from runner.process.place import place, refuse_workers
 
-COMMANDS = ("classify", "device_query", "forward", "test", "time", "train", "verify")
+COMMANDS = ("classify", "device_query", "export", "forward", "test", "time", "train", "verify")
 TAKES_FILES = ("classify", "verify")  # as words behind the command
 
 

@@ -38,8 +38,10 @@ CAFFE_FLAGS = {
 OWN_FLAGS = {
     "engine": ("torch", "Optional; what runs the nets: torch, the embedded engine, or pycaffe, "
                         "an external C++ Caffe (CAFFE_ROOT, or built by `build_pycaffe`)."),
+    "batch": (0, "Optional; the one batch size of what export writes; by default any will do."),
     "layers": ("", "Optional; Python files that register layer types of your own, separated by "
                    "','; CAFFE_LAYERS names more."),
+    "o": ("", "The file that export writes: .onnx, .safetensors, .caffemodel or .caffemodel.h5."),
     "sigterm_effect": ("stop", "Optional; action to take when a SIGTERM signal is received, "
                                "which ends C++ Caffe at once: snapshot, stop or none."),
     "precision": ("fp32", "Optional; what convolutions and inner products compute in: fp32, "
@@ -81,6 +83,7 @@ commands:
   forward         run a model on the arrays of a file
   classify IMAGE...
                   the five most probable classes of each picture
+  export          write a trained net for other programs (-model, -weights, -o)
   verify FILE...  check models, solver states, .resume files and LMDB folders
 """
 

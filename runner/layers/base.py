@@ -6,7 +6,7 @@ the shapes of its bottoms; after that it computes on tensors of any batch size.
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -46,9 +46,9 @@ def refuse_outside(index: torch.Tensor, count: int, told: Callable[[int], str]) 
     """Raise NetError, in the words of `told(value)`, for a value of `index` outside 0..count - 1.
 
     index: whole numbers of any shape. Looking at the values would mean waiting for a GPU, which
-    refuses them by itself.
+    refuses them by itself; where a net is traced there are none.
     """
-    if index.device.type != "cpu" or not index.numel():
+    if index.device.type != "cpu" or torch.compiler.is_compiling() or not index.numel():
         return
     low, high = (int(value) for value in torch.aminmax(index))
     if low < 0 or high >= count:
@@ -82,6 +82,8 @@ class Layer:
     reads = False
     #: Whether its bottoms may be bfloat16; those of other layers are float32.
     takes_bfloat16 = False
+    #: Why no other program can be told what forward does, in a few words; "" where it can.
+    untraceable = ""
 
     def __init_subclass__(cls, type: str | tuple[str, ...] | None = None, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -120,9 +122,41 @@ class Layer:
     def shapes_for(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         """What the graph's shape rule says of bottoms of these shapes; it is asked once."""
         key = tuple(bottoms)
-        if key not in self._shapes:
+        try:
+            known = key in self._shapes
+        except TypeError:  # sizes that torch.export traces have no hash
+            return self._traced_shapes(key)
+        if not known:
             self._shapes[key] = graph.layer_shapes(self.param, list(key), self.phase)
         return self._shapes[key]
+
+    def _traced_shapes(self, bottoms: tuple[graph.Shape, ...]) -> graph.LayerShapes:
+        """The shapes for bottoms whose batch axis stands for a batch of any size.
+
+        The rule is asked for the batch of the set-up and for one twice as large: what doubles
+        is a multiple of the batch.
+        """
+        first = next(iter(self._shapes))
+        which, axis = next(
+            (i, j)
+            for i, shape in enumerate(bottoms)
+            for j, size in enumerate(shape)
+            if not isinstance(size, int)
+        )
+        batch, size = first[which][axis], bottoms[which][axis]
+        twice = tuple(
+            tuple(
+                given if isinstance(now, int) else 2 * given
+                for given, now in zip(before, shape, strict=True)
+            )
+            for before, shape in zip(first, bottoms, strict=True)
+        )
+        one, two = self.shapes_for(first), self.shapes_for(twice)
+        tops = [
+            tuple(a if a == b else a // batch * size for a, b in zip(*shapes, strict=True))
+            for shapes in zip(one.tops, two.tops, strict=True)
+        ]
+        return replace(one, tops=tops)
 
     def shapes_of(self, *bottoms: torch.Tensor) -> graph.LayerShapes:
         """What the graph's shape rule says of these bottoms."""

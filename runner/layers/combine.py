@@ -208,6 +208,7 @@ class Filter(Layer, type="Filter"):
     """The records of the other bottoms for which the last bottom, the selector, is not 0."""
 
     replayable = False  # how many are chosen has to be known on the host
+    untraceable = "how many records it passes on depends on their values"
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.no_force_backward = self.refuses_backward_to = (len(bottoms) - 1,)
@@ -240,10 +241,16 @@ class ArgMax(Layer, type="ArgMax"):
         return [torch.stack(parts, 1).reshape(shapes.tops[0])]
 
     def _largest(self, x: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
-        values, index = x.flip(axis).sort(dim=axis, descending=True, stable=True)
-        top_k = self.param.argmax_param.top_k
-        index = x.shape[axis] - 1 - index.narrow(axis, 0, top_k)
-        return index.to(x.dtype), values.narrow(axis, 0, top_k)
+        top_k, turned = self.param.argmax_param.top_k, x.flip(axis)
+        if top_k == 1:
+            index = turned.argmax(axis, keepdim=True)  # the first of equal ones
+            values = turned.gather(axis, index)
+        elif torch.compiler.is_compiling():  # ONNX's TopK has equal ones in order
+            values, index = turned.topk(top_k, axis)
+        else:
+            values, index = turned.sort(dim=axis, descending=True, stable=True)
+            values, index = (found.narrow(axis, 0, top_k) for found in (values, index))
+        return (x.shape[axis] - 1 - index).to(x.dtype), values
 
 
 class Silence(Layer, type="Silence"):

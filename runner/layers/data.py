@@ -34,6 +34,7 @@ class Reading(Layer):
     """Base of the layers that draw batches from a feed: `fetch` and `finish`, and its state."""
 
     reads = True
+    untraceable = "it reads records: export the deploy net"
 
     def feed_with(self, kind: Callable[..., Any], *arguments: Any) -> Any:
         """A feed of the layer's own: `kind` made for its place, its workers and its seed.
@@ -289,6 +290,8 @@ class DummyData(Source, type="DummyData"):
         if not given:
             given = [caffe_pb.FillerParameter(type="constant")]
         self.how = given * len(shapes.tops) if len(given) == 1 else given
+        if any(filler.type != "constant" for filler in self.how):
+            self.untraceable = "it draws at random"
         for blob, shape, filler in zip(self.blobs, shapes.tops, self.how, strict=True):
             blob.set_shape(tuple(shape))
             value = self._filled(shape, filler)
@@ -321,6 +324,7 @@ class HDF5Output(Layer, type="HDF5Output"):
     """
 
     replayable = False
+    untraceable = "it writes a file"
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)

@@ -227,6 +227,8 @@ class Dropout(Elementwise, type="Dropout"):
             raise graph.NetError(
                 f"layer '{self.name}': dropout_ratio must be at least 0 and below 1 ({ratio:g})"
             )
+        if self.param.dropout_param.sample_weights_test:
+            self.untraceable = "it draws at random"
         return super().setup(bottoms)
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:

@@ -81,6 +81,8 @@ class BatchNorm(Layer, type="BatchNorm"):
         p = self.param.batch_norm_param
         given = p.HasField("use_global_stats")
         self.global_stats = p.use_global_stats if given else self.phase == caffe_pb.TEST
+        if not self.global_stats:
+            self.untraceable = "it normalizes with the batch's own statistics"
         return super().setup(bottoms)
 
     def specs(self) -> list[caffe_pb.ParamSpec]:

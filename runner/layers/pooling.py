@@ -108,12 +108,12 @@ def ave_pool(
     if ceil_mode is not None:
         return F.avg_pool2d(x, kernel, stride, pad, ceil_mode, count_include_pad=count_pad)
     wide = _padded(x, kernel, stride, pad, out, 0.0)
-    total = F.avg_pool2d(wide, kernel, stride, divisor_override=1)
+    means = F.avg_pool2d(wide, kernel, stride)  # torch.onnx overlooks divisor_override
     rows, columns = (
         _window_sizes(x.shape[2 + a], kernel[a], stride[a], pad[a], out[a], x.device, count_pad)
         for a in (0, 1)
     )
-    return total / (rows[:, None] * columns)
+    return means * (kernel[0] * kernel[1]) / (rows[:, None] * columns)
 
 
 def _refuse_stochastic(

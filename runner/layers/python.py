@@ -70,6 +70,7 @@ class Python(Layer, type="Python"):
     """Runs the class python_param names: `instance` is the user's."""
 
     replayable = False  # what it does is done on the host
+    untraceable = "it is a program in Python"
 
     def __init__(self, param: Any, context: Any) -> None:
         super().__init__(param, context)

@@ -1,4 +1,4 @@
-"""Weights in and out of a net: caffemodel (binary) and .h5, by layer name as Caffe does."""
+"""Weights in and out of a net: caffemodel (binary), .h5, .safetensors, by layer name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netgen.errors import CaffeError
 from netgen.graph import shape_string
 from netgen.schema import caffe_pb
 from runner.log import glog, upgrades
-from runner.net import hdf5
+from runner.net import hdf5, safetensors
 from runner.net.written import check_model
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class WeightsReport:
 
 
 def load_weights(net: Net, source: str | caffe_pb.NetParameter) -> WeightsReport:
-    """Copy the layers of a caffemodel (or HDF5 file) that `net` has, matched by name.
+    """Copy the layers of a caffemodel (or HDF5, safetensors file) that `net` has, by name.
 
     source: the file's path, or the NetParameter itself. Nothing is copied unless everything
     fits, nor where a .resume beside it tells that it is damaged. Logs Caffe's `Ignoring source layer l` lines, then in one line what was loaded and
@@ -79,6 +79,8 @@ def _read(source):
     check_model(source)
     if schema.is_hdf5(source):
         return source, hdf5.read_weights(source)
+    if os.fspath(source).endswith(safetensors.SUFFIX):
+        return source, safetensors.read_weights(source)
     return source, _by_layer(upgrades.read_caffemodel(source))
 
 

@@ -2,29 +2,13 @@
 
 import numpy as np
 import pytest
+from trained import as_trained
 
-import runner
 from netgen import nets, schema
 from netgen.schema import caffe_pb
 
 cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not needed, only compared")
 CAN_READ = hasattr(cv2.dnn, "readNetFromCaffe")
-
-
-def as_trained(param, seed=1):
-    """A net whose BatchNorms have statistics, as they have after training."""
-    net, draw = runner.Net(param, seed=seed), np.random.default_rng(seed)
-    for layer in net.layers:
-        blobs = net.params.get(layer.name, [])
-        if layer.type == "BatchNorm":
-            weight = 7.5
-            blobs[0][:] = weight * draw.normal(0, 0.5, blobs[0].shape)
-            blobs[1][:] = weight * draw.uniform(0.5, 2, blobs[1].shape)
-            blobs[2][:] = weight
-        elif layer.type == "Scale":
-            blobs[0][:] = draw.uniform(0.2, 0.8, blobs[0].shape)
-            blobs[1][:] = draw.normal(0, 0.2, blobs[1].shape)
-    return net
 
 
 @pytest.mark.skipif(not CAN_READ, reason="this OpenCV has no Caffe importer: it needs 4.x")
@@ -46,13 +30,13 @@ def test_opencv_computes_what_the_engine_computes(name, tmp_path):
         assert np.abs(found - wanted[blob]).max() < 1e-5 * np.abs(wanted[blob]).max()
 
 
-def test_resnet20s_shortcut_is_the_same_without_a_constant():
-    """The deploy net crops to the size of a pooling, the trained one to that of a DummyData."""
+def test_resnet20s_shortcut_is_the_same_without_constants():
+    """The deploy net crops to a pooling's size and subtracts, the trained one has constants."""
     ours = nets.build_net("resnet20", nets.NetOptions(width=0.25), deploy=True)
     trained = {
         layer.name: layer
         for layer in nets.build_net("resnet20", nets.NetOptions(width=0.25)).layer
-        if layer.type == "DummyData"
+        if layer.type in ("DummyData", "Power")
     }
     other = caffe_pb.NetParameter()
     other.CopyFrom(ours)

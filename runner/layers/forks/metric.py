@@ -56,6 +56,7 @@ class MarginInnerProduct(Layer, type="MarginInnerProduct"):
     no_force_backward = (1,)
     refuses_backward_to = (1,)
     replayable = False  # lambda is another one each time
+    untraceable = "it is for training"
 
     def __init__(self, param: caffe_pb.LayerParameter, context: Context) -> None:
         super().__init__(param, context)

@@ -31,6 +31,7 @@ class ROIPooling(Layer, type="ROIPooling"):
 
     no_force_backward = (1,)
     replayable = False  # the regions have to be known on the host
+    untraceable = "where it looks depends on the regions' values"
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, rois = bottoms
@@ -135,6 +136,7 @@ class Proposal(Layer, type="Proposal"):
     no_force_backward = (0, 1, 2)
     refuses_backward_to = (0, 1, 2)
     replayable = False  # how many regions there are has to be known on the host
+    untraceable = "how many regions it proposes depends on the image"
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         p = self.param.proposal_param

@@ -83,6 +83,7 @@ class CtcLoss(Loss, type="CtcLoss"):
     """
 
     replayable = False  # how many labels a sequence has must be known on the host
+    untraceable = "it is for training"
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         scores, labels = bottoms

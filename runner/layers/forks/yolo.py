@@ -31,6 +31,7 @@ class _MapLoss(Loss):
     """Base of the losses of YOLO's maps."""
 
     replayable = False  # how many objects there are has to be known on the host
+    untraceable = "it is for training"
 
     def _known(self, label: float, classes: int) -> int:
         """The class that a row of the labels names. Raises NetError for one that is none."""
@@ -224,6 +225,7 @@ class _Detections(Layer):
     """
 
     replayable = False  # how many objects there are has to be known on the host
+    untraceable = "how many boxes it finds depends on the image"
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         self.no_force_backward = self.refuses_backward_to = tuple(range(len(bottoms)))

@@ -30,6 +30,7 @@ class DetectionOutput(Layer, type="DetectionOutput"):
     no_force_backward = (0, 1, 2, 3)
     refuses_backward_to = (0, 1, 2, 3)
     replayable = False
+    untraceable = "how many boxes it finds depends on the image"
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         shapes = super().setup(bottoms)
@@ -104,6 +105,8 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate"):
     no_force_backward = (0, 1)
     refuses_backward_to = (0, 1)
     replayable = False
+    untraceable = "it is for training"
+    untraceable = "how many boxes it finds depends on the image"
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         param = self.param.detection_evaluate_param

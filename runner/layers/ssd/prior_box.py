@@ -26,7 +26,7 @@ class PriorBox(Layer, type="PriorBox"):
         return super().setup(bottoms)
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        key = tuple(tuple(x.shape) for x in bottoms)
+        key = tuple(tuple(x.shape[2:]) for x in bottoms)
         if key not in self._made:
             top = torch.from_numpy(self._make(*key)).to(self.context.device)
             self._made = {key: top}
@@ -34,12 +34,12 @@ class PriorBox(Layer, type="PriorBox"):
         return [top.to(bottoms[0].dtype) if bottoms[0].dtype == torch.float64 else top.clone()]
 
     def _make(self, feature_map: graph.Shape, image: graph.Shape) -> np.ndarray:
-        """The top (1, 2, places x priors x 4) for bottoms of these shapes, float32."""
+        """The top (1, 2, places x priors x 4) for bottoms of these heights and widths, float32."""
         p = self.param.prior_box_param
-        layer_size = np.array(feature_map[:1:-1], np.float32)  # width, height
+        layer_size = np.array(feature_map[::-1], np.float32)  # width, height
         size = np.array([p.img_w or p.img_size, p.img_h or p.img_size], np.float64)
         if not size.all():
-            size = np.array(image[:1:-1], np.float64)
+            size = np.array(image[::-1], np.float64)
         step = np.array([p.step_w or p.step, p.step_h or p.step], np.float32)
         if not step.all():
             step = size.astype(np.float32) / layer_size

@@ -1,0 +1,105 @@
+"""A net as a torch.nn.Module, which torch.export can trace.
+
+It runs the `forward` of the engine's layers in the net's order; what it leaves out is what only
+training and the log need.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from netgen import graph
+from netgen.errors import CaffeError
+from runner.layers import LAYER_TYPES, Layer
+from runner.net.fusion import fused_scales
+from runner.net.net import Net
+from runner.net.safetensors import blob_names
+from runner.net.wiring import Node
+
+
+class NetModule(torch.nn.Module):
+    """A net from the values of its Input layers' tops to those of its outputs.
+
+    net: of phase TEST, on a CPU. Its parameters are shared, its layers are made anew: what
+    tracing leaves in them is in no layer of `net`. inputs, outputs: the blobs' names. names:
+    {the state_dict's name of a parameter: LAYER.BLOB}; one that layers share is one, and has the
+    first layer's. forward raises CaffeError, which names the layer that cannot compute.
+    """
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.inputs = [top for node in net.nodes if _is_input(node) for top in node.tops]
+        self.outputs = list(net.outputs)
+        self.names: dict[str, str] = {}
+        self._nodes = [node for node in net.nodes if not _is_input(node)]
+        self._layers = [_made_anew(node, net) for node in self._nodes]
+        self._scales = fused_scales(self._nodes, self.outputs)
+        self._blobs = torch.nn.ParameterDict()
+        for node in self._nodes:
+            names = blob_names(node.param, len(node.blobs))
+            for number, name in zip(node.learnable, names, strict=True):
+                if str(number) not in self._blobs:
+                    value = net.parameters.blobs[number].detach()
+                    self._blobs[str(number)] = torch.nn.Parameter(value, requires_grad=False)
+                    self.names[f"_blobs.{number}"] = f"{node.name}.{name}"
+
+    def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        blobs = dict(zip(self.inputs, values, strict=True))
+        for index, node in enumerate(self._nodes):
+            bottoms = [blobs[name] for name in node.bottoms]
+            if index in self._scales:  # the BatchNorm before has done it
+                tops = bottoms
+            else:
+                arguments = self._arguments(index)
+                if index + 1 in self._scales:
+                    arguments += self._arguments(index + 1)
+                tops = self._run(index, bottoms, arguments)
+            blobs.update(zip(node.tops, tops, strict=True))
+        return tuple(blobs[name] for name in self.outputs)
+
+    def _arguments(self, index: int) -> list[torch.Tensor]:
+        node = self._nodes[index]
+        shared = [self._blobs[str(number)] for number in node.learnable]
+        return [
+            value if value.shape == blob.shape else value.view(blob.shape)
+            for value, blob in zip(shared, node.blobs, strict=True)
+        ]
+
+    def _run(
+        self, index: int, bottoms: list[torch.Tensor], arguments: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        try:
+            return self._layers[index].forward(bottoms, arguments)
+        except Exception as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if isinstance(error, graph.NetError):
+                raise
+            param = self._nodes[index].param
+            raise CaffeError(f"layer '{param.name}' ({param.type}): {why}") from error
+
+
+def refuse_untraceable(net: Net) -> None:
+    """Raise CaffeError, which names them, where a net has layers that cannot be traced."""
+    reasons = [
+        f"'{node.name}' ({node.param.type}: {node.layer.untraceable})"
+        for node in net.nodes
+        if node.layer.untraceable
+    ]
+    if reasons:
+        raise CaffeError(
+            f"net '{net.name}' cannot be exported with {', '.join(reasons)}: leave such layers "
+            "out, and what they read are its outputs"
+        )
+
+
+def _is_input(node: Node) -> bool:
+    return node.param.type == "Input"
+
+
+def _made_anew(node: Node, net: Net) -> Layer:
+    layer = LAYER_TYPES[node.param.type](node.param, net.context)
+    layer.attach(
+        [net.blobs[name] for name in node.bottoms], [net.blobs[name] for name in node.tops]
+    )
+    layer.setup(node.bottom_shapes)
+    return layer

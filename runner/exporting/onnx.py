@@ -1,0 +1,225 @@
+"""A net as an ONNX file: traced by torch.export, written by torch.onnx, judged by onnxruntime."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from netgen import schema
+from netgen.errors import CaffeError
+from runner.exporting.module import NetModule, refuse_untraceable
+from runner.net.net import Net
+from runner.process.extra import needed
+
+#: The version of ONNX's operators that is written: what torch.onnx writes first, and so what the
+#: most programs read.
+OPSET = 18
+#: The most by which onnxruntime's outputs may differ from the engine's, relative to the largest.
+TOLERANCE = 1e-4
+#: What the axis is called that may be of any size.
+BATCH = "batch"
+#: The most bytes of a protobuf message. ONNX has larger weights in files beside it.
+_LARGEST = 2**31 - 1
+
+
+def write_onnx(
+    net: Net, path: str | os.PathLike[str], batch: int | None = None
+) -> dict[str, float]:
+    """Write `net`, of phase TEST and on a CPU, as ONNX; its inputs and outputs are the blobs.
+
+    batch: the size of the inputs' first axis; None for any size, where they have that of the
+    first input. The file is written only if onnxruntime computes from it what the engine computes
+    on random input. Returns {output: the largest difference of one of its values, relative to its
+    largest value}. Raises CaffeError: for layers that have no place in ONNX, for a difference
+    above TOLERANCE, and where a package of the extra is missing.
+    """
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        needed(package, "export")
+    refuse_untraceable(net)
+    module = NetModule(net).eval()
+    _refuse(net, module)
+    shapes = {name: tuple(net.blob_shapes[name]) for name in module.inputs}
+    size = next(iter(shapes.values()))[0]
+    varying = [name for name, shape in shapes.items() if shape[:1] == (size,)]
+    # torch takes an axis of 1 for one that is always 1.
+    sizes = [batch] if batch else [max(size, 2), 1]
+    examples = [_example(net, shapes, varying, count) for count in sizes]
+    with _quiet():
+        content = _translated(net, module, examples[0], [] if batch else varying)
+    differences = _differences(net, content, examples)
+    worst = max(differences, key=lambda name: differences[name])
+    if differences[worst] > TOLERANCE:
+        raise CaffeError(
+            f"{os.fspath(path)}: not written: output '{worst}' differs from the engine's by "
+            f"{differences[worst]:.1e} in onnxruntime, more than {TOLERANCE:g} of its largest value"
+        )
+    schema.write_bytes(content, path)
+    return differences
+
+
+def _refuse(net: Net, module: NetModule) -> None:
+    """Raise CaffeError for a net that no ONNX file can hold, whatever its layers."""
+    if not module.inputs:
+        raise CaffeError(f"net '{net.name}' has no Input layer: export its deploy net")
+    for name in module.inputs:
+        if name in module.outputs:
+            raise CaffeError(
+                f"net '{net.name}': blob '{name}' is an input and an output: no layer reads it, or "
+                "one writes it in place, whose top then needs a name of its own"
+            )
+    size = net.parameters.data.nbytes
+    if size > _LARGEST:
+        raise CaffeError(f"net '{net.name}': {size:,} bytes of weights; an ONNX file holds 2 GB")
+
+
+def _example(
+    net: Net, shapes: Mapping[str, Sequence[int]], varying: Sequence[str], count: int
+) -> dict[str, np.ndarray]:
+    """Random values of all inputs, those that vary `count` long: normal, or what Embed looks up."""
+    draw, rows, origin = np.random.default_rng(count), {}, {name: name for name in shapes}
+    for node in net.nodes:
+        if node.param.type == "Split" and node.bottoms[0] in origin:
+            origin.update(dict.fromkeys(node.tops, origin[node.bottoms[0]]))
+        elif node.param.type == "Embed" and node.bottoms[0] in origin:
+            rows[origin[node.bottoms[0]]] = node.param.embed_param.input_dim
+    example = {}
+    for name, shape in shapes.items():
+        sizes = (count, *shape[1:]) if name in varying else tuple(shape)
+        values = (
+            draw.integers(0, rows[name], sizes) if name in rows else draw.standard_normal(sizes)
+        )
+        example[name] = values.astype(np.float32)
+    return example
+
+
+def _translated(
+    net: Net, module: NetModule, example: Mapping[str, np.ndarray], varying: Sequence[str]
+) -> bytes:
+    """The file's bytes. varying: the inputs that may be of any batch. Raises CaffeError."""
+    values = tuple(torch.from_numpy(value) for value in example.values())
+    axis = torch.export.Dim(BATCH, min=1)
+    dynamic = tuple({0: axis} if name in varying else None for name in example)
+    try:
+        with torch.no_grad():
+            traced = torch.export.export(
+                module, values, dynamic_shapes={"values": dynamic}, strict=False
+            )
+            program = torch.onnx.export(
+                traced,
+                values,
+                input_names=[f"input {i}" for i in range(len(module.inputs))],
+                output_names=[f"output {i}" for i in range(len(module.outputs))],
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        return _named(program.model_proto, module, net.name)
+    except CaffeError as error:
+        raise CaffeError(f"{error}{_hint(varying)}") from None
+    except Exception as error:  # torch's own of many kinds
+        line = _first_line(error)
+        if line.startswith("Constraints violated"):
+            line = f"its layers want one size of the first axis of {', '.join(varying)}"
+        raise CaffeError(
+            f"net '{net.name}': torch.onnx cannot write it: {line}{_hint(varying)}"
+        ) from error
+
+
+def _hint(varying: Sequence[str]) -> str:
+    """What to add to an error of a net that was traced for any batch."""
+    return "; -batch N fixes its size" if varying else ""
+
+
+def _first_line(error: BaseException) -> str:
+    """What is at the bottom of an error, in a line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _named(model: Any, module: NetModule, name: str) -> bytes:
+    """The file's bytes, with names that people know: of the net, the blobs and the free axis."""
+    graph = model.graph
+    names = {**module.names}
+    for values, blobs in ((graph.input, module.inputs), (graph.output, module.outputs)):
+        names.update(zip((value.name for value in values), blobs, strict=True))
+    taken = set(names.values())
+
+    def known(value: str) -> str:
+        return names.get(value) or (f"{value}_inside" if value in taken else value)
+
+    graph.name = name or "net"
+    for node in graph.node:
+        node.input[:] = map(known, node.input)
+        node.output[:] = map(known, node.output)
+    values = [*graph.input, *graph.output, *graph.value_info]
+    for value in (*graph.initializer, *values):
+        value.name = known(value.name)
+    for part in (graph, *graph.initializer, *graph.node, *values):
+        del part.metadata_props[:]  # where in the source it was traced
+    free = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for dim in (dim for value in values for dim in value.type.tensor_type.shape.dim):
+        if free and dim.dim_param:
+            dim.dim_param = dim.dim_param.replace(free, BATCH)
+    needed("onnx.checker", "export").check_model(model)
+    return model.SerializeToString()
+
+
+def _differences(
+    net: Net, content: bytes, examples: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, float]:
+    """{output: the largest difference relative to the engine's largest value}. Raises CaffeError."""
+    runtime = needed("onnxruntime", "export")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    largest: dict[str, float] = {}
+    for example in examples:
+        for name, value in example.items():
+            net.blobs[name].put(torch.from_numpy(value))
+        with torch.no_grad():
+            _, outputs = net.forward()
+        try:
+            session = runtime.InferenceSession(content, options, ["CPUExecutionProvider"])
+            found = session.run(list(outputs), dict(example))
+        except Exception as error:  # onnxruntime's own of many kinds
+            raise CaffeError(
+                f"net '{net.name}': onnxruntime cannot run it: {_first_line(error)}"
+            ) from error
+        for (name, wanted), value in zip(outputs.items(), found, strict=True):
+            if not torch.isfinite(wanted).all():
+                raise CaffeError(
+                    f"net '{net.name}': output '{name}' is no number on random input, which no "
+                    "runtime can be compared with: are these the weights of a training?"
+                )
+            largest[name] = max(_relative(value, wanted.numpy()), largest.get(name, 0.0))
+    return largest
+
+
+def _relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return float("inf")
+    scale = float(np.abs(wanted).max(initial=0)) or 1.0
+    return float(np.abs(found - wanted).max(initial=0)) / scale
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warnings and log lines, which are of its own inside."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [log.level for log in logs]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for log in logs:
+            log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
