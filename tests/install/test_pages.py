@@ -4,7 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -36,6 +38,26 @@ def test_growing(grown):
 @pytest.mark.parametrize("page", ["files.md", "from_caffe.md", "troubleshooting.md"])
 def test_pages_about_what_is_there(installed, grown, page):
     type_page(installed, grown, page)
+
+
+def test_first_training(installed, tmp_path):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    draw = np.random.default_rng(1)
+    for label, name in enumerate(("cat", "dog", "ship")):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for number in range(1, 21):
+            pixels = draw.integers(0, 90, (40, 48, 3)).astype(np.uint8)
+            pixels[:, :, label] += 150
+            Image.fromarray(pixels).save(folder / f"{number:04}.jpg")
+    type_page(installed, tmp_path, "first_training.md")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "mine.onnx").stat().st_size > 300_000
+    model = ("-model", "mine/deploy.prototxt", "-transform", "mine/train_val.prototxt")
+    weights = ("-weights", "mine/cifar10_full_iter_200.caffemodel")
+    told = installed("caffe", "classify", *model, *weights, "pictures/dog/0003.jpg", cwd=tmp_path)
+    assert told.stdout.splitlines()[1].endswith('- "dog"')
 
 
 def test_from_pytorch(installed, tmp_path):
