@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import time
 from argparse import Namespace
@@ -123,6 +124,8 @@ def _images(arguments: Namespace) -> int:
     )
     if fresh:
         print(f"{out}: {what}, in {time.monotonic() - start:.0f} s")
+        net = shlex.join(["python", "-m", "netgen", "fit", "cifar10_full", os.fspath(out)])
+        print(f"a net for it (python -m netgen --help lists others): {net}")
     else:
         print(f"{out}: finished already, {what}; --force builds it again")
     return 0

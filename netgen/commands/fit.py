@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,13 +179,16 @@ def _tell(
     parameters = describe(deploy, caffe_pb.TEST)["totals"]["parameters"]
     shape = "x".join(map(str, deploy.layer[0].input_param.shape[0].dim[1:]))
     epochs = solver.max_iter * batch / pictures.train
+    weights = f"{solver.snapshot_prefix}_iter_{solver.max_iter}.caffemodel"
+    train = ["caffe", "train", "-solver", f"{out}/solver.prototxt"]
+    classify = ["caffe", "classify", "-model", f"{out}/deploy.prototxt"]
+    classify += ["-transform", f"{out}/train_val.prototxt", "-weights", weights, "IMAGE"]
     print(
         f"{out}: {name} for {pictures.classes} classes of {shape}, {parameters:,} parameters; "
         f"{solver.max_iter:,} iterations of {batch} are {epochs:.0f} epochs of {pictures.train:,} "
         "pictures\n"
-        f"train:    caffe train -solver {out}/solver.prototxt\n"
-        f"classify: caffe classify -model {out}/deploy.prototxt -transform {out}/train_val.prototxt "
-        f"-weights {solver.snapshot_prefix}_iter_{solver.max_iter}.caffemodel IMAGE"
+        f"train:    {shlex.join(train)}\n"
+        f"classify: {shlex.join(classify)}"
     )
 
 

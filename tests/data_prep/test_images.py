@@ -211,6 +211,7 @@ def test_broken_pictures_are_left_out_and_named(folder, capfd):
     assert main(arguments) == 0
     told = capfd.readouterr()
     assert told.out.startswith(f"{out}: 23 training and 6 test records of 3x6x8 in 3 classes, in")
+    assert told.out.endswith(f": python -m netgen fit cifar10_full {out}\n")
     lines = sorted(told.err.splitlines())
     assert [
         line.partition(": ")[2].partition(": ")[2].partition(": ")[0] for line in lines[1:]

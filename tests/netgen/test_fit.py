@@ -164,6 +164,15 @@ def test_fit_writes_net_deploy_net_and_solver(pictures, capsys):
     assert "-weights mine/allcnn_c_iter_4375.caffemodel IMAGE" in told.out
 
 
+def test_names_with_blanks(pictures, capsys):
+    pictures()
+    assert main(["fit", "lenet", "data/mine", "-o", "my nets", "--max-iter", "7"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "train:    caffe train -solver 'my nets/solver.prototxt'"
+    assert told[2].endswith("-weights 'my nets/lenet_iter_7.caffemodel' IMAGE")
+    assert schema.read_solver("my nets/solver.prototxt").net == "my nets/train_val.prototxt"
+
+
 def test_every_file_begins_with_the_command_that_writes_it(pictures, capsys):
     pictures((1, 28, 28))
     fit("lenet", "data/mine", "--width", "0.5", "--max-iter", "100")
