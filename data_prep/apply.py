@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tokenize
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from netgen import schema
 from netgen.schema.files import StrPath
 
 _CHANNELS, _HEIGHT, _WIDTH = IMAGE_SHAPE
+#: What NumPy raises for a damaged .npy, and for one that begins as an archive does.
+_NO_ARRAY = (ValueError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile)
 
 
 def apply_to_files(npz: StrPath, paths: Sequence[StrPath], out: StrPath) -> tuple[int, ...]:
@@ -66,7 +69,7 @@ def read_images(path: StrPath) -> np.ndarray:
 def _read_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError) as error:
+    except (*_NO_ARRAY, MemoryError) as error:
         raise DataError(f"{path}: not an array: {error}") from None
     if not isinstance(array, np.ndarray):
         array.close()

@@ -78,6 +78,8 @@ def test_refused_in_one_line(npz, tmp_path):
     refuse(npz, tmp_path / "text.png", "cannot identify image file", out)
     (tmp_path / "text.npy").write_text("no array")
     refuse(npz, tmp_path / "text.npy", "not an array", out)
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04" + bytes(200))
+    refuse(npz, tmp_path / "zip.npy", "not an array", out)
 
 
 @pytest.mark.parametrize("array, reason", [
