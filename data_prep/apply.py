@@ -68,7 +68,8 @@ def read_images(path: StrPath) -> np.ndarray:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:  # which NumPy leaves open where it finds a damaged archive
+            array = np.load(file, allow_pickle=False)
     except (*_NO_ARRAY, MemoryError) as error:
         raise DataError(f"{path}: not an array: {error}") from None
     if not isinstance(array, np.ndarray):

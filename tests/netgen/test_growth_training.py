@@ -136,13 +136,13 @@ def test_gradients_reach_every_new_blob(kind, init, cifar, tmp_path):
     training = solver(child, tmp_path, weights=[str(tmp_path / "w.caffemodel")])
     training.step(2)
     fixed = {layer.name for layer in child.layer if layer.name.endswith("_skip")}
-    assert bool(fixed) == (kind == "skip")
+    assert bool(fixed) == (kind in ("skip", "average"))
     new = [
         blob
         for blob in training.net.parameters.learnable
         if blob.layer.startswith("c_") and blob.layer not in fixed
     ]
-    assert len(new) == {"residual": 10, "extension": 8, "skip": 6}[kind]
+    assert len(new) == {"residual": 10, "extension": 8, "skip": 6, "average": 6}[kind]
     grads = training.net.parameters.split(training.net.parameters.grad)
     for blob, grad in zip(training.net.parameters.learnable, grads, strict=True):
         if blob in new:
