@@ -85,10 +85,7 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
     _hold_descriptors()
     try:
         start.end()
-        try:
-            status = main()
-        except SystemExit as stop:  # of the parser: --help, --version
-            status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        status = main()
         if sys.stdout is not None:
             sys.stdout.flush()
         return status or 0
@@ -102,14 +99,12 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
         line = line_of(error)
         if line is None:
             raise
+        tell(line)
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError:  # what was printed cannot be written: the disk is full, say
             _drop_output()
-            if isinstance(error, OSError) and error.filename is None:
-                line = f"stdout: {line}"
-        tell(line)
         return error.status if isinstance(error, CaffeError) else 1
 
 

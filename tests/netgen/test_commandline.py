@@ -127,13 +127,8 @@ def test_a_reader_that_went_away_is_silent():
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.parametrize(
-    "work",
-    ["lambda: print('x' * 10)", "lambda: say('x')", "lambda: Parser().parse_args(['--help'])"],
-)
-def test_a_full_disk_behind_stdout_is_one_line(work):
-    code = f"from netgen.commandline import Parser, run, say; run({work}, 'tool')"
-    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+def test_a_full_disk_behind_stdout_is_one_line():
+    code = "from netgen.commandline import run; run(lambda: print('x' * 10), 'tool')"
     with open("/dev/full", "w") as full:
-        done = _python(code, stdout=full, env=buffered)
-    assert (done.returncode, done.stderr) == (1, "tool: stdout: No space left on device\n")
+        done = _python(code, stdout=full)
+    assert (done.returncode, done.stderr) == (1, "tool: No space left on device\n")
