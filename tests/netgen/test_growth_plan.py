@@ -588,8 +588,8 @@ def test_why_and_meta_may_be_left_out():
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"kind": "resnet"}, "field 'kind' is 'resnet', not residual, extension, skip"),
-        ({"kind": ["skip"]}, "field 'kind' is ['skip'], not residual, extension, skip"),
+        ({"kind": "resnet"}, "field 'kind' is 'resnet', not residual, extension, skip, average"),
+        ({"kind": ["skip"]}, "field 'kind' is ['skip'], not residual, extension, skip, average"),
         ({"fast": []}, "field 'fast' must be a list of output channels, not empty"),
         ({"slow": 1}, "field 'slow' must be a list of output channels, not empty"),
         ({"fast": [0, "2"]}, "field 'fast' holds '2', not an output channel"),

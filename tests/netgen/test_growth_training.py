@@ -135,7 +135,7 @@ def test_gradients_reach_every_new_blob(kind, init, cifar, tmp_path):
     child = split_net(net, plan).child
     training = solver(child, tmp_path, weights=[str(tmp_path / "w.caffemodel")])
     training.step(2)
-    fixed = {layer.name for layer in child.layer if layer.name.endswith("_skip")}
+    fixed = {layer.name for layer in child.layer if layer.name.endswith(("_skip", "_average"))}
     assert bool(fixed) == (kind in ("skip", "average"))
     new = [
         blob
