@@ -83,7 +83,7 @@ def test_declared_minima_are_the_tested_ones(wheel):
     declared = {}
     for line in contents(wheel)[2].get_all("Requires-Dist"):
         name, minimum, extra = re.fullmatch(
-            r"([\w-]+)>=([\d.]+)(?:; extra == \"(\w+)\")?", line
+            r"([\w-]+)(?:<\d+,)?>=([\d.]+)(?:,<\d+)?(?:; extra == \"(\w+)\")?", line
         ).groups()
         if extra in (None, "hdf5", "leveldb", "pycaffe"):
             declared[name] = minimum
