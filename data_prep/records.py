@@ -10,6 +10,7 @@ from pathlib import Path
 import lmdb
 
 from data_prep.errors import DataError
+from netgen.extras import needed
 from netgen.schema.files import StrPath
 from netgen.schema.lmdb import LMDBFolder
 
@@ -88,12 +89,8 @@ class LevelDBWriter:
     """
 
     def __init__(self, folder: StrPath) -> None:
-        try:
-            import plyvel
-        except ImportError:
-            raise DataError(
-                "backend leveldb needs the package plyvel: pip install 'caffe-split[leveldb]'"
-            ) from None
+        why = "backend leveldb needs the package plyvel"
+        plyvel = needed("plyvel", "leveldb", why, DataError)
         self._error = plyvel.Error
         self._database = plyvel.DB(
             str(folder),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from netgen.extras import needed
 from netgen.from_onnx.conversion import Conversion
 from netgen.from_onnx.errors import ConversionError
 from netgen.from_onnx.graph import Shape
@@ -114,12 +115,8 @@ def by_onnxruntime(model: Any, inputs: Mapping[str, np.ndarray], names: Sequence
     model: the onnx.ModelProto, or the path of its file. Raises ConversionError.
     """
     onnx = require_onnx()
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ConversionError(
-            "--check needs the package onnxruntime: pip install 'caffe-split[export]'"
-        ) from None
+    why = "--check needs the package onnxruntime"
+    onnxruntime = needed("onnxruntime", "export", why, ConversionError)
     if not isinstance(model, onnx.ModelProto):
         model = onnx.load(os.fspath(model))
     whole = onnx.ModelProto()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from netgen.extras import needed
 from netgen.from_onnx.errors import ConversionError
 from netgen.from_onnx.graph import Graph, Node, Shape
 from netgen.from_onnx.names import is_made_up
@@ -28,13 +29,7 @@ _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLi
 
 def require_onnx() -> Any:
     """The package onnx. Raises ConversionError, naming the extra, where it is not installed."""
-    try:
-        import onnx
-    except ImportError:
-        raise ConversionError(
-            "reading ONNX needs the package onnx: pip install 'caffe-split[export]'"
-        ) from None
-    return onnx
+    return needed("onnx", "export", "reading ONNX needs the package onnx", ConversionError)
 
 
 def read_model(

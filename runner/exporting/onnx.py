@@ -14,9 +14,9 @@ import torch
 
 from netgen import schema
 from netgen.errors import CaffeError
+from netgen.extras import needed
 from runner.exporting.module import NetModule, refuse_untraceable
 from runner.net.net import Net
-from runner.process.extra import needed
 
 #: The version of ONNX's operators that is written: what torch.onnx writes first, and so what the
 #: most programs read.

@@ -13,8 +13,8 @@ import numpy as np
 
 from netgen import schema
 from netgen.errors import CaffeError
+from netgen.extras import needed
 from netgen.schema import caffe_pb
-from runner.process.extra import needed
 
 SUFFIX = ".safetensors"
 
