@@ -9,16 +9,27 @@ import pytest
 from PIL import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
-_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(sh|python|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# ([\w.]+)\n")
 
 
 def type_page(installed, folder, page):
-    """Run the sh and python blocks of a page, one after the other, in `folder`."""
+    """Run the sh and python blocks of a page, one after the other, in `folder`.
+
+    A block that begins with a comment of a file's name alone is written to that file. Returns
+    what the last one printed.
+    """
     blocks = _BLOCK.findall((DOCS / page).read_text())
-    assert blocks
+    assert any(language for language, _ in blocks)
+    printed = ""
     for language, text in blocks:
-        shell = ["bash", "-e", "-c", text]
-        installed.run(shell if language == "sh" else ["python", "-c", text], folder)
+        if named := _FILE.match(text):
+            (folder / named[1]).write_text(text)
+        elif language:
+            shell = ["bash", "-e", "-c", text]
+            words = shell if language == "sh" else ["python", "-c", text]
+            printed = installed.run(words, folder).stdout
+    return printed
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +49,21 @@ def test_growing(grown):
 @pytest.mark.parametrize("page", ["files.md", "from_caffe.md", "troubleshooting.md"])
 def test_pages_about_what_is_there(installed, grown, page):
     type_page(installed, grown, page)
+
+
+@pytest.mark.parametrize(
+    ("page", "left"),
+    [("python.md", "net_iter_2.solverstate"), ("pycaffe.md", "net.caffemodel")],
+)
+def test_python(installed, tmp_path, page, left):
+    type_page(installed, tmp_path, page)
+    assert (tmp_path / left).stat().st_size > 300_000
+
+
+def test_own_layers(installed, tmp_path):
+    printed = type_page(installed, tmp_path, "own_layers.md")
+    assert "\n{'energy': array(" in printed
+    assert len(list(tmp_path.glob("*.py"))) == 3
 
 
 def test_first_training(installed, tmp_path):

@@ -1,6 +1,5 @@
-"""The face: nets and solvers from Python, and the example of docs/python.md."""
+"""The face: nets and solvers from Python."""
 
-import re
 import subprocess
 import sys
 import threading
@@ -58,33 +57,6 @@ def test_every_name_is_there_and_no_other():
     assert all(getattr(runner, name) is not None for name in runner.__all__)
     with pytest.raises(AttributeError, match="module 'runner' has no attribute 'Network'"):
         runner.Network  # noqa: B018
-
-
-def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "prototxt").symlink_to(ROOT / "prototxt")
-    (tmp_path / "solvers").symlink_to(ROOT / "solvers")
-    for part in ("train", "test"):
-        images = [
-            caffe_pb.Datum(channels=1, height=28, width=28, data=bytes([i] * 784), label=i)
-            for i in range(4)
-        ]
-        _write_lmdb(tmp_path / f"data/mnist/mnist_{part}_lmdb", images)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
-    assert len(blocks) == 3
-    exec("\n".join(blocks), {})
-    assert Path("lenet_iter_2.caffemodel").is_file()
-
-
-def _write_lmdb(path, datums):
-    import lmdb
-
-    path.mkdir(parents=True)
-    env = lmdb.open(str(path), map_size=1 << 22)
-    with env.begin(write=True) as txn:
-        for i, datum in enumerate(datums):
-            txn.put(b"%05d" % i, datum.SerializeToString())
-    env.close()
 
 
 # --- Net ---
