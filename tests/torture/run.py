@@ -2,7 +2,7 @@
 
     python tests/torture/run.py [--only kills,cuts] [--kills N] [--cuts N] [--faults N]
                                 [--mixed N] [--bombs N] [--level N] [--mutants N]
-                                [--seed S] [--minutes M] [--page FILE]
+                                [--seed S] [--minutes M] [--page FILE] [--with FOLDER ...]
 
 A part is numbered trials, which a seed repeats: --only PART --seed S --trial N is one of them
 again. What was done is kept in build/torture, so that the same command goes on where it stopped;
@@ -39,11 +39,12 @@ PARTS: tuple[type[Part], ...] = (Kills, Cuts, Faults, Mixed, Bombs, Level, Mutan
 def attack(part: Part, place: Place, report: Report, options: argparse.Namespace) -> None:
     """The trials of a part that are not in the report, until its count or the time is reached."""
     wanted = getattr(options, part.name)
-    numbers = range(report.done(part, options.seed), part.count if wanted is None else wanted)
-    if options.trial is not None:
-        numbers = range(options.trial, options.trial + 1)
-    for number in numbers:
-        if time.monotonic() > options.end:
+    wanted = part.count if wanted is None else wanted
+    while time.monotonic() < options.end:
+        number = report.trials(part, options.seed)
+        if options.trial is not None:
+            number = options.trial
+        elif (report.attacks(part, options.seed) if part.counts_attacks else number) >= wanted:
             return
         start = time.monotonic()
         trial = part.trial(place, number, draws(options.seed, part.name, number))
@@ -52,6 +53,8 @@ def attack(part: Part, place: Place, report: Report, options: argparse.Namespace
         for complaint in trial.complaints:
             print(f"{part.name} {number}, seed {options.seed}: {complaint}", flush=True)
             options.complaints += 1
+        if options.trial is not None:
+            return
 
 
 def main(words: list[str] | None = None) -> int:
@@ -61,13 +64,22 @@ def main(words: list[str] | None = None) -> int:
     names = [part.name for part in parts]
     parser.add_argument("--only", default=",".join(names), metavar="PART,...")
     for part in parts:
-        parser.add_argument(f"--{part.name}", type=int, metavar="N", help=f"trials ({part.count})")
+        what = "attacks that hit" if part.counts_attacks else "trials"
+        parser.add_argument(f"--{part.name}", type=int, metavar="N", help=f"{what} ({part.count})")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=15.0, help="stop after so long (15)")
     parser.add_argument("--trial", type=int, metavar="N", help="only this trial, not kept")
     parser.add_argument("--fresh", action="store_true", help="forget what was done")
     parser.add_argument("--page", metavar="FILE", help="write the page of all that was done")
     parser.add_argument("--folder", default=str(commands.ROOT / "build" / "torture"))
+    parser.add_argument(
+        "--with",
+        nargs="+",
+        default=[],
+        dest="others",
+        metavar="FOLDER",
+        help="folders of attacks made elsewhere, for the page",
+    )
     options = parser.parse_args(words)
     if unknown := set(options.only.split(",")) - set(names):
         parser.error(f"no part called {', '.join(sorted(unknown))}: {', '.join(names)}")
@@ -76,6 +88,8 @@ def main(words: list[str] | None = None) -> int:
     if options.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     report = Report(folder)
+    for other in map(Path, options.others):
+        report.include(Report(other))
     place = Place(folder)
     try:
         for part in parts:

@@ -9,9 +9,10 @@ from attack.cuts import Cuts
 from attack.faults import FAULTS, Faults
 from attack.kills import Kills
 from attack.mixed import Mixed
-from attack.mutants import Mutants
+from attack.mutants import Mutants, Reader, read_all
+from attack.report import BY_HAND, Report
 from attack.starter import Command
-from attack.trial import Place, Refused, draws, one_line
+from attack.trial import Place, Refused, Trial, draws, one_line
 from attack.writers import writers
 
 
@@ -60,6 +61,45 @@ def test_a_mixed_set_and_a_second_training_are_refused(place, number):
 @pytest.mark.parametrize("number", (5, 7, 9))
 def test_damaged_inputs_are_answered_in_one_line(place, number):
     assert Mutants().trial(place, number, draws(5, "mutants", number)).complaints == []
+
+
+def test_a_training_of_a_billion_iterations_is_no_hang_and_a_program_without_end_is(
+    place, tmp_path
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    solver = place.inputs.solver("endless", iterations=10**9, every=0)
+    reader = Reader("solver", solver, "caffe", ("train", "-solver", "{}"))
+    cases = [("a number", solver.read_bytes()), ("cut", b"net:")]
+    assert read_all(place, reader, folder, cases, trains=0.5) == []
+    log = place.inputs.log.read_bytes()
+    words = ("{}", "--every", "1", "-o", "{folder}/out.png")
+    reader = Reader("log", place.inputs.log, "plot_loss", words)
+    cases = [("cut", log[: log.index(b"Iteration 4")])]
+    assert read_all(place, reader, folder, cases, slow=2) == [
+        "log, cut (input 0): no end after 2 s"
+    ]
+
+
+def test_a_kill_that_came_too_late_is_not_counted(tmp_path):
+    report = Report(tmp_path)
+    for attacks in (0, 2, 0, 1):
+        report.add(Kills(), 3, Trial("netgen -o", attacks=attacks), 0.1)
+    assert (report.trials(Kills(), 3), report.attacks(Kills(), 3)) == (4, 3)
+    assert "--kills 3 --seed 3" in report.page([Kills()])
+
+
+def test_what_people_wrote_on_the_page_stays(tmp_path):
+    here, there, page = Report(tmp_path / "a"), Report(tmp_path / "b"), tmp_path / "page.md"
+    here.add(Mutants(), 1, Trial("log", attacks=40), 0.1)
+    here.write_page(page, [Mutants()])
+    assert page.read_text().endswith(BY_HAND + "\n")
+    page.write_text(page.read_text() + "It was mended.\n")
+    there.add(Mutants(), 2, Trial("log", ["log: traceback"], attacks=40), 0.1)
+    here.include(there)
+    here.write_page(page, [Mutants()])
+    assert page.read_text().endswith(BY_HAND + "\nIt was mended.\n")
+    assert page.read_text().count(BY_HAND) == 1 and "| 80 | 1 | 2, 1 |" in page.read_text()
 
 
 def test_the_attack_sees_what_is_broken_missing_and_left_over(place, tmp_path):

@@ -255,6 +255,7 @@ class Bombs:
     """The part of the bombs."""
 
     name, title, count = "bombs", "file that unpacks to, or claims, gigabytes", len(BOMBS)
+    counts_attacks = False
 
     def ready(self) -> None:
         """It can be tried everywhere."""

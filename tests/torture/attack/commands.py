@@ -20,7 +20,7 @@ _MAINS = {
 }
 _MODULES = {"caffe": "runner", "data_prep": "data_prep", "netgen": "netgen", "study": "study"}
 #: what is loaded once for many commands; torch is the longest
-HEAVY = ("torch", "lmdb", "h5py", "matplotlib.pyplot", "PIL.Image", "runner.commands.train")
+HEAVY = ("torch", "lmdb", "h5py", "matplotlib.pyplot", "PIL.Image", "onnx", "runner.commands.train")
 
 
 def scripts() -> list[str]:

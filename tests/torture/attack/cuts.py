@@ -26,6 +26,7 @@ class Cuts:
     """The part of the power cuts."""
 
     name, title, count = "cuts", "power cut under a command that writes", 20
+    counts_attacks = False
 
     def __init__(self) -> None:
         self._kills = Kills()

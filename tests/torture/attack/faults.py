@@ -40,6 +40,7 @@ class Faults:
     """The part of the faults of input and output."""
 
     name, title, count = "faults", "fault of input or output under a command that writes", 165
+    counts_attacks = False
 
     def __init__(self) -> None:
         self._kills = Kills()

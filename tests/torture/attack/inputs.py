@@ -43,6 +43,15 @@ layer {{
     + LOSS
 )
 
+DEPLOY = """\
+layer {{
+  name: "data" type: "Input" top: "data"
+  input_param {{ shape {{ dim: 1 dim: 2 dim: 6 dim: 6 }} }}
+}}
+{layers}
+layer {{ name: "prob" type: "Softmax" bottom: "ip" top: "prob" }}
+"""
+
 SOLVER = """\
 net: "{net}"
 test_iter: 2
@@ -85,6 +94,11 @@ class Inputs:
         self.preprocessing = self.folder / "preprocessing.npz"
         self.array = self.folder / "array.npy"
         self.study = self.folder / "study.json"
+        self.classes = self.folder / "classes"
+        self.deploy = self.folder / "deploy.prototxt"
+        self.arrays = self.folder / "arrays.npz"
+        self.onnx = self.folder / "deploy.onnx"
+        self.safetensors = self.folder / "deploy.safetensors"
         self.weights = self.snapshots / f"s_iter_{ITERATIONS}.caffemodel"
         self.state = self.snapshots / f"s_iter_{ITERATIONS}.solverstate"
 
@@ -101,6 +115,7 @@ class Inputs:
         train = ("train", "-solver", str(self.solver("first")))
         trained = self._run("caffe", *train, folder=self.snapshots)
         self.log.write_text(trained)
+        self._write_deployed()
         models = sorted(map(str, self.snapshots.glob("*.caffemodel")))
         self._run("netgen", "tpm", str(self.net), *models, "--json", str(self.tpm))
         shutil.copy(ROOT / "results" / "small" / "study.json", self.study)
@@ -165,6 +180,49 @@ class Inputs:
             Image.fromarray(pixels).save(self.images / name)
             names.append(f"{name} {index % 3}\n")
         (self.folder / "images.txt").write_text("".join(names))
+        for name in ("a", "b"):
+            shutil.copytree(self.images, self.classes / name)
+
+    def _write_deployed(self) -> None:
+        """The trained net without data and loss, an input for it, and what export makes of it."""
+        layers = NET.partition('layer {{\n  name: "conv1"')
+        text = (layers[1] + layers[2]).removesuffix(LOSS).format(folder=self.folder)
+        self.deploy.write_text(DEPLOY.format(layers=text))
+        np.savez(self.arrays, data=np.random.default_rng(6).random((1, 2, 6, 6), np.float32))
+        if find_spec("safetensors"):
+            words = ("-model", str(self.deploy), "-weights", str(self.weights))
+            self._run("caffe", "export", *words, "-o", str(self.safetensors))
+        if find_spec("onnx"):
+            self._write_onnx()
+
+    def _write_onnx(self) -> None:
+        """The same net as an ONNX model, its weights those of the caffemodel."""
+        from onnx import TensorProto, helper, numpy_helper, save
+
+        arrays = {
+            f"{layer.name}.{index}": np.array(blob.data, np.float32).reshape(blob.shape.dim)
+            for layer in net_of(self.weights).layer
+            for index, blob in enumerate(layer.blobs)
+        }
+        node, value = helper.make_node, helper.make_tensor_value_info
+        nodes = [
+            node("Conv", ["data", "conv1.0", "conv1.1"], ["conv1"], "conv1", pads=[1] * 4),
+            node("Relu", ["conv1"], ["relu1"], "relu1"),
+            node("Conv", ["relu1", "conv2.0", "conv2.1"], ["conv2"], "conv2"),
+            node("Relu", ["conv2"], ["relu2"], "relu2"),
+            node("Flatten", ["relu2"], ["flat"], "flat"),
+            node("Gemm", ["flat", "ip.0", "ip.1"], ["ip"], "ip", transB=1),
+            node("Softmax", ["ip"], ["prob"], "prob", axis=1),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "deploy",
+            [value("data", TensorProto.FLOAT, [1, 2, 6, 6])],
+            [value("prob", TensorProto.FLOAT, [1, 3])],
+            [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+        )
+        opset = [helper.make_opsetid("", 18)]
+        save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(self.onnx))
 
     def _write_cifar(self) -> None:
         fabricated = Fabricated()

@@ -70,6 +70,7 @@ class Kills:
     """The part of the kills."""
 
     name, title, count = "kills", "SIGKILL at a random moment of a command that writes", 200
+    counts_attacks = True  # what had ended before its kill was none
 
     def __init__(self) -> None:
         self._references: dict[Any, Reference] = {}

@@ -19,6 +19,7 @@ class Level:
     """The part of the long runs."""
 
     name, title, count = "level", "long run whose memory and descriptors stay level", 2
+    counts_attacks = False
 
     def ready(self) -> None:
         """It can be tried everywhere."""

@@ -21,6 +21,7 @@ class Mixed:
     """The part of the mixed snapshots and of the prefix."""
 
     name, title, count = "mixed", "mixed snapshot set, or two trainings of one prefix", 14
+    counts_attacks = False
 
     def ready(self) -> None:
         """It can be tried everywhere."""

@@ -11,19 +11,25 @@ import json
 import pickle
 import random
 import shutil
+import signal
 import sys
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from attack import commands
 from attack.inputs import Inputs
-from attack.starter import Command, Ended, become, finish
+from attack.starter import Command, Ended, Running, become, finish
 from attack.trial import Place, Trial, one_line
 from mutations import mutants
 
+from netgen.commandline import INTERRUPTED
+
 BATCH = 40  # inputs a trial
 SLOW = 600.0  # seconds after which an input hangs; 20,000 layers take 40 where nothing else runs
+TRAINS = 20.0  # seconds after which a training that still displays iterations is asked to stop
+STOPS = 120.0  # seconds that it may take to write its snapshot
 OWN_PROCESS = 10  # one trial in so many repeats an input as a command line
 
 
@@ -31,9 +37,9 @@ OWN_PROCESS = 10  # one trial in so many repeats an input as a command line
 class Reader:
     """A file, and a command that reads it where its damaged form lies.
 
-    words: of the command, `{}` for the damaged file (or `{folder}` for its folder, `{top}` for the one of the
-    net); name: of the
-    file as it is damaged. with_it: copied beside it.
+    words: of the command, `{}` for the damaged file, `{folder}` for its folder, `{top}` for the
+    uppermost, where whatever is called out* is removed before the next. name: of the file as it is
+    damaged. with_it: files copied beside it, and folders copied into the uppermost.
     """
 
     title: str
@@ -46,6 +52,11 @@ class Reader:
 
     def place(self, folder: Path, data: bytes) -> tuple[str, ...]:
         """Write the damaged file into `folder`; returns the command's words."""
+        for left in folder.rglob("out*"):  # a command may refuse to write where it has written
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         path = folder / (self.name or self.source.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -108,7 +119,7 @@ def readers(inputs: Inputs) -> list[Reader]:
             ("train", "-solver", "{folder}/../solver.prototxt"),
             "train_lmdb/data.mdb",
         ),
-        Reader("log, parse_log", inputs.log, "parse_log", ("{}", "{folder}/tables/")),
+        Reader("log, parse_log", inputs.log, "parse_log", ("{}", "{folder}/out/")),
         Reader("log, parse_log --json", inputs.log, "parse_log", ("{}", "--json")),
         Reader("log, best_accuracy", inputs.log, "best_accuracy", ("{}",)),
         Reader(
@@ -116,6 +127,24 @@ def readers(inputs: Inputs) -> list[Reader]:
             inputs.log,
             "plot_loss",
             ("{}", "--no_refresh", "-o", "{folder}/out.png"),
+        ),
+        Reader(
+            "log, plot_loss --chain",
+            inputs.log,
+            "plot_loss",
+            ("{}", str(inputs.log), "--chain", "--no_refresh", "-o", "{folder}/out.png"),
+        ),
+        *(
+            [
+                Reader(
+                    "log, tensorboard_log",
+                    inputs.log,
+                    "tensorboard_log",
+                    ("{}", "-o", "{folder}/out"),
+                )
+            ]
+            if find_spec("tensorboard")
+            else []
         ),
         Reader("TPM", inputs.tpm, "netgen", ("plan", "{}", "--layers", "conv1")),
         Reader("TPM, plot_tpm", inputs.tpm, "plot_tpm", ("{}", "-o", "{folder}/out.png")),
@@ -141,6 +170,8 @@ def readers(inputs: Inputs) -> list[Reader]:
         *_data_sets(inputs),
         *_sources(inputs),
         *_classified(inputs),
+        *_deployed(inputs),
+        *_pictures(inputs),
         *(
             Reader(f"{title}, {program}", path, program, ("{}", "{folder}/out"))
             for title, path, program in (
@@ -153,7 +184,7 @@ def readers(inputs: Inputs) -> list[Reader]:
             "caffemodel, extract_features",
             inputs.weights,
             "extract_features",
-            ("{}", net, "data", "{folder}/features", "1", "lmdb"),
+            ("{}", net, "data", "{folder}/out", "1", "lmdb"),
         ),
         Reader("caffemodel, verify", inputs.weights, "caffe", ("verify", "{}"), with_it=around),
         Reader("LMDB, verify", database, "caffe", ("verify", "{folder}"), "train_lmdb/data.mdb"),
@@ -248,6 +279,76 @@ def _classified(inputs: Inputs) -> list[Reader]:
     ]
 
 
+def _deployed(inputs: Inputs) -> list[Reader]:
+    """What nets without data and loss are made into, made from, and run on."""
+    deploy, weights = str(inputs.deploy), str(inputs.weights)
+    export = ("-o", "{folder}/out.safetensors")
+    forward = ("-inputs", str(inputs.arrays), "-outputs", "{folder}/out.npz")
+    found = [
+        Reader(
+            f"{title}, {name}",
+            path,
+            "caffe",
+            (name, "-model", model, "-weights", model_weights, *words),
+        )
+        for title, path, name, model, model_weights, words in (
+            ("caffemodel", inputs.weights, "export", deploy, "{}", export),
+            ("net prototxt", inputs.deploy, "export", "{}", weights, export),
+            ("net prototxt", inputs.deploy, "forward", "{}", weights, forward),
+            ("npz", inputs.arrays, "forward", deploy, weights, ("-inputs", "{}", *forward[2:])),
+        )
+    ]
+    if inputs.safetensors.exists():
+        words = ("-model", deploy, "-weights", "{}", *forward)
+        found.append(Reader("safetensors", inputs.safetensors, "caffe", ("forward", *words)))
+    if inputs.onnx.exists():
+        words = (
+            "from-onnx",
+            "{}",
+            "-o",
+            "{folder}/out.prototxt",
+            "--weights",
+            "{folder}/out.model",
+        )
+        found.append(Reader("ONNX", inputs.onnx, "netgen", words))
+    return found
+
+
+def _pictures(inputs: Inputs) -> list[Reader]:
+    """What makes records of pictures."""
+    listed, pictures = inputs.folder / "images.txt", tuple(sorted(inputs.images.iterdir()))
+    words = ("{folder}/", "{folder}/images.txt", "{folder}/out")
+    mean = ("{folder}", "{top}/out.binaryproto")
+    database = inputs.folder / "train_lmdb" / "data.mdb"
+    return [
+        *(
+            Reader(
+                f"{title}, convert_imageset",
+                path,
+                "convert_imageset",
+                words,
+                "",
+                (*pictures, listed),
+            )
+            for title, path in (("JPEG", pictures[0]), ("PNG", pictures[1]), ("list", listed))
+        ),
+        *(
+            Reader(
+                f"{title}, images",
+                path,
+                "data_prep",
+                ("images", "{top}/classes", "-o", "{top}/out", "--size", "8"),
+                f"classes/a/{path.name}",
+                (inputs.classes,),
+            )
+            for title, path in (("JPEG", pictures[0]), ("PNG", pictures[1]))
+        ),
+        Reader(
+            "LMDB, compute_image_mean", database, "compute_image_mean", mean, "train_lmdb/data.mdb"
+        ),
+    ]
+
+
 _DEPLOY = """
 layer { name: "data" type: "Input" top: "data"
   input_param { shape { dim: 1 dim: 3 dim: 32 dim: 32 } } }
@@ -311,6 +412,7 @@ class Mutants:
     """The part of the damaged inputs."""
 
     name, title, count = "mutants", "damaged input given to the command that reads it", 60
+    counts_attacks = False
 
     def ready(self) -> None:
         """It can be tried everywhere."""
@@ -327,9 +429,9 @@ class Mutants:
             beside.mkdir()
             for path in reader.with_it:
                 where = beside / Path(reader.name).parent
-                where.mkdir(exist_ok=True)
+                where.mkdir(parents=True, exist_ok=True)
                 if path.is_dir():
-                    shutil.copytree(path, where / path.name)
+                    shutil.copytree(path, beside / path.name, dirs_exist_ok=True)
                 else:
                     shutil.copy(path, where)
             if reader.net:
@@ -342,7 +444,7 @@ class Mutants:
                 (beside / "net.prototxt").write_text(net)
                 solver = place.inputs.solver("damaged", 1, 0, net=beside / "net.prototxt")
                 shutil.copy(solver, beside / "solver.prototxt")
-            trial.complaints = _read_all(place, reader, beside, cases)
+            trial.complaints = read_all(place, reader, beside, cases)
             if number % OWN_PROCESS == OWN_PROCESS - 1:
                 words = reader.place(beside, cases[0][1])
                 command = Command(reader.command, words, beside, own_process=True)
@@ -350,10 +452,19 @@ class Mutants:
         return trial
 
 
-def _read_all(
-    place: Place, reader: Reader, folder: Path, cases: list[tuple[str, bytes]]
+def read_all(
+    place: Place,
+    reader: Reader,
+    folder: Path,
+    cases: list[tuple[str, bytes]],
+    trains: float = TRAINS,
+    slow: float = SLOW,
 ) -> list[str]:
-    """Read every case; after a crash or hang a new fork goes on with the next."""
+    """Read every case; after a crash or hang a new fork goes on with the next.
+
+    cases: what the damage is, and the damaged bytes. trains, slow: TRAINS and SLOW, in s. Returns
+    a complaint for every answer that is not one line.
+    """
     complaints: list[str] = []
     start, told = 0, folder.parent / "told"
     batch = folder.parent / "batch"
@@ -366,12 +477,7 @@ def _read_all(
         told.write_text("")
         command = Command("attack.mutants", (str(batch), str(start), str(told)), folder)
         with place.starter.started(command) as running:
-            size, since = 0, time.monotonic()
-            while running.running() and time.monotonic() - since < SLOW:
-                time.sleep(0.02)
-                if told.stat().st_size != size:
-                    size, since = told.stat().st_size, time.monotonic()
-            hung = running.running()
+            hung = _watch(running, told, folder.parent / "err", trains, slow)
             running.kill()
             ended = running.end()
         answers = [json.loads(line) for line in told.read_text().splitlines()]
@@ -380,10 +486,30 @@ def _read_all(
             complaints.append(f"{what(start)} and later: {ended.peak_mb / 1024:.2f} GB")
         start += len(answers)
         if hung or ended.status:
-            how = f"no end after {SLOW:g} s" if hung else f"ended with status {ended.status}"
+            how = f"no end after {slow:g} s" if hung else f"ended with status {ended.status}"
             complaints.append(f"{what(min(start, len(cases) - 1))}: {how}")
             start += 1
     return complaints
+
+
+def _watch(running: Running, told: Path, err: Path, trains: float, slow: float) -> bool:
+    """Wait for the end of a batch; whether one of its inputs hangs.
+
+    A damaged solver may ask for a billion iterations, and then it trains, rightly. Such a one has
+    displayed iterations and ends at a SIGINT with a snapshot, which a command that hangs does not.
+    """
+    size, since, asked = 0, time.monotonic(), False
+    while running.running():
+        time.sleep(0.02)
+        if told.stat().st_size != size:
+            size, since, asked = told.stat().st_size, time.monotonic(), False
+        waited = time.monotonic() - since
+        if waited >= (trains + STOPS if asked else slow):
+            return True
+        if not asked and waited >= trains and b"] Iteration " in err.read_bytes():
+            asked = True
+            running.kill(signal.SIGINT)
+    return False
 
 
 def command(words: list[str]) -> int:
@@ -396,10 +522,13 @@ def command(words: list[str]) -> int:
             become(str(out), str(err))
             arguments = reader.place(folder, data)
             status = finish(commands.function(reader.command, list(arguments)))
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that came too late is nobody's
             if sys.stderr is not None:
                 sys.stderr.flush()
             asked = Command(reader.command, arguments, folder)
             said = err.read_text(errors="backslashreplace")
             wrong = " ".join(one_line(asked, Ended(status, out.read_text(errors="replace"), said)))
+            if status == INTERRUPTED:  # it had displayed iterations, and did not stop as they do
+                wrong = f"{asked}: no training, and no end until it was interrupted"
             told.write(json.dumps(wrong and f"{wrong[-400:]}") + "\n")
     return 0

@@ -26,6 +26,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "report.json"
         self._records: dict[str, Any] = {}
+        self._others: list[Report] = []
         if self._path.exists():
             self._records = schema.read_json(self._path)
 
@@ -33,9 +34,17 @@ class Report:
         empty = {"trials": 0, "seconds": 0.0, "kinds": {}, "complaints": [], "notes": {}}
         return self._records.setdefault(f"{part.name} {seed}", empty)
 
-    def done(self, part: Part, seed: int) -> int:
+    def trials(self, part: Part, seed: int) -> int:
         """How many trials of a part were made with this seed."""
         return self._record(part, seed)["trials"]
+
+    def attacks(self, part: Part, seed: int) -> int:
+        """How many attacks those were: a command that had ended before its kill was not killed."""
+        return sum(self._record(part, seed)["kinds"].values())
+
+    def include(self, other: Report) -> None:
+        """Show on the page what was done elsewhere, with other seeds."""
+        self._others.append(other)
 
     def add(self, part: Part, seed: int, trial: Trial, seconds: float) -> None:
         """Keep the outcome of the next trial."""
@@ -60,7 +69,8 @@ class Report:
 
     def _of(self, part: Part) -> list[tuple[str, dict[str, Any]]]:
         found = [(key.split(), record) for key, record in self._records.items()]
-        return [
+        elsewhere = [item for other in self._others for item in other._of(part)]
+        return elsewhere + [
             (words[1], record)
             for words, record in found
             if words[0] == part.name and words[1] != "skipped" and record["trials"]
@@ -74,8 +84,9 @@ class Report:
         return f"{part.name}: {attacks:,} attacks, {wrong} complaints"
 
     def write_page(self, path: Path, parts: list[Part]) -> None:
-        """Write the page of everything in the report."""
-        schema.write_bytes(self.page(parts).encode(), path)
+        """Write the page of everything in the report; what a person wrote at its end stays."""
+        kept = path.read_text().partition(BY_HAND)[2] if path.exists() else "\n"
+        schema.write_bytes((self.page(parts) + BY_HAND + kept).encode(), path)
 
     def page(self, parts: list[Part]) -> str:
         """Markdown: a table of the parts, then of each its kinds and its complaints."""
@@ -108,6 +119,8 @@ class Report:
         lines = ["", f"## {part.name}", ""]
         for seed, record in records:
             count = record["trials"]
+            if part.counts_attacks:
+                count = sum(record["kinds"].values())
             lines.append(
                 f"    python tests/torture/run.py --only {part.name} --{part.name} {count}"
                 f" --seed {seed} --minutes 600"
@@ -144,6 +157,9 @@ each attack does and asks is told in tests/torture/README.md. A complaint is an 
 what was asked: a broken file, another result than the undisturbed run's, something left over, a
 traceback, a crash, a hang.
 """
+
+#: What follows it on the page is written by people, and kept.
+BY_HAND = "\n<!-- what follows is written by hand, and stays when the page is written again -->\n"
 
 
 def _short(text: str) -> str:

@@ -33,14 +33,15 @@ class Refused(Exception):
 class Part(Protocol):
     """A part of the attack.
 
-    name: on the command line; title: on the page; count: trials unless the command line says.
-    `trial` is given the number of the trial and random numbers that depend on it and the seed
+    name: on the command line; title: on the page; count: trials unless the command line says, or
+    attacks where `counts_attacks` is True. `trial` is given the number of the trial and random numbers that depend on it and the seed
     alone. `ready` raises Refused where the machine does not allow it.
     """
 
     name: str
     title: str
     count: int
+    counts_attacks: bool
 
     def ready(self) -> None: ...
 
