@@ -4,29 +4,29 @@ A pass takes the graph and changes it where its requirements hold:
 
     drop_identities    Identity, Cast, pairs of QuantizeLinear and DequantizeLinear
     drop_zero_biases   zeros that an exporter gave a convolution or product without bias
-    merge_reshapes     of two changes of shape in a row the last one stays
+    merge_reshapes     of two changes of shape in a row the last one stays, if it changes any
     take_in_pads       a Pad into the convolution or pooling that reads it
     fold_batch_norm    a BatchNormalization into the convolution before it, unless it is kept
     take_in_bias       an Add of constants into the convolution or product before it
     drop_flatten       a Flatten before a Gemm: InnerProduct flattens by itself
     join_slices        Slices that cut a value into parts, each wanted once: a Split
-    find_lrn           torch's local response normalisation, whose mean is a pooling in 3-D
-    find_swish         x sigmoid(x)
-    find_moves         a Reshape, Transpose and Reshape that only reorder channels or pixels
+
+Those that find a function of Caffe's in the operators that an exporter took it apart into are in
+patterns.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import prod
+from collections.abc import Callable
 
 import numpy as np
 
 from netgen.from_onnx.errors import Refusal
 from netgen.from_onnx.graph import Graph, Node
+from netgen.from_onnx.patterns import find_lrn, find_moves, find_swish
 from netgen.from_onnx.rules.joining import Slice
 from netgen.from_onnx.rules.normalization import affine
-from netgen.from_onnx.rules.shaping import Reshape, zero_pads
+from netgen.from_onnx.rules.shaping import Reshape, Transpose, zero_pads
 from netgen.from_onnx.targets import Target
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
@@ -65,13 +65,21 @@ def drop_zero_biases(graph: Graph) -> None:
 
 def merge_reshapes(graph: Graph) -> None:
     for node in graph:
-        before = graph.maker(node.inputs[0]) if node.op in Reshape.operators else None
-        if before is None or before.op not in Reshape.operators:
+        known = node.inputs[0] in graph.shapes
+        if node.op == "Transpose" and known and Transpose().only_ones_move(node):
+            node.op, node.attributes = "Reshape", {}
+        if node.op not in Reshape.operators:
             continue
-        if graph.only_reader(before.outputs[0]) is node:
-            node.inputs[0] = before.inputs[0]
+        before = graph.maker(node.inputs[0])
+        alone = graph.only_reader(node.inputs[0]) is node
+        if before is not None and before.op in Reshape.operators and alone:
+            node.inputs = [before.inputs[0]]
             node.op = "Reshape"
             graph.remove(before)
+        shapes = [graph.shapes.get(value) for value in (node.inputs[0], node.outputs[0])]
+        if None is not shapes[0] == shapes[1] and node.outputs[0] not in graph.outputs.values():
+            graph.replace(node.outputs[0], node.inputs[0])
+            graph.remove(node)
 
 
 def take_in_pads(graph: Graph) -> None:
@@ -237,125 +245,6 @@ def join_slices(graph: Graph) -> None:
         graph.remove(*(node for _, _, node in parts if node is not first))
         first.op, first.inputs, first.outputs = "Split", [value], outputs
         first.attributes = {"axis": axis}
-
-
-def find_lrn(graph: Graph) -> None:
-    """x / (k + alpha mean(x^2))^beta, the mean over channels by an AveragePool (n, 1, 1)."""
-    operators = ("Pow", "Add", "Mul", "Reshape", "AveragePool", "Reshape")
-    for node in graph:
-        chain = _upwards(node.inputs[1], operators, graph) if node.op == "Div" else None
-        if chain is None:
-            continue
-        power, add, mul, _, pool, first = chain
-        square, x = graph.maker(first.inputs[0]), node.inputs[0]
-        if square is None or not _is_square(square, x):
-            continue
-        size, one, two = pool.get("kernel_shape") if len(pool.shape()) == 5 else (0, 0, 0)
-        both = [size // 2, 0, 0, (size - 1) // 2, 0, 0]
-        whole = pool.get("pads") == both and pool.get("count_include_pad", 0)
-        if (one, two) != (1, 1) or not whole or pool.out() != pool.shape():
-            continue
-        shape = node.shape()
-        if len(shape) != 4 or pool.shape() != (shape[0], 1, *shape[1:]) or size % 2 == 0:
-            continue
-        beta, bias, alpha = (float(_other(n)) for n in (power, add, mul))
-        node.op, node.inputs = "LRN", [x]
-        node.attributes = {"size": size, "alpha": alpha, "beta": beta, "bias": bias}
-    graph.drop_unused()
-
-
-def _upwards(value: str, operators: Sequence[str], graph: Graph) -> list[Node] | None:
-    """The nodes from a value upwards, if they have these operators and no other readers."""
-    found = []
-    for operator in operators:
-        node = graph.maker(value)
-        if node is None or (node.op if node.op not in Reshape.operators else "Reshape") != operator:
-            return None
-        if len(graph.readers(value)) != 1 or value in graph.outputs.values():
-            return None
-        if operator in ("Pow", "Add", "Mul") and np.size(_other(node)) != 1:
-            return None
-        found.append(node)
-        value = next(name for name in node.inputs if name not in graph.constants)
-    return found
-
-
-def _other(node: Node) -> np.ndarray:
-    """The constant among the two inputs; an empty array where there is none."""
-    for i in (1, 0):
-        value = node.constant(i) if i < len(node.inputs) else None
-        if value is not None:
-            return value.reshape(()) if value.size == 1 else value
-    return np.empty(0)
-
-
-def _is_square(node: Node, x: str) -> bool:
-    if node.op == "Pow":
-        return node.inputs[0] == x and _other(node).size == 1 and float(_other(node)) == 2
-    return node.op == "Mul" and node.inputs == [x, x]
-
-
-def find_swish(graph: Graph) -> None:
-    for node in graph:
-        if node.op != "Mul":
-            continue
-        for x, gate in (node.inputs, node.inputs[::-1]):
-            maker = graph.maker(gate)
-            if maker is None or maker.op not in ("Sigmoid", "HardSigmoid"):
-                continue
-            if maker.inputs[0] == x and graph.only_reader(gate) is node:
-                if maker.op == "HardSigmoid":
-                    alpha, beta = maker.get("alpha", 0.2), maker.get("beta", 0.5)
-                    if abs(alpha - 1 / 6) > 1e-6 or beta != 0.5:
-                        continue
-                node.op = "HardSwish" if maker.op == "HardSigmoid" else "Swish"
-                node.inputs = [x]
-                graph.remove(maker)
-                break
-
-
-def find_moves(graph: Graph) -> None:
-    for node in graph:
-        first = graph.maker(node.inputs[0]) if node.op == "Transpose" else None
-        last = graph.only_reader(node.outputs[0]) if node.op == "Transpose" else None
-        if first is None or last is None or not {first.op, last.op} <= set(Reshape.operators):
-            continue
-        if graph.only_reader(first.outputs[0]) is not node:
-            continue
-        shape, out = first.shape(), last.out()
-        if len(shape) != 4 or len(out) != 4 or shape[0] != out[0]:
-            continue
-        _, channels, height, width = shape
-        places = np.arange(prod(shape)).reshape(first.out()).transpose(node.get("perm"))
-        moved = places.reshape(out)[0]
-        if out == shape:
-            order = moved[:, 0, 0] // (height * width)
-            expected = order[:, None, None] * height * width + moved[:1] - moved[0, 0, 0]
-            if np.array_equal(moved, expected):
-                last.op, last.inputs = "ChannelOrder", [first.inputs[0]]
-                last.attributes = {"order": order.tolist()}
-                graph.remove(first, node)
-        elif out[2] % height == 0 and out[3] == width * (out[2] // height):
-            block = out[2] // height
-            order = moved[:, :block, :block] // (height * width)
-            last.op, last.inputs = "PixelOrder", [first.inputs[0]]
-            last.attributes = {"order": order}
-            if np.array_equal(moved, pixel_order(order, height, width)):
-                graph.remove(first, node)
-            else:
-                last.op, last.inputs, last.attributes = "Reshape", [node.outputs[0]], {}
-
-
-def pixel_order(order: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Where the values of each place come from once channels have become blocks of pixels.
-
-    order: (C, block, block), the channel of each pixel of a block. Returns (C, H block, W block)
-    indices into (channels, H, W).
-    """
-    block = order.shape[1]
-    rows, columns = np.arange(height * block), np.arange(width * block)
-    channel = order[:, rows % block][:, :, columns % block]
-    return (channel * height + (rows // block)[:, None]) * width + columns // block
 
 
 def rewrite(graph: Graph, target: Target, keep: bool) -> None:

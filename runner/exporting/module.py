@@ -6,6 +6,8 @@ training and the log need.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from netgen import graph
@@ -32,7 +34,7 @@ class NetModule(torch.nn.Module):
         self.outputs = list(net.outputs)
         self.names: dict[str, str] = {}
         self._nodes = [node for node in net.nodes if not _is_input(node)]
-        self._layers = [_made_anew(node, net) for node in self._nodes]
+        self._layers = torch.nn.ModuleList(_LayerModule(node, net) for node in self._nodes)
         self._scales = fused_scales(self._nodes, self.outputs)
         self._blobs = torch.nn.ParameterDict()
         for node in self._nodes:
@@ -53,7 +55,7 @@ class NetModule(torch.nn.Module):
                 arguments = self._arguments(index)
                 if index + 1 in self._scales:
                     arguments += self._arguments(index + 1)
-                tops = self._run(index, bottoms, arguments)
+                tops = self._layers[index](bottoms, arguments)
             blobs.update(zip(node.tops, tops, strict=True))
         return tuple(blobs[name] for name in self.outputs)
 
@@ -65,17 +67,32 @@ class NetModule(torch.nn.Module):
             for value, blob in zip(shared, node.blobs, strict=True)
         ]
 
-    def _run(
-        self, index: int, bottoms: list[torch.Tensor], arguments: list[torch.Tensor]
-    ) -> list[torch.Tensor]:
+    def layer_of(self, scopes: Sequence[str]) -> str | None:
+        """The name of the layer that a traced operation is of; scopes: its modules' names."""
+        for scope in scopes:
+            if scope.startswith("_layers.") and scope.count(".") == 1:
+                return self._nodes[int(scope.removeprefix("_layers."))].name
+        return None
+
+
+class _LayerModule(torch.nn.Module):
+    """A layer as a module, so that what is traced says which layer it is of."""
+
+    def __init__(self, node: Node, net: Net) -> None:
+        super().__init__()
+        self._param = node.param
+        self._layer = _made_anew(node, net)
+
+    def forward(
+        self, bottoms: list[torch.Tensor], arguments: list[torch.Tensor]
+    ) -> Sequence[torch.Tensor]:
         try:
-            return self._layers[index].forward(bottoms, arguments)
+            return self._layer.forward(bottoms, arguments)
         except Exception as error:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             if isinstance(error, graph.NetError):
                 raise
-            param = self._nodes[index].param
-            raise CaffeError(f"layer '{param.name}' ({param.type}): {why}") from error
+            raise CaffeError(f"layer '{self._param.name}' ({self._param.type}): {why}") from error
 
 
 def refuse_untraceable(net: Net) -> None:

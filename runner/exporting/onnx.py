@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import logging
 import os
@@ -156,6 +157,7 @@ def _named(model: Any, module: NetModule, name: str) -> bytes:
         return names.get(value) or (f"{value}_inside" if value in taken else value)
 
     graph.name = name or "net"
+    _name_nodes(graph.node, module)
     for node in graph.node:
         node.input[:] = map(known, node.input)
         node.output[:] = map(known, node.output)
@@ -170,6 +172,19 @@ def _named(model: Any, module: NetModule, name: str) -> bytes:
             dim.dim_param = dim.dim_param.replace(free, BATCH)
     needed("onnx.checker", "export").check_model(model)
     return model.SerializeToString()
+
+
+def _name_nodes(nodes: Sequence[Any], module: NetModule) -> None:
+    """Name nodes after the layers that they are of, "/conv1/Conv", where torch says which."""
+    taken: set[str] = set()
+    for node in nodes:
+        scopes = [p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
+        layer = module.layer_of(ast.literal_eval(scopes[0])) if scopes else None
+        name = f"/{layer}/{node.op_type}" if layer else node.name
+        node.name, number = name, 1
+        while node.name in taken:
+            node.name, number = f"{name}_{number}", number + 1
+        taken.add(node.name)
 
 
 def _differences(

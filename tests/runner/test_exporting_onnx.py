@@ -10,8 +10,9 @@ import torch
 from trained import as_trained
 
 import runner
-from netgen import nets, schema
+from netgen import cli, from_onnx, growth, nets, schema
 from netgen.errors import CaffeError
+from netgen.nets import resnet
 from netgen.schema import caffe_pb
 from runner import Layer, LayerShapes, rule
 
@@ -81,6 +82,27 @@ def test_every_bundled_net(name, tmp_path):
     read = cv2.dnn.readNetFromONNX(str(path))
     read.setInput(data[:1], "data")
     agree({"prob": read.forward()}, net.forward(data=data[:1]))
+    agree(comes_back(net, path).forward(data=data[:1]), net.forward(data=data[:1]))
+
+
+def comes_back(net, path):
+    """The net that an export is again, once it is found to have the layers of `net`.
+
+    BatchNorm and Scale are in the convolutions before them, Dropout is nothing in a test, and
+    what makes a shortcut narrower and deeper is other layers than it was.
+    """
+    found = from_onnx.convert(from_onnx.read_model(path))
+    assert layers_of(found.net.layer) == layers_of(net.layers)
+    return runner.Net(found.net, weights=found.weights)
+
+
+def layers_of(layers):
+    return [
+        (layer.name, layer.type)
+        for layer in layers
+        if layer.type not in ("BatchNorm", "Dropout", "Scale", "Split")
+        and "shortcut" not in layer.name
+    ]
 
 
 #: Where Caffe's rounding up of sizes, its cut windows and its divisors differ from others'.
@@ -273,6 +295,33 @@ def test_the_command(caffe, work):
     )
     assert dims(onnx.load("n.onnx").graph.input) == {"data": [3, 1, 28, 28]}
     assert ROOT.as_posix().encode() not in Path("n.onnx").read_bytes()
+
+
+def test_a_grown_child_comes_back(caffe, work):
+    """Split, exported and converted by the commands, a residual net computes the same."""
+    parent = resnet.resnet(1, "ResNet8", nets.NetOptions(width=0.25), deploy=True)
+    schema.write_text(parent, "parent.prototxt")
+    plan = growth.Plan(
+        (
+            growth.LayerPlan("stage1_block1_conv1", "residual", (0, 2), (1, 3)),
+            growth.LayerPlan("stage2_block1_conv2", "residual", (1, 4, 5), (0, 2, 3, 6, 7)),
+        )
+    )
+    Path("plan.json").write_text(growth.to_json(plan))
+    assert (
+        cli.main(["split", "parent.prototxt", "--plan", "plan.json", "-o", "child.prototxt"]) == 0
+    )
+    as_trained(schema.read_net("child.prototxt")).save("child.caffemodel")
+    words = ("-model", "child.prototxt", "-weights", "child.caffemodel", "-o", "child.onnx")
+    assert caffe("export", *words).status == 0
+    words = ["child.onnx", "-o", "back.prototxt", "--weights", "back.caffemodel", "--no-check"]
+    assert cli.main(["from-onnx", *words]) == 0
+    child = runner.Net("child.prototxt", "child.caffemodel")
+    back = runner.Net("back.prototxt", "back.caffemodel")
+    data = RANDOM.normal(size=child.inputs["data"])
+    agree(back.forward(data=data), child.forward(data=data))
+    parts = {layer.name for layer in child.layers if "conv2_split" in layer.name}
+    assert parts and parts <= {layer.name for layer in back.layers}
 
 
 def test_the_page_as_it_stands(caffe, work):

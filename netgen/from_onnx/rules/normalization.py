@@ -12,6 +12,7 @@ from netgen.from_onnx.rules.rule import Rule, require
 from netgen.from_onnx.rules.shapes import axis_field, reshaped
 from netgen.from_onnx.targets import Target
 from netgen.from_onnx.writer import Blob, Writer
+from netgen.schema import caffe_pb
 
 _EPS = 1e-5
 
@@ -123,6 +124,8 @@ class LRN(Rule):
             "k": (node.get("bias", 1.0), 1.0),
         }
         own = {name: value for name, (value, default) in fields.items() if value != default}
+        if node.get("within"):
+            own["norm_region"] = caffe_pb.LRNParameter.WITHIN_CHANNEL
         return net.layer("LRN", [net.input(node)], **own)
 
 
