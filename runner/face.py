@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,9 @@ from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 from runner.exporting import export as export_engine_net
 from runner.layers import Context
-from runner.layers.blob import Blob
+from runner.layers.blob import Blob, Window
 from runner.log import glog, upgrades
+from runner.net import inference
 from runner.net import net as engine_net
 from runner.net import weights as engine_weights
 from runner.net.weights import WeightsReport
@@ -103,14 +105,23 @@ class Net:
                     if isinstance(net, caffe_pb.NetParameter)
                     else CaffeError(f"{os.fspath(net)}: {error}")
                 ) from None
+        self._prepare(inference.can_prepare(self.engine))
         for source in _several(weights):
             load_weights(self, source)
+
+    def _prepare(self, steady: bool) -> None:
+        """steady: whether nobody but this face changes the weights, and every pass is the same."""
+        self._steady = steady
+        self._prepared: dict[tuple[str, ...], inference.Prepared] = {}
+        self._checked: set[tuple] = set()
+        self._windows: weakref.WeakSet[Window] = weakref.WeakSet()
 
     @classmethod
     def of(cls, engine: engine_net.Net, log: bool = False) -> Net:
         """The face of an engine's Net that exists already; they share everything."""
         net = cls.__new__(cls)
         net.engine, net._log = engine, log
+        net._prepare(False)
         return net
 
     @property
@@ -145,8 +156,9 @@ class Net:
         On a CPU the arrays are the net's own memory: writing to them changes the net. On a GPU
         they are copies that cannot be written to; `load_weights` takes new values there.
         """
+        self._prepared.clear()  # what is written to an array that is gone by the next pass counts
         return {
-            node.name: [_view(blob) for blob in node.blobs]
+            node.name: [_view(blob, self._windows) for blob in node.blobs]
             for node in self.engine.nodes
             if node.blobs
         }
@@ -159,18 +171,46 @@ class Net:
         inputs: values for the blobs of Input layers, in their shapes but for the first axis,
         which may be of any size; an input that is not given keeps the values it was given last,
         and is zero before. Layers that read, such as Data, go on to their next batch. The
-        arrays are copies. A blob that is written in place has its last value. Raises CaffeError
+        arrays are copies. A blob that is written in place has its last value. On a CPU a net of
+        phase TEST without data layers has its weights laid out once for many calls
+        (runner.net.inference), so values are the layers' but for rounding; not while somebody
+        holds arrays of `params`, through which the weights may change at any time. Raises CaffeError
         for names that the net does not have and for shapes that do not fit.
         """
         wanted = None if blobs is None else list(blobs)
         self._check_names(wanted or [], self.engine.blob_shapes, "blob")
         self._fill(inputs)
-        kept: dict[str, torch.Tensor] | None = None if wanted is None else {}
-        with self.logging(), torch.no_grad():
-            _, found = self.engine.forward(kept=kept)
-        if wanted is not None and kept is not None:
-            found = {name: kept[name] for name in wanted}
+        names = tuple(self.outputs if wanted is None else wanted)
+        prepared = self._prepared_for(names) if self._steady else None
+        if prepared is not None:
+            with torch.inference_mode():
+                found = prepared()
+        else:
+            kept: dict[str, torch.Tensor] | None = None if wanted is None else {}
+            with self.logging(), torch.no_grad():
+                _, found = self.engine.forward(kept=kept)
+            if kept is not None:
+                found = {name: kept[name] for name in names}
         return {name: value.float().cpu().numpy().copy() for name, value in found.items()}
+
+    def _prepared_for(self, names: tuple[str, ...]) -> inference.Prepared | None:
+        """The fixed path to these blobs, or None while somebody holds arrays of the weights.
+
+        Such arrays may be written to without a trace. Raises NetError for a batch that does not
+        fit, which an ordinary pass finds out: each new shape of the inputs has one.
+        """
+        if self._windows:
+            return None
+        shapes = tuple(blob.shape for blob in self._slots().values())
+        with torch.no_grad():
+            if shapes not in self._checked:
+                self.engine.forward()
+                self._checked.add(shapes)
+            prepared = self._prepared.get(names)
+            if prepared is None or not prepared.holds():
+                batch = shapes[0][0] if shapes and shapes[0] else 1
+                prepared = self._prepared[names] = inference.Prepared(self.engine, names, batch)
+        return prepared
 
     def to_proto(self, diff: bool = False) -> caffe_pb.NetParameter:
         """The net with its weights, as a caffemodel holds it; diff: with the gradients."""
@@ -411,8 +451,14 @@ def _copied(value: np.ndarray | torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.array(value, np.float32))
 
 
-def _view(blob: torch.Tensor) -> np.ndarray:
-    array = blob.detach().cpu().numpy()
+def _view(blob: torch.Tensor, windows: weakref.WeakSet[Window]) -> np.ndarray:
+    """The blob's memory as an array, its Window among `windows`; of a GPU's blob a copy."""
     if blob.device.type != "cpu":
+        array = blob.detach().cpu().numpy()
         array.flags.writeable = False
-    return array
+        return array
+    if not blob.numel():
+        return np.empty(tuple(blob.shape), np.float32)
+    window = Window(blob.detach().view(-1))
+    windows.add(window)
+    return np.asarray(window).reshape(tuple(blob.shape))

@@ -19,8 +19,8 @@ import torch
 from netgen.errors import FatalError
 
 
-class _Window:
-    """What every numpy view of a SyncedMemory has as its base: it lives as long as one of them."""
+class Window:
+    """What every numpy view of some memory has as its base: it lives as long as one of them."""
 
     def __init__(self, flat: torch.Tensor) -> None:
         self._flat = flat
@@ -64,7 +64,7 @@ class SyncedMemory:
         self._owned = False  # may _noted become _flat?
         self._host: torch.Tensor | None = None  # of a CUDA device
         self._host_is_newest = False
-        self._window: weakref.ref[_Window] | None = None
+        self._window: weakref.ref[Window] | None = None
 
     @staticmethod
     def mirrors(device: torch.device) -> bool:
@@ -134,7 +134,7 @@ class SyncedMemory:
             flat, self._host_is_newest = self._host, True
         window = self._window() if self._window is not None else None
         if window is None:
-            window = _Window(flat)
+            window = Window(flat)
             self._window = weakref.ref(window)
         if not self.size:
             return np.empty(shape, np.float32)

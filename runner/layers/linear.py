@@ -45,7 +45,7 @@ def _touches(sizes: graph.Shape, geometry: graph.Geometry) -> bool:
     )
 
 
-def _channels_last(x: torch.Tensor) -> torch.Tensor:
+def channels_last(x: torch.Tensor) -> torch.Tensor:
     """x in the layout that oneDNN and cuDNN convolve fastest, and that the next layers keep."""
     n, channels, height, width = x.shape
     if channels == 1:  # it is in both layouts, and only the strides tell which one is meant
@@ -107,7 +107,7 @@ class Convolution(Layer, type=("Convolution", "ConvolutionDepthwise", "Depthwise
         if self.overhang:
             x = F.pad(x, self.overhang)
         if self.spatial == 2 and x.dim() == 4:
-            x = _channels_last(x)
+            x = channels_last(x)
         if self.axis == 1 and self.spatial:
             return self.functions[self.spatial](x, weight, bias, **self.options)
         batch = x.shape[: self.axis]

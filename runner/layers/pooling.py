@@ -6,6 +6,7 @@ means the same for some geometries only; for the others the bottom is padded her
 In all functions x is (N, C, H, W), and kernel, stride, pad and out are a graph.PoolGeometry's.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -28,15 +29,16 @@ def _torch_out(size: int, kernel: int, stride: int, pad: int, ceil_mode: bool) -
     return out
 
 
+@functools.cache
 def _native_ceil_mode(
-    x: torch.Tensor, kernel: Shape, stride: Shape, pad: Shape, out: Shape
+    sizes: Shape, kernel: Shape, stride: Shape, pad: Shape, out: Shape
 ) -> bool | None:
-    """The ceil_mode with which torch's pooling has Caffe's windows here, or None."""
+    """The ceil_mode with which torch's pooling has Caffe's windows on (H, W), or None."""
     if any(2 * p > k for p, k in zip(pad, kernel, strict=True)):
         return None
     for ceil_mode in (False, True):
-        sizes = zip(x.shape[2:], kernel, stride, pad, out, strict=True)
-        if all(_torch_out(n, k, s, p, ceil_mode) == o for n, k, s, p, o in sizes):
+        axes = zip(sizes, kernel, stride, pad, out, strict=True)
+        if all(_torch_out(n, k, s, p, ceil_mode) == o for n, k, s, p, o in axes):
             return ceil_mode
     return None
 
@@ -61,7 +63,7 @@ def max_pool(
     with_mask: bool = False,
 ) -> Tensors:
     """Caffe's MAX pooling. with_mask adds a top: the index h * width + w of each winner."""
-    ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
+    ceil_mode = _native_ceil_mode(x.shape[2:], kernel, stride, pad, out)
     if ceil_mode is not None:
         found = F.max_pool2d(x, kernel, stride, pad, ceil_mode=ceil_mode, return_indices=with_mask)
         return [found[0], found[1].float()] if with_mask else [found]
@@ -104,7 +106,7 @@ def ave_pool(
     """
     if tuple(kernel) == tuple(x.shape[2:]) and not any(pad):
         return x.mean((2, 3), keepdim=True)
-    ceil_mode = _native_ceil_mode(x, kernel, stride, pad, out)
+    ceil_mode = _native_ceil_mode(x.shape[2:], kernel, stride, pad, out)
     if ceil_mode is not None:
         return F.avg_pool2d(x, kernel, stride, pad, ceil_mode, count_include_pad=count_pad)
     wide = _padded(x, kernel, stride, pad, out, 0.0)

@@ -46,4 +46,5 @@ def test_resnet20s_shortcut_is_the_same_without_constants():
     assert not trained and ours != other
     image = np.random.default_rng(3).normal(size=(1, 3, 32, 32)).astype(np.float32)
     found = [as_trained(param).forward(["fc"], data=image)["fc"] for param in (ours, other)]
-    assert np.abs(found[0]).max() > 0.1 and np.array_equal(*found)
+    assert np.abs(found[0]).max() > 0.1
+    np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-6)  # one is folded, the other is not
