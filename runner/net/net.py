@@ -14,7 +14,7 @@ from netgen.schema import caffe_pb
 from runner.layers import LAYER_TYPES, Context
 from runner.layers.blob import Blob, BlobVec
 from runner.log import glog
-from runner.net.fusion import fused_scales
+from runner.net.fusion import fused_scales, sibling_convolutions
 from runner.net.objective import Objective
 from runner.net.parameters import Parameters
 from runner.net.shared_memory import Memory
@@ -108,6 +108,7 @@ class Net:
         self.scales_in_place = {  # whose fused BatchNorm leaves nothing that one could look at
             index for index in self._scales if graph.in_place(self.nodes[index].param)
         }
+        self._siblings = sibling_convolutions(self.nodes)
         self._fill()
 
     def _create(self, param, net):
@@ -233,8 +234,11 @@ class Net:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
         blobs, shares, fetched = {} if kept is None else kept, [], iter(fetched)
         scales = self._scales if kept is None else self.scales_in_place
+        # Each reader of a blob has a gradient of its own to show.
+        siblings = self._siblings if diffs is None else {}
         if not self.fused:
-            scales = set()
+            scales, siblings = set(), {}
+        ahead = {}  # tops of siblings whose turn has not come
         for index, node in enumerate(self.nodes):
             bottoms = self._bottoms(node, blobs)
             if any(x.shape != shape for x, shape in zip(bottoms, node.bottom_shapes, strict=True)):
@@ -243,6 +247,11 @@ class Net:
             arguments = node.arguments()
             if index in scales:  # the BatchNorm before has done it
                 tops = [blobs[node.bottoms[0]]]
+            elif index in ahead:
+                tops = ahead.pop(index)
+            elif index in siblings:
+                ahead.update(self._together(siblings[index], bottoms))
+                tops = ahead.pop(index)
             else:
                 if index + 1 in scales:
                     arguments += self.nodes[index + 1].arguments()
@@ -271,6 +280,14 @@ class Net:
             bottoms = [widened(x) for x in bottoms]
         with autocast(self.context.precision, self.context.device):
             return node.layer.forward(bottoms, arguments)
+
+    def _together(self, siblings, bottoms):
+        """{number: tops} of convolutions that are done as one, with the kernels of all."""
+        nodes = [self.nodes[index] for index in siblings]
+        every = zip(*(node.arguments() for node in nodes), strict=True)
+        (top,) = self.run(nodes[0], bottoms, [torch.cat(blobs) for blobs in every])
+        parts = top.split([len(node.blobs[0]) for node in nodes], nodes[0].layer.axis)
+        return {index: [part] for index, part in zip(siblings, parts, strict=True)}
 
     @staticmethod
     def _reshape(node, bottoms):

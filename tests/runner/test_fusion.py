@@ -1,4 +1,4 @@
-"""BatchNorm with the Scale behind it: one operation, the same numbers."""
+"""BatchNorm with its Scale, sibling convolutions: one operation, the same numbers."""
 
 import numpy as np
 import pytest
@@ -92,3 +92,128 @@ def test_every_net_of_the_project_with_batch_norm_is_fused(build):
     norms = [node for node in net.nodes if node.param.type == "BatchNorm"]
     assert len(norms) == 19 == len(net._scales)
     assert net.phase == caffe_pb.TEST
+
+
+# --- sibling convolutions ---
+
+FAMILY = """
+layer { name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {
+  shape { dim: 2 dim: 3 dim: 7 dim: 6 } shape { dim: 2 dim: 9 dim: 4 dim: 4 }
+  data_filler { type: "gaussian" } data_filler { type: "constant" } } }
+layer { name: "below" type: "Convolution" bottom: "x" top: "below"
+  convolution_param { num_output: 5 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "relu" type: "ReLU" bottom: "below" top: "below" }
+layer { name: "a" type: "Convolution" bottom: "below" top: "a" CONV num_output: 4 } }
+layer { name: "b" type: "Convolution" bottom: "below" top: "b" CONV num_output: 3 } }
+layer { name: "relu_b" type: "ReLU" bottom: "b" top: "b" }
+layer { name: "c" type: "Convolution" bottom: "below" top: "c" CONV num_output: 2 } }
+layer { name: "concat" type: "Concat" bottom: "a" bottom: "b" bottom: "c" top: "concat" }
+layer { name: "loss" type: "EuclideanLoss" bottom: "concat" bottom: "t" top: "loss" }
+""".replace(
+    "CONV",
+    """convolution_param { kernel_h: 3 kernel_w: 2 stride: 2 pad: 1 weight_filler { type: "msra" }
+  bias_filler { type: "uniform" min: -1 max: 1 }""",
+)
+ALL = [["a", "b", "c"]]
+FIRST_A = 'bottom: "below" top: "a"'
+FAMILIES = {
+    "plain": (FAMILY, ALL),
+    "one is fixed": (FAMILY.replace(FIRST_A, f"{FIRST_A} param {{ lr_mult: 0 }}"), ALL),
+    "one learns with other multipliers": (
+        FAMILY.replace(FIRST_A, f"{FIRST_A} param {{ lr_mult: 3 decay_mult: 0 }}"),
+        ALL,
+    ),
+    "two share a kernel": (
+        FAMILY.replace(FIRST_A, f'{FIRST_A} param {{ name: "k" }} param {{ name: "offset" }}')
+        .replace('top: "b" conv', 'top: "b" param { name: "k" } param { name: "offset" } conv')
+        .replace("num_output: 3", "num_output: 4")
+        .replace("dim: 9", "dim: 10"),
+        ALL,
+    ),
+    "no biases": (FAMILY.replace("kernel_h", "bias_term: false kernel_h"), ALL),
+    "nothing below learns": (
+        FAMILY.replace('top: "below"\n', 'top: "below" param { lr_mult: 0 } param { lr_mult: 0 }\n'),
+        ALL,
+    ),
+    "two dilations": (
+        FAMILY.replace("num_output: 2", "num_output: 2 dilation: 2 pad: 2").replace(
+            'top: "c" convolution_param { kernel_h: 3 kernel_w: 2 stride: 2 pad: 1',
+            'top: "c" convolution_param { kernel_h: 3 kernel_w: 2 stride: 2',
+        ),
+        [["a", "b"]],
+    ),
+    "one has no bias": (FAMILY.replace("num_output: 4", "num_output: 4 bias_term: false"),
+                        [["b", "c"]]),
+    "one sends no gradient down": (
+        FAMILY.replace(FIRST_A, f"{FIRST_A} propagate_down: false"), [["b", "c"]]),
+    "groups": (
+        FAMILY.replace("num_output: 5", "num_output: 4")
+        .replace("kernel_h", "group: 2 kernel_h").replace("num_output: 3", "num_output: 4")
+        .replace("dim: 9", "dim: 10"), []),
+    "the blob is written over in between": (
+        FAMILY.replace('layer { name: "a"', 'layer { name: "s" type: "Split" bottom: "below" '
+            'top: "s0" top: "s1" }\nlayer { name: "a"')
+        .replace(FIRST_A, 'bottom: "s0" top: "a"')
+        .replace('layer { name: "b"', 'layer { name: "r" type: "TanH" bottom: "s1" top: "s1" }\n'
+            'layer { name: "b"')
+        .replace('bottom: "below" top: "b"', 'bottom: "s1" top: "b"')
+        .replace('bottom: "below" top: "c"', 'bottom: "s1" top: "c"'),
+        [["b", "c"]],
+    ),
+}  # fmt: skip
+
+
+def together(net):
+    """The names of the convolutions that a pass runs as one, a list for each."""
+    return [[net.nodes[index].name for index in group] for group in net._siblings.values()]
+
+
+@pytest.mark.parametrize(("text", "names"), FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_siblings_are_run_as_one_with_the_same_numbers(build, text, names, phase):
+    one, two = build(text, phase=phase), build(text, phase=phase)
+    two.parameters.data.copy_(one.parameters.data)
+    assert together(one) == names
+    two.fused = False
+    for ours, theirs in zip(passes(one, 1), passes(two, 1), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert passes(one)[1].any()
+
+
+def test_siblings_are_one_convolution_of_the_engine(build):
+    net, calls = build(FAMILY), []
+    for node in net.nodes:
+        if node.param.type == "Convolution":
+            node.layer.functions = {
+                2: lambda *given, name=node.name, **options: (
+                    calls.append(name) or torch.nn.functional.conv2d(*given, **options)
+                )
+            }
+    net.forward_backward()
+    assert calls == ["below", "a"]
+
+
+def test_who_looks_at_blobs_sees_those_of_siblings_and_every_readers_diff(build):
+    """A gradient for each reader of the blob, where somebody asks for the diffs."""
+    one, two = build(FAMILY), build(FAMILY)
+    two.parameters.data.copy_(one.parameters.data)
+    two.fused = False
+    seen = []
+    for net in (one, two):
+        torch.manual_seed(0)
+        kept, diffs = {}, {}
+        net.forward_backward(kept=kept, diffs=diffs)
+        seen.append({**kept, **{f"{name} diff": value for name, value in diffs.items()}})
+    assert seen[0].keys() == seen[1].keys() >= {"a", "b", "c", "below_relu_0_split_2 diff"}
+    for name in seen[0]:
+        torch.testing.assert_close(seen[0][name], seen[1][name])
+
+
+@pytest.mark.parametrize("name", ["msplit1", "msplit2"])
+def test_every_part_of_a_split_net_is_run_with_its_siblings(build, name):
+    net = build(schema.to_text(schema.read_net(f"prototxt/{name}_deploy.prototxt")), "TEST")
+    parts = [node.name for node in net.nodes
+             if node.param.type == "Convolution" and node.name.endswith(("split1", "split2", "pre"))]  # fmt: skip
+    found = together(net)
+    assert sorted(parts) == sorted(part for group in found for part in group)
+    assert [len(group) for group in found] == {"msplit1": [3, 3, 3], "msplit2": [7, 7, 3]}[name]
