@@ -125,6 +125,12 @@ def parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, An
     add("--width", type=float, metavar="W", help="of the net; 1 is All-CNN-C's")
     add("--batch-size", type=int, metavar="N")
     add("--iterations", type=int, nargs=2, metavar="N", help="of the baseline, and after a split")
+    add(
+        "--split-at",
+        type=int,
+        metavar="I",
+        help="split the baseline at iteration I of its training, which goes on (at its end)",
+    )
     add("--base-lr", type=float, metavar="LR")
     add("--lr-policy", metavar="P", help="multistep, inv, poly or fixed (full: multistep)")
     add("--dropout", action=argparse.BooleanOptionalAction, help="All-CNN's (full: with it)")

@@ -1,7 +1,8 @@
 """Which differences a study is about, and what it concludes: arms in, numbers and a verdict out.
 
-Primary is the split by TPM minus the restart of the rate alone, in the first round that has both:
-what was claimed, `Settings.claim` points of final accuracy, is judged by it. Secondary are the
+Primary is the split by TPM minus the restart of the rate alone, in the first round that has both;
+where the parent is split within its training, minus the parent, which went on.
+What was claimed, `Settings.claim` points of final accuracy, is judged by it. Secondary are the
 split minus all other controls, and the restart minus the parent, which tells whether the parent
 had finished; their p is adjusted together (Holm). An arm of which a training collapsed is left out.
 """
@@ -92,6 +93,8 @@ def effects(groups: Sequence[Group]) -> Effects:
                 secondary.append(finished)
         else:
             secondary += found
+    if primary is None:
+        primary = next((e for e in gains if e and e.one.results[0].training.begin), None)
     adjusted = _adjusted([effect for effect in secondary if effect])
     if finished:
         finished = next(effect for effect in adjusted if effect.one.arm is RESTART)

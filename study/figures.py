@@ -88,8 +88,8 @@ def costs(folder: str, groups: Sequence[Group]) -> str:
             style |= {"marker": MARKERS[number % len(MARKERS)]}
             found = [r for r in group.results if not r.collapsed]
             final = [r.final for r in found]
-            flops = [sum(one.flops for one in r.history) for r in found]
-            hours = [sum(one.seconds for one in r.history) / HOURS for r in found]
+            flops = [r.in_all("flops") for r in found]
+            hours = [r.in_all("seconds") / HOURS for r in found]
             left.plot(flops, final, label=group.label, **style)
             right.plot(hours, final, **style)
         left.set_xlabel("FLOPs of all training, parents' included")
@@ -115,7 +115,8 @@ def chains(folder: str, results: Sequence[Result]) -> str:
     def draw(figure: Figure, shown: Sequence[Result]) -> None:
         axes, named, seen = figure.subplots(), set(), []
         for result in shown:
-            before = sum(r.log.last_iteration for r in result.history[:-1])
+            begin = result.training.begin  # a training that goes on counts on as well
+            before = 0 if begin else sum(r.log.last_iteration for r in result.history[:-1])
             series = result.log.accuracies()[0]
             points = [
                 (before + at, value)
@@ -127,8 +128,8 @@ def chains(folder: str, results: Sequence[Result]) -> str:
             named.add((number, arm))
             axes.plot(*zip(*points, strict=True), color=COLORS[arm], linewidth=1, label=name)
             seen += [value for _, value in points[len(points) // 3 :]]
-            if before:
-                axes.axvline(before, color="0.8", linewidth=0.8, zorder=0)
+            if before or begin:
+                axes.axvline(before or begin, color="0.8", linewidth=0.8, zorder=0)
         room = 0.05 * (max(seen) - min(seen)) or 0.01
         axes.set_ylim(min(seen) - room, max(seen) + room)
         axes.set_xlabel("iteration, a child's behind its parent's: a line a seed")

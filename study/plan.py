@@ -134,19 +134,23 @@ def _split(s: Settings, training: Training) -> Iterator[Stage]:
     yield _net_stage(training, _netgen(*words, makes=(net,)), (parent.net, plan))
 
     start, pre = training.start, training.arm.pre
+    weights, state, makes = training.parent_weights, training.state, [start]
     init = s.init if pre == "sharpened" else "preserve"
-    words = (parent.net, parent.weights, "--plan", plan, "--init", init, "--seed", training.seed)
+    words = (parent.net, weights, "--plan", plan, "--init", init, "--seed", training.seed)
     commands = []
     if pre != "sharpened":
         words += ("--residual-pre", pre)
     if pre == "gradient":
         found = training.gradient
         words += ("--gradient", found)
-        of = (parent.solver, "--weights", parent.weights, "-o", found)
+        of = (parent.solver, "--weights", weights, "-o", found)
         commands.append(_study("gradient", *of, makes=(found,)))
-    commands.append(_netgen("transfer", *words, "-o", start, makes=(start,)))
+    if state:
+        words += ("--history", parent.state_at(training.begin), "--history-out", state)
+        makes.append(state)
+    commands.append(_netgen("transfer", *words, "-o", start, makes=tuple(makes)))
     if training.in_chain:
-        words = (parent.net, parent.weights, net, start, "--json")
+        words = (parent.net, weights, net, start, "--json")
         commands.append(_tool("verify_split", *words, stdout=training.verified))
     inputs = (parent.net, parent.record, plan, net)
     yield Stage(f"{training.stage_name}_transfer", tuple(commands), inputs)
@@ -178,6 +182,10 @@ def _plan(s: Settings, training: Training) -> Command:
 def _train(s: Settings, training: Training) -> Stage:
     solver, record = training.solver, training.record
     start = ("--weights", training.start) if training.start else ()
+    if training.state:
+        start += ("--state", training.state)
+    if s.split_at and training.parent is None:
+        start += ("--keep-state", s.split_at)
     words = (solver, *start, "--log", training.log, "--keep", _kept(s, training), "-o", record)
     train = _study("train_to_end", *words, makes=(record,))
     inputs = {
@@ -196,7 +204,7 @@ def _train(s: Settings, training: Training) -> Stage:
 
 def _kept(s: Settings, training: Training) -> str:
     """The snapshots to keep: those that TPM is measured over; of a control none but the last."""
-    if not training.in_chain:
+    if training.begin or not training.in_chain:
         return "last"
     kept = window(s, training.iterations)[1]
     return f"{kept[0]}-{kept[-1]}"
@@ -207,7 +215,8 @@ def _solver(s: Settings, training: Training) -> Command:
     rate: tuple = ("--base-lr", s.base_lr, "--lr-policy", s.lr_policy)
     if training.arm.rate == "end":
         rate = ("--base-lr", f"{s.base_lr / 1000:g}", "--lr-policy", "fixed")
-    interval = window(s, n)[0] if training.in_chain else min(n, 10_000)
+    measured = training.in_chain and not training.begin
+    interval = window(s, n)[0] if measured else min(n, 10_000)
     last = (
         *("--display", min(100, max(1, n // 40)), "--snapshot", interval),
         *("--random-seed", 1000 * training.round + training.seed),

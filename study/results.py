@@ -23,8 +23,8 @@ _PASSES = 3  # a backward pass costs about two forward ones
 class Result:
     """One complete training. Accuracies are fractions; None where the net was not made by a split.
 
-    best, final: of its tests; nan where none is a number. before: the parent's last test. after:
-    the test of the initial weights. seconds: of training and testing, pauses left out.
+    best, final: of its tests; nan where none is a number. before: the parent's last test, or that
+    where it was split. after: the test of the initial weights. seconds: of training and testing, pauses left out.
     multiply_adds: of one image forward. flops: of the training, its tests left out: two for a
     multiply-add, and three times the forward pass. chance: the accuracy of guessing among the
     net's classes; None where the net does not tell how many there are. runs: what the record
@@ -50,6 +50,15 @@ class Result:
         """Whether it ended about where guessing would, or with no number at all."""
         return not isfinite(self.final) or self.final < LITTLE * (self.chance or 0)
 
+    def in_all(self, name: str) -> float:
+        """`flops` or `seconds` of it and of what its parents were trained before it began."""
+        own: float = getattr(self, name)
+        if self.parent is None:
+            return own
+        begin = self.training.begin
+        part = begin / self.parent.log.last_iteration if begin else 1
+        return own + part * self.parent.in_all(name)
+
     @property
     def history(self) -> list[Result]:
         """The trainings that led to it, the first one first, and itself."""
@@ -74,8 +83,12 @@ def _result(training: Training, found: dict[str, Result]) -> Result:
         raise CaffeError(f"{training.log}: no test accuracy in it")
     series = scores[0]
     best, final = series.best(), series.final()
-    start = dict(zip(series.iterations, series.values, strict=True)).get(0)
+    begin = training.begin
+    start = _at(series, begin)
     parent = found.get(training.parent.folder) if training.start and training.parent else None
+    before = parent.final if parent else None
+    if parent and begin:
+        before = _at(parent.log.accuracies()[0], begin)
     described = read_json(training.description)
     totals = described["totals"]
     forward = totals["multiply_adds_per_image"] * described.get("batch_size", 1)
@@ -84,16 +97,21 @@ def _result(training: Training, found: dict[str, Result]) -> Result:
         run,
         nan if best is None else series.values[best],
         nan if final is None or len(series.values) - 1 in series.diverged else final,
-        parent.final if parent else None,
+        before,
         start if training.start else None,
         run.seconds,
         totals["parameters"],
         totals["multiply_adds_per_image"],
-        2.0 * _PASSES * forward * run.last_iteration,
+        2.0 * _PASSES * forward * (run.last_iteration - begin),
         _chance(described),
         read_json(training.record)["runs"],
         parent,
     )
+
+
+def _at(series: Any, iteration: int) -> float | None:
+    """The test accuracy at an iteration; None where there was no test."""
+    return dict(zip(series.iterations, series.values, strict=True)).get(iteration)
 
 
 def _chance(described: dict[str, Any]) -> float | None:

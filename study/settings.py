@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from netgen.errors import CaffeError
 from netgen.schema import read_json, write_json
-from study.arms import CONTROLS, NAMES, WIDENED
+from study.arms import CONTROLS, NAMES, WIDENED, find
 
 FILE = "study.json"
 _OPEN = {
@@ -30,6 +30,14 @@ DATA_SETS = {
     "resnet20": "cifar10 --raw --pad 4",
     "lenet": "mnist",
 }
+SHARE = 50  # a window before `split_at` has 15 intervals of at most so small a part of it
+MOST_SNAPSHOTS = 500  # until `split_at`, and no more
+
+
+def _goes_on(control: str) -> bool:
+    """Whether an arm makes sense where the parent's training goes on after the split."""
+    arm, _ = find(control)
+    return arm.start == "transfer" or arm.budget == "total"
 
 
 def _is(value: Any, kind: Any) -> bool:
@@ -57,6 +65,8 @@ class Settings:
     `control_rounds` rounds. seeds: how many there are, from `first_seed` on. deep_seeds: how many of
     them go beyond round 1; 0 for all. train_size, test_size: the records of
     the data. claim: the points of final accuracy that a split is claimed to gain, at least.
+    split_at: the iteration of the baseline's training at which it is split, and its child goes
+    on to the baseline's end; 0: at its end, and the child's training begins at its own start.
     """
 
     scale: str
@@ -84,6 +94,7 @@ class Settings:
     first_seed: int = 1
     test_interval: int = 0
     deep_seeds: int = 0
+    split_at: int = 0
 
     def __post_init__(self) -> None:
         for name in ("iterations", "arms"):
@@ -112,6 +123,40 @@ class Settings:
         for arm in self.arms:
             if arm not in CONTROLS:
                 raise CaffeError(f"unknown arm '{arm}' (known: {', '.join(NAMES)})")
+        if self.split_at:
+            self._check_split_at()
+
+    def _check_split_at(self) -> None:
+        at, end = self.split_at, self.iterations[0]
+        if not 0 < at < end:
+            raise CaffeError(
+                f"split_at must lie within the baseline's {end} iterations, not at {at}"
+            )
+        if self.rounds != 1:
+            raise CaffeError(f"split_at is for one round of splits, not {self.rounds}")
+        anew = [arm for arm in self.arms if not _goes_on(arm)]
+        if anew:
+            raise CaffeError(
+                f"with split_at the baseline itself is the parent that goes on: it leaves no sense "
+                f"to {', '.join(anew)}"
+            )
+        if at > MOST_SNAPSHOTS * self.window_interval:
+            raise CaffeError(
+                f"split_at {at} is no multiple of an interval of snapshots from "
+                f"{math.ceil(at / MOST_SNAPSHOTS)} to {at // SHARE} iterations"
+            )
+
+    @property
+    def window_interval(self) -> int:
+        """The iterations between snapshots of which the last is at `split_at`."""
+        return max(
+            n for n in range(1, max(1, self.split_at // SHARE) + 1) if self.split_at % n == 0
+        )
+
+    @property
+    def after_split(self) -> int:
+        """The iterations after a split."""
+        return self.iterations[0] - self.split_at if self.split_at else self.iterations[1]
 
     @property
     def is_file(self) -> bool:
@@ -204,6 +249,8 @@ def settle(out: str, given: dict[str, Any]) -> Settings:
         base = SCALES[scale]
         if given.get("net", ALLCNN) != ALLCNN:
             base = _of_another_net(base, given)
+        if given.get("split_at"):
+            base = replace(base, arms=tuple(filter(_goes_on, base.arms)), rounds=1)
     settings = replace(base, **given)
     if not begun or "arms" in given:
         from study import subject  # only now, as listing stages takes no nets

@@ -9,7 +9,7 @@ from math import nan, sqrt
 
 from caffe_tools.best_accuracy import duration
 from netgen.errors import printable
-from study.arms import CHAIN, RESTART, SPLIT
+from study.arms import BASELINE, CHAIN, RESTART, SPLIT
 from study.effects import POINTS, Effects
 from study.results import LITTLE, Group, Result
 from study.settings import SCALES, Settings
@@ -60,16 +60,15 @@ def conclusion(settings: Settings, done: int, planned: int, found: Effects) -> s
             "between arms are told when all are, so that no look at them can decide when to stop."
         )
     if found.primary is None:
-        gone = {r.training.arm for r in found.collapsed} & {SPLIT, RESTART}
+        other = BASELINE if settings.split_at else RESTART
+        gone = {r.training.arm for r in found.collapsed} & {SPLIT, other}
         why = (
             "one of the two collapsed"
             if gone
             else f"the arm `{RESTART.name}` is not part of this study"
         )
-        return (
-            f"**Cannot say** whether a split by TPM gains what a restart of the rate alone does "
-            f"not: {why}."
-        )
+        alone = "going on unchanged" if settings.split_at else "a restart of the rate alone"
+        return f"**Cannot say** whether a split by TPM gains what {alone} does not: {why}."
     final, label = found.primary.final, f"{found.primary.label}"
     what = f"{label} is {_interval(final)} points of final accuracy ({_test(final)})"
     said = found.verdict(settings.claim)
@@ -128,7 +127,7 @@ def _compared(settings: Settings) -> list[tuple]:
         ("width", f"{settings.width:g}", "1"),
         ("batch size", settings.batch_size, full.batch_size),
         ("iterations of the baseline", *(f"{s.iterations[0]:,}" for s in (settings, full))),
-        ("iterations after a split", *(f"{s.iterations[1]:,}" for s in (settings, full))),
+        ("iterations after a split", *(f"{s.after_split:,}" for s in (settings, full))),
         ("learning rate", *(f"{s.base_lr:g}, {literal(s.lr_policy)}" for s in (settings, full))),
         ("dropout", *("yes" if s.dropout else "no" for s in (settings, full))),
         ("training images", f"{settings.train_size:,}", "50,000"),
@@ -230,8 +229,10 @@ def comparison(found: Effects, settings: Settings, groups: Sequence[Group]) -> I
             header.append("the study, best of one run")
         yield _table(header, rows, "l" + "r" * (len(header) - 1))
         yield (
-            "A gain over the parent is also the gain of training on: what the split itself brings "
-            "is the difference from the restart, below."
+            "The parent went on as well: a gain over it is what the split itself brings."
+            if settings.split_at
+            else "A gain over the parent is also the gain of training on: what the split itself "
+            "brings is the difference from the restart, below."
         )
     shown = ([found.primary] if found.primary else []) + list(found.secondary)
     if shown:

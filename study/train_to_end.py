@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         return STOPPED
     training.begin()
     status = training.run(options.flags, options.until)
-    training.prune(options.keep)
+    training.prune(options.keep, options.keep_state)
     return status
 
 
@@ -63,6 +63,8 @@ class ResumableTraining:
             raise CaffeError(f"{options.solver}: snapshot_format must be BINARYPROTO")
         self.prefix, self.iterations = param.snapshot_prefix, param.max_iter
         paths = {"solver": options.solver, "net": param.net, "weights": options.weights}
+        paths["state"] = options.state
+        self.start = schema.read_solverstate(options.state).iter if options.state else 0
         self.inputs = {name: schema.file_digest(path) for name, path in paths.items() if path}
         self.begun = None
 
@@ -93,11 +95,11 @@ class ResumableTraining:
         """
         state = max(self._states(), default=None)
         words = ["train", "-solver", self.options.solver]
-        if state:
-            words += ["-snapshot", state[1]]
+        if state or self.options.state:
+            words += ["-snapshot", state[1] if state else self.options.state]
         elif self.options.weights:
             words += ["-weights", self.options.weights]
-        begin = state[0] if state else 0
+        begin = state[0] if state else self.start
         one = TrainingRun([*words, *flags], self.options.log, begin, self.iterations, until)
         status = one.run()
         self.begun["runs"].append(one.account())
@@ -116,11 +118,15 @@ class ResumableTraining:
             return STOPPED
         raise CaffeError(f"{self.options.log}: {one.last_line or f'exit status {status}'}")
 
-    def prune(self, keep: tuple[float, float]) -> None:
-        """Remove all snapshots but the last one and the weights from iteration to iteration."""
+    def prune(self, keep: tuple[float, float], state: int | None = None) -> None:
+        """Remove all snapshots but the last one and the weights from iteration to iteration.
+
+        state: the iteration whose solver state stays as well.
+        """
         last = max(self._states(), default=(0, ""))[0]
         for iteration, path in self._snapshots():
             wanted = keep[0] <= iteration <= keep[1] and path.endswith(".caffemodel")
+            wanted |= iteration == state and path.endswith(".solverstate")
             if iteration != last and not wanted:
                 os.remove(path)
 
@@ -151,6 +157,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("solver", metavar="SOLVER.prototxt")
     add("--weights", metavar="FILE.caffemodel", help="to begin with")
+    add(
+        "--state",
+        metavar="FILE.solverstate",
+        help="to go on from, with the weights that it names (--weights tells them, too)",
+    )
     add("--log", required=True, metavar="FILE", help="grows with every run")
     add(
         "--keep",
@@ -160,6 +171,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="snapshots to keep besides the last one (all)",
     )
     add("--until", type=float, metavar="T", help="stop with a snapshot at this time (date +%%s)")
+    add("--keep-state", type=int, metavar="N", help="the solver state of iteration N as well")
     add("-o", dest="record", required=True, metavar="RECORD.json")
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags = []

@@ -28,6 +28,8 @@ class Training:
     Training of `tpm` in the same round; None for that and the baseline. draw: the number of a
     random draw, from 1, or 0. iterations: of an arm whose budget is a cost, those of the child.
     is_first: whether its seed is the study's first, whose nets are drawn and told in the report.
+    begin: the iteration of the parent's training from which it goes on, with the parent's
+    momentum; 0: it begins anew.
     """
 
     seed: int
@@ -39,6 +41,7 @@ class Training:
     child: Training | None = None
     draw: int = 0
     is_first: bool = False
+    begin: int = 0
 
     @property
     def name(self) -> str:
@@ -123,6 +126,17 @@ class Training:
         return self.file("gradient.caffemodel")
 
     @property
+    def state(self) -> str | None:
+        """The solver state that goes with `start`; None where the training begins anew."""
+        return self.file("start.solverstate") if self.begin else None
+
+    @property
+    def parent_weights(self) -> str:
+        """The weights that are split: the parent's at `begin`, else at its end."""
+        assert self.parent is not None
+        return self.parent.weights_at(self.begin) if self.begin else self.parent.weights
+
+    @property
     def solver(self) -> str:
         return self.file("solver.prototxt")
 
@@ -137,6 +151,10 @@ class Training:
     def weights_at(self, iteration: int) -> str:
         """The weights of a snapshot."""
         return f"{self.prefix}_iter_{iteration}.caffemodel"
+
+    def state_at(self, iteration: int) -> str:
+        """The solver state of a snapshot."""
+        return f"{self.prefix}_iter_{iteration}.solverstate"
 
     @property
     def weights(self) -> str:
@@ -167,8 +185,18 @@ def trainings(settings: Settings, out: str) -> Iterator[Training]:
             here = f"{folder}/round{number}"
             budgets = {"baseline": first, "round": later, "total": first + number * later}
             budgets |= {"cost": later}
+            at = settings.split_at
+            if at:  # a child goes on to its parent's end
+                budgets = dict.fromkeys(budgets, first)
             child = Training(
-                seed, number, SPLIT, here, budgets[SPLIT.budget], parent, is_first=is_first
+                seed,
+                number,
+                SPLIT,
+                here,
+                budgets[SPLIT.budget],
+                parent,
+                is_first=is_first,
+                begin=at,
             )
             yield child
             if number <= settings.control_rounds:
@@ -176,7 +204,10 @@ def trainings(settings: Settings, out: str) -> Iterator[Training]:
                     if arm.start == "widened" and number > 1:
                         continue  # its parent is split, and not a net of another width
                     budget = budgets[arm.budget]
-                    controls.append(Training(seed, number, arm, here, budget, parent, child, draw))
+                    begin = at if arm.start == "transfer" else 0
+                    controls.append(
+                        Training(seed, number, arm, here, budget, parent, child, draw, begin=begin)
+                    )
             parent = child
         yield from controls
 
@@ -185,8 +216,12 @@ def window(settings: Settings, iterations: int) -> tuple[int, list[int]]:
     """The interval and the iterations of the snapshots that a TPM is measured over.
 
     Where All-CNN's rate drops, they lie around its last drop, as in the study; elsewhere in the
-    last third of the training.
+    last third of the training. Where the parent is split within its training, they end there.
     """
+    if settings.split_at:
+        interval = settings.window_interval
+        last = settings.split_at // interval
+        return interval, [i * interval for i in range(max(1, last - STEPS), last + 1)]
     dropping = settings.lr_policy == "multistep" and settings.is_allcnn
     interval = max(1, round(iterations / _STUDY * 1000) if dropping else iterations // 45)
     last = (iterations * _WINDOW_END // _STUDY if dropping else iterations) // interval

@@ -9,8 +9,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import runner
+from netgen import schema
 from study.plan import script
 from study.settings import SCALES, read_settings
 
@@ -89,6 +92,62 @@ def test_from_data_to_report_and_on(study, tmp_path):
     assert status == 0, err  # but trainings know by content that they are complete
     assert "baseline/train.json: complete" in out and "tpm/train.json: complete" in out
     assert "iteration" not in out.replace("iterations", "")
+
+
+def test_a_split_within_the_training_goes_on_with_momentum_rate_and_iteration(
+    study, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = ("--split-at", "3", "--arms", "inverse", "--data", "data", "--out", "o")
+    status, _, err = study(*SMALLEST, *options)
+    assert status == 0, err
+    here = tmp_path / "o/seed1"
+    assert json.loads((here / "round1/tpm.json").read_text())["iterations"] == [1, 2, 3]
+    kept = sorted(path.name for path in (here / "baseline").glob("*.solverstate"))
+    assert kept == ["snapshot_iter_3.solverstate", "snapshot_iter_6.solverstate"]
+
+    folder = here / "round1/tpm"
+    (layer,) = json.loads((folder / "plan.json").read_text())["layers"]
+    parent, child = schema.read_net(here / "baseline/net.prototxt"), schema.read_net(
+        folder / "net.prototxt")  # fmt: skip
+    before = by_blob(parent, schema.read_solverstate(here / "baseline/snapshot_iter_3.solverstate"))
+    state = schema.read_solverstate(folder / "start.solverstate")
+    after = by_blob(child, state)
+    assert state.iter == 3
+    for part, rows in (("split1", layer["fast"]), ("split2", layer["slow"])):
+        for index in (0, 1):
+            momentum = after[f"conv2_{part}", index]
+            np.testing.assert_array_equal(momentum, before["conv2", index][rows])
+            assert momentum.any()
+    np.testing.assert_array_equal(after["conv5", 0], before["conv5", 0])
+    assert not after["conv2_split2_residual_pre", 0].any()
+    assert json.loads((folder / "verify.json").read_text())["random"]["difference"] < 1e-5
+
+    def rates(name):
+        log = (here / name / "train.log").read_text()
+        return dict(re.findall(r"Iteration (\d+), lr = (\S+)", log))
+
+    assert list(rates("round1/tpm")) == list(rates("round1/inverse")) == ["3", "4", "5"]
+    assert rates("round1/tpm").items() <= rates("baseline").items()
+    record = json.loads((folder / "train.json").read_text())
+    assert record["runs"][0]["command"][-2:] == [
+        "-snapshot",
+        "o/seed1/round1/tpm/start.solverstate",
+    ]
+    assert (record["runs"][0]["from"], record["runs"][0]["to"]) == (3, 6)
+    report = (tmp_path / "o/report.md").read_text()
+    assert "| **round 1 tpm** |" in report and "Unfinished" not in report
+
+
+def by_blob(net, state):
+    """{(layer, index): history} of an SGD solver's state."""
+    with runner.quiet():
+        learnable = runner.Net(net, phase="TRAIN").engine.parameters.learnable
+    history = map(schema.blob_to_array, state.history)
+    return {
+        (blob.layer, blob.index): array.reshape(blob.shape)
+        for blob, array in zip(learnable, history, strict=True)
+    }
 
 
 def test_every_command_of_a_report_runs_as_typed_in_an_empty_folder(study, tmp_path):

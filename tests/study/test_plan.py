@@ -135,6 +135,46 @@ def test_rounds_build_on_each_other_and_have_controls_as_asked():
     assert list(by_arm(replace(settings, control_rounds=1), 2)) == ["tpm"]
 
 
+def test_a_parent_that_is_split_within_its_training():
+    settings = replace(FULL, rounds=1, split_at=50_000, arms=("random1", "wider"))
+    assert window(settings, 136_719) == (1000, list(range(35_000, 50_001, 1000)))
+    (base,), found = by_arm(settings, 0).values(), by_arm(settings)
+    assert {t.iterations for t in (base, *found.values())} == {136_719}
+    assert {name: t.begin for name, t in found.items()} == {
+        "tpm": 50_000, "random1": 50_000, "wider": 0}  # fmt: skip
+    made = {s.name: s for s in stages(settings, "o")}
+    assert flag(made["seed1_baseline_train"], "--keep") == "35000-50000"
+    assert flag(made["seed1_baseline_train"], "--keep-state") == "50000"
+    at = "o/seed1/baseline/snapshot_iter_50000"
+    for name in ("tpm", "random1"):
+        words = made[f"seed1_round1_{name}_transfer"].commands[0].words
+        assert {f"{at}.caffemodel", f"{at}.solverstate"} <= set(words)
+        train = made[f"seed1_round1_{name}_train"]
+        assert flag(train, "--state") == f"o/seed1/round1/{name}/start.solverstate"
+        rates = (flag(train, "--base-lr"), flag(train, "--lr-policy"), flag(train, "--max-iter"))
+        assert rates == ("0.05", "multistep", "136719")
+    assert "--state" not in made["seed1_round1_wider_train"].commands[1].words
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"split_at": -1}, "split_at must lie within the baseline's 2400 iterations, not at -1"),
+        ({"split_at": 2400}, "split_at must lie within the baseline's 2400 iterations, not at 2400"),
+        ({"split_at": 900, "rounds": 2}, "split_at is for one round of splits, not 2"),
+        ({"split_at": 900, "arms": ("wider", "restart", "fresh")},
+         "with split_at the baseline itself is the parent that goes on: it leaves no sense to "
+         "restart, fresh"),
+        ({"split_at": 1999}, "split_at 1999 is no multiple of an interval of snapshots from 4 to "
+         "39 iterations"),
+    ],
+)  # fmt: skip
+def test_splits_within_a_training_that_make_no_sense(fields, line):
+    with pytest.raises(CaffeError) as caught:
+        replace(SCALES["small"], **{"arms": (), **fields})
+    assert str(caught.value) == line
+
+
 @pytest.mark.parametrize("iterations", [1, 7, 150, 300, 800, 2400, 3200])
 def test_short_trainings_end_with_a_test(iterations):
     interval = interval_of_tests(iterations)

@@ -165,6 +165,26 @@ def test_tables_have_means_deviations_and_paired_differences(study):
     assert "Unfinished" not in text and "Nothing learnt" not in text
 
 
+def test_a_split_within_the_training_is_compared_with_the_parent_that_went_on(
+    tmp_path, settings, writer
+):
+    arms = ("random1", "random2", "wider")
+    within = replace(settings, arms=arms, iterations=(30, 10), split_at=15)
+    pretend(tmp_path / "o", within, writer)
+    assert study_report.main([str(tmp_path / "o")]) == 0
+    text = (tmp_path / "o/report.md").read_text()
+    found = rows(text)
+    # Before and after: the tests at iteration 15 of the parent and of the child.
+    assert found["**round 1 tpm**"][7:9] == ["51.00", "61.00"]
+    assert found["**round 1 tpm**"][10] == "1.80e+09"  # of 15 iterations
+    assert found["**round 1 tpm - baseline**"][3] == "primary"
+    assert found["iterations after a split"][0] == "15"
+    assert "The parent went on as well" in text
+    results = collect(trainings(within, str(tmp_path / "o")))
+    flops = {result.training.name: result.in_all("flops") for result in results}
+    assert flops["tpm"] == flops["baseline"] == flops["wider"] == 3.6e9
+
+
 def test_all_commands_are_told(study, settings):
     study_report.main([str(study)])
     page = (study / "report.html").read_text()
