@@ -23,8 +23,9 @@ from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 from study.arms import ARMS, CONTROLS, SPLIT, controls_named
 from study.plan import stages
-from study.settings import SCALES, settle
-from study.stage import STOPPED, Stopped, environment, run_stage, stale
+from study.settings import SCALES, Settings, settle
+from study.stage import STOPPED, Stage, Stopped, environment, run_stage, stale
+from study.trainings import trainings
 
 DRAWN = [f"{arm.name} is its {arm.draws} draws" for arm in ARMS.values() if arm.draws]
 EXAMPLES = f"""arms: {SPLIT.name} always; {"; ".join([", ".join(CONTROLS), *DRAWN])}
@@ -42,18 +43,29 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = settle(options.out, given)
     all_stages = stages(settings, options.out)
-    waiting = stale(all_stages)
     if options.list:
-        for stage in waiting:
+        for stage in stale(all_stages):
             print(f"# {stage.name}", *stage.typed(options.flags), sep="\n")
         return 0
-    if options.jobs:
-        return snakemake(options)
     deadline = options.minutes and time.monotonic() + 60 * options.minutes
+    if options.jobs:
+        status = snakemake(options)
+        if status in (0, STOPPED):
+            return status
+        all_stages = stages(settings, options.out)  # what failed is tried once more, and explained
+    waiting = stale(all_stages)
     try:
-        for place, stage in enumerate(waiting, 1 + len(all_stages) - len(waiting)):
+        while waiting:
+            stage, *waiting = waiting
+            place = len(all_stages) - len(waiting)
             print(f"[{place}/{len(all_stages)}] {stage.name}", flush=True)
-            run_stage(stage, options.flags, deadline)
+            try:
+                run_stage(stage, options.flags, deadline)
+            except CaffeError as error:
+                leave_out(stage, error, settings, options.out)
+            all_stages = stages(settings, options.out)  # without what is left out by now
+            names = [one.name for one in waiting]
+            waiting = [one for one in all_stages if one.name in names]
     except (Stopped, KeyboardInterrupt) as stop:
         print(f"stopped in {stage.name}; the same command goes on", file=sys.stderr)
         if isinstance(stop, Stopped):
@@ -61,6 +73,24 @@ def main(arguments: list[str] | None = None) -> int:
         return STOPPED
     print(f"{options.out}/report.html tells of all {len(all_stages)} stages")
     return 0
+
+
+def leave_out(stage: Stage, error: CaffeError, settings: Settings, out: str) -> None:
+    """Leave out the training whose stage has failed, if it cannot be made of its parent.
+
+    That is so where the parent learnt nothing: weights that are no numbers have no TPM, and of a
+    net of dead kernels no layer is worth splitting. Raises `error` for all else.
+    """
+    from study.results import collect  # only now, as only failures need it
+
+    planned = list(trainings(settings, out))
+    training = next((one for one in planned if one.folder == stage.of), None)
+    parent = training and training.parent
+    known = {result.training.folder: result for result in collect(planned)}
+    if not (training and parent and parent.folder in known and known[parent.folder].collapsed):
+        raise error
+    training.leave_out(f"{error}")
+    print(f"{error}\n{training.folder} is left out: its parent learnt nothing", file=sys.stderr)
 
 
 def report_so_far(out: str) -> None:
@@ -84,6 +114,7 @@ def snakemake(options: argparse.Namespace) -> int:
         "--rerun-triggers",
         "mtime",
         "--rerun-incomplete",
+        "--keep-going",
         "--config",
         f"study={options.out}",
         f"flags={shlex.join(options.flags)}",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netgen.schema import read_json
@@ -25,13 +26,16 @@ from study.trainings import Training, testing_interval, trainings, window
 
 
 def stages(settings: Settings, out: str) -> list[Stage]:
-    """All Stages of the study in folder `out`, in an order in which they can run."""
-    found, planned = [], list(trainings(settings, out))
+    """All Stages of the study in folder `out`, in an order in which they can run.
+
+    Trainings that are left out, as their parents learnt nothing, have none.
+    """
+    found = []
+    planned = [training for training in trainings(settings, out) if not training.left_out]
     for training in planned:
         make = _MAKERS.get(training.arm.net)  # other nets are there already
-        if make:
-            found += make(settings, training)
-        found.append(_train(settings, training))
+        own = [*(make(settings, training) if make else ()), _train(settings, training)]
+        found += [replace(stage, of=training.folder) for stage in own]
     report = _study("report", out, makes=(f"{out}/report.md", f"{out}/report.html"))
     inputs = (f"{out}/{FILE}", *(training.record for training in planned))
     return [*found, Stage("report", (report,), inputs)]

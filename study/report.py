@@ -63,9 +63,11 @@ def report(out: str) -> Iterator[str]:
     results = collect(planned)
     if not results:
         raise CaffeError(f"{out}: no training is complete, so there is nothing to report")
-    grouped, done = groups(results), len(results) == len(planned)
+    left_out = [training for training in planned if training.left_out]
+    possible = len(planned) - len(left_out)
+    grouped, done = groups(results), len(results) == possible
     found = effects(grouped)
-    yield from text.heading(settings, len(results), len(planned), found)
+    yield from text.heading(settings, len(results), possible, found, left_out)
     from study import figures  # only now, as matplotlib takes its time to load
 
     folder = f"{out}/figures"

@@ -10,7 +10,7 @@ from typing import Any
 
 from netgen.errors import CaffeError
 from netgen.schema import read_json
-from runner.log import Log, Run
+from runner.log import Log, Run, Series
 from study.arms import ARMS, Arm
 from study.statistics import by_unit
 from study.trainings import Training, label
@@ -29,6 +29,7 @@ class Result:
     multiply-add, and three times the forward pass. chance: the accuracy of guessing among the
     net's classes; None where the net does not tell how many there are. runs: what the record
     tells of each run of caffe. parent: the Result of the training whose weights it began with.
+    diverged: the iteration at which its loss was no number, and it was ended; else None.
     """
 
     training: Training
@@ -44,6 +45,7 @@ class Result:
     chance: float | None
     runs: list[dict[str, Any]]
     parent: Result | None = None
+    diverged: int | None = None
 
     @property
     def collapsed(self) -> bool:
@@ -78,11 +80,13 @@ def _result(training: Training, found: dict[str, Result]) -> Result:
     log = Log(training.log)
     log.read()
     run = log.training()
-    scores = run.accuracies()
-    if not scores:
+    record = read_json(training.record)
+    scores, diverged = run.accuracies(), record.get("diverged")
+    if not scores and diverged is None:
         raise CaffeError(f"{training.log}: no test accuracy in it")
-    series = scores[0]
+    series = scores[0] if scores else Series("", (), (), ())
     best, final = series.best(), series.final()
+    learnt = diverged is None and len(series.values) - 1 not in series.diverged
     begin = training.begin
     start = _at(series, begin)
     parent = found.get(training.parent.folder) if training.start and training.parent else None
@@ -96,7 +100,7 @@ def _result(training: Training, found: dict[str, Result]) -> Result:
         training,
         run,
         nan if best is None else series.values[best],
-        nan if final is None or len(series.values) - 1 in series.diverged else final,
+        final if learnt and final is not None else nan,
         before,
         start if training.start else None,
         run.seconds,
@@ -104,8 +108,9 @@ def _result(training: Training, found: dict[str, Result]) -> Result:
         totals["multiply_adds_per_image"],
         2.0 * _PASSES * forward * (run.last_iteration - begin),
         _chance(described),
-        read_json(training.record)["runs"],
+        record["runs"],
         parent,
+        diverged,
     )
 
 

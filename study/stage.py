@@ -48,13 +48,15 @@ class Command:
 class Stage:
     """Commands that are run together. inputs: files that they read of other stages.
 
-    trains: the last command is a training; it takes flags for caffe after `--`.
+    trains: the last command is a training; it takes flags for caffe after `--`. of: the folder of
+    the training that it is a part of; "" of the report.
     """
 
     name: str
     commands: tuple[Command, ...]
     inputs: tuple[str, ...]
     trains: bool = False
+    of: str = ""
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Literal
 LEVEL = 0.95  # of the confidence intervals; 1 - LEVEL is the size of the tests
 POWER = 0.8  # with which a difference counts as one that n units can show
 MOST_FLIPS = 16  # units, up to which all signs are tried
+_EQUAL = 1e-9  # an sd of so small a part of the values is rounding
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Paired:
     Student's t at LEVEL. p: two-sided, of the paired t test of mean 0. p_flip: of the exact test
     that flips signs, which takes no law but symmetry; None for more than MOST_FLIPS units.
     detectable: the true difference that a t test of n units would find with a chance of POWER,
-    were the sd this one. Of one unit all but the mean are None.
+    were the sd this one. Of one unit all but the mean are None; of differences that are all equal,
+    which tell nothing of their spread, low, high, p and detectable.
     """
 
     n: int
@@ -66,12 +68,13 @@ def paired(values: Sequence[float]) -> Paired:
     n, middle = len(values), mean(values)
     if n == 1:
         return Paired(1, middle)
+    flips = p_flip(values) if n <= MOST_FLIPS else None
     sd = stdev(values)
+    if sd <= _EQUAL * max(map(abs, values)):
+        return Paired(n, middle, 0.0, p_flip=flips)
     error, df = sd / sqrt(n), n - 1
     half = t_quantile(0.5 + LEVEL / 2, df) * error
-    t = abs(middle) / error if sd else inf if middle else 0.0
-    p = 2 * t_cdf(-t, df)
-    flips = p_flip(values) if n <= MOST_FLIPS else None
+    p = 2 * t_cdf(-abs(middle) / error, df)
     return Paired(n, middle, sd, middle - half, middle + half, p, flips, detectable(n) * sd)
 
 
@@ -107,7 +110,7 @@ def verdict(found: Paired, claim: float) -> Verdict:
     """What an interval says of the claim that the true difference is at least `claim`, above 0.
 
     `for`: the interval lies above 0 and the mean is at least the claim. `against`: the interval
-    lies under the claim.
+    lies under the claim. Where there is no interval, nothing can be said.
     """
     if found.low is None or found.high is None:
         return "cannot say"

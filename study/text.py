@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from math import nan, sqrt
+from math import isfinite, nan, sqrt
 
 from caffe_tools.best_accuracy import duration
 from netgen.errors import printable
@@ -14,6 +14,7 @@ from study.effects import POINTS, Effects
 from study.results import LITTLE, Group, Result
 from study.settings import SCALES, Settings
 from study.statistics import LEVEL, POWER, Paired, mean_sd, units_needed
+from study.trainings import Training
 
 STUDY = (0.909, 0.9206, 0.9247)  # the best test of one run each of baseline, msplit1, msplit2
 _CIFAR10 = {"train_size": 50_000, "test_size": 10_000}
@@ -29,11 +30,20 @@ _ABOUT = {
 _SIZE = ("width", "batch_size", "iterations", "base_lr", "lr_policy", "dropout")
 
 
-def heading(settings: Settings, done: int, planned: int, found: Effects) -> Iterator[str]:
-    """The conclusion, and what this is; `done` of the `planned` trainings are complete."""
+def heading(
+    settings: Settings,
+    done: int,
+    planned: int,
+    found: Effects,
+    left_out: Sequence[Training] = (),
+) -> Iterator[str]:
+    """The conclusion, and what this is; `done` of the `planned` trainings are complete.
+
+    left_out: those that could not be made, as their parents learnt nothing.
+    """
     name = "All-CNN-C on CIFAR-10" if settings.is_allcnn else literal(settings.net)
     yield f"# Case study: {name}, grown by splits"
-    yield conclusion(settings, done, planned, found)
+    yield conclusion(settings, done, planned, found, left_out)
     own, size = SCALES[settings.scale], _SIZE if settings.is_allcnn else ("iterations",)
     changed = [name for name in size if getattr(settings, name) != getattr(own, name)]
     text = _ABOUT["changed" if changed else settings.scale]
@@ -42,16 +52,31 @@ def heading(settings: Settings, done: int, planned: int, found: Effects) -> Iter
         yield f"**Note**: {literal(settings.note)}"
     if found.collapsed:
         names = ", ".join(
-            f"{r.training.label} of seed {r.training.seed} ({_percent(r.final)} %)"
-            for r in found.collapsed
+            f"{r.training.label} of seed {r.training.seed} ({_how(r)})" for r in found.collapsed
         )
         yield (
             f"**Nothing learnt**: {names}. They ended below {LITTLE:g} times what guessing gives, "
             "or with no number; their arms are in no difference below."
         )
+    if left_out:
+        names = ", ".join(f"{t.label} of seed {t.seed}" for t in left_out)
+        yield f"**Left out**, as what they are made of learnt nothing: {names}."
 
 
-def conclusion(settings: Settings, done: int, planned: int, found: Effects) -> str:
+def _how(result: Result) -> str:
+    """How a training that learnt nothing ended."""
+    if result.diverged is not None:
+        return f"diverged by iteration {result.diverged:,}"
+    return f"{_percent(result.final)} %" if isfinite(result.final) else "no number"
+
+
+def conclusion(
+    settings: Settings,
+    done: int,
+    planned: int,
+    found: Effects,
+    left_out: Sequence[Training] = (),
+) -> str:
     """One sentence that the numbers carry, and what they could have shown."""
     claim = f"{settings.claim:g} point{'s' if settings.claim != 1 else ''}"
     if done < planned:
@@ -61,9 +86,12 @@ def conclusion(settings: Settings, done: int, planned: int, found: Effects) -> s
         )
     if found.primary is None:
         other = BASELINE if settings.split_at else RESTART
-        gone = {r.training.arm for r in found.collapsed} & {SPLIT, other}
+        gone = {r.training.arm for r in found.collapsed} | {t.arm for t in left_out}
+        gone &= {SPLIT, other}
         why = (
-            "one of the two collapsed"
+            "of "
+            + " and ".join(f"`{a.name}`" for a in (SPLIT, other) if a in gone)
+            + " some collapsed or were left out"
             if gone
             else f"the arm `{RESTART.name}` is not part of this study"
         )
@@ -92,9 +120,11 @@ def conclusion(settings: Settings, done: int, planned: int, found: Effects) -> s
 
 
 def _could_show(found: Paired, claim: float) -> str:
-    if found.sd is None or found.detectable is None:
+    if found.sd is None:
         return "One seed has no interval; two or more have."
-    needed = units_needed(claim / found.sd) if found.sd else found.n
+    if found.detectable is None:
+        return "The differences of all seeds are equal, which tells nothing of their spread."
+    needed = units_needed(claim / found.sd)
     return (
         f"With this spread (sd {found.sd:.2f}) {found.n} seeds show differences from "
         f"{found.detectable:.2f} points on ({POWER:.0%} power), and {claim:g} would take "
@@ -307,7 +337,7 @@ def machines(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _percent(value: float) -> str:
-    return f"{POINTS * value:.2f}"
+    return f"{POINTS * value:.2f}" if isfinite(value) else "-"
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -4,10 +4,11 @@ The first call begins the training, a later one goes on from its newest solver s
 another machine to which the files were carried, and one that is complete is left as it is. What
 the training is made of (solver, net, weights) is known by content: if that has changed, the
 files of the old training are removed and a new one begins. Ctrl-C, SIGINT and SIGTERM stop with
-a snapshot and exit status 75. Flags after `--` go to `caffe train`.
+a snapshot and exit status 75. A training whose displayed loss is no finite number has diverged: it
+is ended there, and is complete. Flags after `--` go to `caffe train`.
 
 RECORD.json is written when the training is complete, RECORD.begun.json while it runs: inputs by
-SHA-256, and each run's command, iterations, seconds, machine and versions.
+SHA-256, each run's command, iterations, seconds, machine and versions, and where it `diverged`.
 """
 
 from __future__ import annotations
@@ -106,7 +107,10 @@ class ResumableTraining:
         self._write(self.begun_path)
         log = Log(self.options.log)
         log.read()
-        if status == 0 and log.ended == "done":
+        if one.diverged is not None:
+            say(f"{self.options.solver}: the loss is no number at iteration {one.diverged}: ended")
+            self.begun["diverged"] = one.diverged
+        if one.diverged is not None or (status == 0 and log.ended == "done"):
             self._write(self.options.record)
             return 0
         if status == 0 or one.interrupted:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from math import isfinite
 from types import FrameType
 from typing import Any, TextIO
 
@@ -25,7 +26,8 @@ class TrainingRun:
     the value of time.time() at which it stops as by a signal; None for no such time.
     After run(), reached: the last iteration that the log tells, by a line of the solver or a
     solver state. seconds: how long the run took. interrupted: whether a signal stopped it.
-    last_line: the last line of the log, which says why a run failed. gpu: the name of the GPU.
+    diverged: the iteration at which the displayed loss was no finite number, and which ended the
+    run, as weights do not recover from that; None where there was none. last_line: the last line of the log, which says why a run failed. gpu: the name of the GPU.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class TrainingRun:
     ):
         self.words, self.log, self.begin, self.end, self.until = words, log, begin, end, until
         self.reached, self.seconds, self.interrupted = begin, 0.0, False
+        self.diverged: int | None = None
         self.last_line = ""
         self.gpu: str | None = None
         self._process: subprocess.Popen | None = None
@@ -84,6 +87,10 @@ class TrainingRun:
         if line.iteration is not None:
             self.reached = line.iteration
             bar.update(self.reached - bar.n)
+        if self.diverged is None and line.loss is not None and not isfinite(line.loss):
+            self.diverged = self.reached
+            if self.reached < self.end:  # else this is the line that tells how it ended
+                self._process.send_signal(signal.SIGINT)
         self.gpu = line.gpu or self.gpu
         output = line.output
         if output and output.phase == "Test" and "acc" in output.name and output.value is not None:

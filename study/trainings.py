@@ -6,9 +6,11 @@ and on the same images in the same order, as their random_seed is the same.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from netgen.schema import file_digest, read_json, write_json
 from study.arms import BASELINE, CHAIN, SPLIT, Arm, find
 from study.settings import Settings
 
@@ -147,6 +149,36 @@ class Training:
     @property
     def record(self) -> str:
         return self.file("train.json")
+
+    @property
+    def _left_out(self) -> str:
+        return self.file("left_out.json")
+
+    def leave_out(self, why: str) -> None:
+        """Note that it cannot be made from what its parent has become."""
+        assert self.parent is not None
+        os.makedirs(self.folder, exist_ok=True)
+        write_json({"parent": file_digest(self.parent.record), "why": why}, self._left_out)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it cannot be made: its parent diverged, or what it is made of is left out.
+
+        Or `leave_out` noted it; a note of a parent that was trained anew since does not count.
+        """
+        if self.parent is None:
+            return False
+        of_child = self.arm.net in ("child", "wider") or self.arm.choose != "entropy"
+        made_of = (self.parent, self.child if of_child or self.arm.budget == "cost" else None)
+        if any(one.left_out for one in made_of if one):
+            return True
+        if not os.path.exists(self.parent.record):
+            return False
+        if read_json(self.parent.record).get("diverged") is not None:
+            return True
+        if not os.path.exists(self._left_out):
+            return False
+        return bool(read_json(self._left_out)["parent"] == file_digest(self.parent.record))
 
     def weights_at(self, iteration: int) -> str:
         """The weights of a snapshot."""

@@ -230,6 +230,67 @@ def test_a_net_and_solver_of_one_s_own_with_an_inner_product_split(study, tmp_pa
     assert "the net" in report and "are not beside ours" in report
 
 
+UNLUCKY = """name: "unlucky"
+layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
+  shape { dim: 20 dim: 3 dim: 4 dim: 4 } shape { dim: 20 }
+  data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 8 kernel_size: 3 weight_filler { type: "msra" } } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "o" type: "InnerProduct" bottom: "c" top: "o"
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "b" type: "Bias" bottom: "o" top: "b" param { lr_mult: 0 decay_mult: 0 }
+  bias_param { axis: 0 num_axes: 0 filler { type: "gaussian" std: 1e4 } } }
+layer { name: "p" type: "Power" bottom: "b" top: "p" power_param { power: 0.5 } }
+layer { name: "q" type: "Power" bottom: "p" top: "q" power_param { scale: 100 } }
+layer { name: "acc" type: "Accuracy" bottom: "q" bottom: "label" top: "acc" include { phase: TEST } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "q" bottom: "label" top: "loss" }
+"""  # of seed 3 the number drawn for `b` is positive; of seed 4 negative, and has no root
+
+
+def test_a_seed_that_diverges_is_named_and_the_others_go_on(study, tmp_path):
+    (tmp_path / "own.prototxt").write_text(UNLUCKY)
+    (tmp_path / "solver.prototxt").write_text(
+        'net: "own.prototxt" base_lr: 0.5 lr_policy: "fixed" momentum: 0.9 max_iter: 9 '
+        "test_iter: 1 test_interval: 3"
+    )
+    own = ("--net", "own.prototxt", "--solver", "solver.prototxt", "--layers", "c", "--out", "o")
+    size = ("--scale", "tiny", "--iterations", 5, 2, "--arms", "restart,fresh")
+    status, out, err = study(*own, *size, "--first-seed", 3, "--seeds", 2)
+    assert (status, err) == (0, "")
+    assert "o/seed4/baseline/solver.prototxt: the loss is no number at iteration 0: ended" in out
+    record = json.loads((tmp_path / "o/seed4/baseline/train.json").read_text())
+    assert record["diverged"] == 0 and (tmp_path / "o/seed3/round1/fresh/train.json").exists()
+    report = (tmp_path / "o/report.md").read_text()
+    assert (
+        "\n**Nothing learnt**: baseline of seed 4 (diverged by iteration 0). They ended " in report
+    )
+    assert (
+        "\n**Left out**, as what they are made of learnt nothing: round 1 tpm of seed 4, "
+        "round 1 restart of seed 4, round 1 fresh of seed 4.\n"
+    ) in report
+    conclusion = report.split("\n\n")[1]
+    assert "round 1 tpm - restart is +0.00 points of final accuracy (n = 1 seed)" in conclusion
+    commands = report.split("<summary>commands</summary>")[1]
+    assert "o/seed4/baseline" in commands and "o/seed4/round1" not in commands
+    assert study("--out", "o", "--list") == (0, "", "")
+
+
+def test_a_parent_of_dead_kernels_has_no_children(study, tmp_path):
+    """A rate of 3 is too much: ReLUs pass nothing on, and no layer's kernels differ in TPM."""
+    sizes = ("--width", 0.04, "--batch-size", 4, "--iterations", 40, 2, "--base-lr", 3)
+    begin = ("--scale", "tiny", *sizes, "--data", "data", "--out", "o")
+    status, out, err = study(*begin, "--arms", "restart,restart_cost")
+    assert status == 0, err
+    assert "no layer to split: the nearest is" in err
+    assert err.endswith("\no/seed1/round1/tpm is left out: its parent learnt nothing\n")
+    assert (tmp_path / "o/seed1/round1/restart/train.json").exists()
+    conclusion, *_, left = (tmp_path / "o/report.md").read_text().split("\n\n")[1:5]
+    assert conclusion.endswith("of `tpm` and `restart` some collapsed or were left out.")
+    assert left.endswith("nothing: round 1 tpm of seed 1, round 1 restart_cost of seed 1.")
+    assert study("--out", "o", "--list") == (0, "", "")
+
+
 def test_errors_are_one_line(study, tmp_path):
     for options, wanted in (
         ((), "--scale begins a study, --out names one that goes on (--help tells more)"),

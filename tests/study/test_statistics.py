@@ -41,6 +41,17 @@ def test_student_and_fisher_are_found_again():
     assert maize.p_flip == 1726 / 32768
 
 
+def test_five_units_by_hand():
+    # Mean 3, sd sqrt(5/2), standard error sqrt(1/2): t = 3 sqrt(2) of 4 degrees of freedom, whose
+    # two-sided p is 1 - x (3 - x^2) / 2 with x = t / sqrt(t^2 + 4).
+    five = paired([1, 2, 3, 4, 5])
+    x = 3 * math.sqrt(2) / math.sqrt(18 + 4)
+    assert five.p == pytest.approx(1 - x * (3 - x * x) / 2) == pytest.approx(0.0132, abs=5e-5)
+    half = 2.776445 / math.sqrt(2)
+    assert (five.low, five.high) == (pytest.approx(3 - half), pytest.approx(3 + half))
+    assert five.p_flip == 2 / 32
+
+
 def test_flipping_signs_needs_more_than_five_units():
     assert p_flip([1, 2, 3, 4, 5]) == 2 / 32
     assert p_flip([-1, -2, -3, -4, -5, -6]) == 2 / 64
@@ -54,9 +65,12 @@ def test_few_units_and_none():
     one = paired([0.7])
     assert (one.n, one.mean) == (1, 0.7)
     assert {one.sd, one.low, one.high, one.p, one.p_flip, one.detectable} == {None}
-    same = paired([0.5, 0.5, 0.5])
-    assert (same.low, same.high, same.sd, same.p) == (0.5, 0.5, 0, 0)
-    assert paired([0.0, 0.0]).p == 1
+    for values in ([0.5, 0.5, 0.5], [0.0, 0.0], [100 * (0.58 - 0.55), 3.0]):
+        same = paired(values)  # equal, but for rounding: no spread, so no t
+        assert (same.mean, same.sd) == (pytest.approx(values[0]), 0)
+        assert {same.low, same.high, same.p, same.detectable} == {None}
+        assert same.p_flip == (2 ** (1 - same.n) if values[0] else 1)
+        assert verdict(same, 1) == "cannot say"
     for wrong in ([], [1.0, math.nan], [math.inf]):
         with pytest.raises(ValueError, match="finite numbers, at least one"):
             paired(wrong)

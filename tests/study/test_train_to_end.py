@@ -125,6 +125,18 @@ def test_a_time_stops_it_as_a_signal_does(here, capsys):
     assert run["to"] == 0 or f"{run['to']}.solverstate" in snapshots(here)
 
 
+def test_a_training_that_diverges_is_ended_and_complete(here, capsys):
+    (here / "solver.prototxt").write_text(SOLVER.replace("0.01", "1e19") % 100_000_000)
+    assert main(ARGUMENTS) == 0
+    found = record(here)
+    assert found["diverged"] == 10  # the first line after iteration 0 that tells the loss
+    assert (
+        "solver.prototxt: the loss is no number at iteration 10: ended" in capsys.readouterr().out
+    )
+    assert main(ARGUMENTS) == 0 and "train.json: complete" in capsys.readouterr().out
+    assert record(here) == found
+
+
 def test_errors_are_one_line(here, tool):
     status, out, err = tool(
         "study.train_to_end", *ARGUMENTS, "--weights", "none.caffemodel", cwd=here
