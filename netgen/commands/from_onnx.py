@@ -23,7 +23,8 @@ def main(argv: list[str]) -> int:
     graph.name = args.name or os.path.splitext(os.path.basename(args.model))[0]
     try:
         keep = (args.batch_norm or ("fold" if args.train is None else "keep")) == "keep"
-        found = from_onnx.convert(graph, target, keep)
+        with from_onnx.only_valid(args.model):
+            found = from_onnx.convert(graph, target, keep)
     except ConversionError as error:
         raise ConversionError(f"{args.model}: {error}") from None
     for note in found.notes:
@@ -78,9 +79,9 @@ def _check(args: argparse.Namespace, found: Conversion) -> None:
                   "(pip install 'caffe-split[export]')", file=sys.stderr)  # fmt: skip
         return
     differences = check.check(args.model, found, args.blobs)
-    for d in differences:
-        print(f"netgen: {d.blob}: {d.relative:.1e} from onnxruntime's {d.value}", file=sys.stderr)
     far = next((d for d in differences if not d.within(args.tolerance)), None)
+    for d in differences if far is None or args.blobs else ():
+        print(f"netgen: {d.blob}: {d.relative:.1e} from onnxruntime's {d.value}", file=sys.stderr)
     if far is not None:
         more = "" if args.blobs else " (--blobs tells the first blob that departs)"
         raise ConversionError(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netgen.from_onnx.conversion import convert as convert
     from netgen.from_onnx.errors import ConversionError as ConversionError
     from netgen.from_onnx.model import graph_of as graph_of
+    from netgen.from_onnx.model import only_valid as only_valid
     from netgen.from_onnx.model import read_model as read_model
     from netgen.from_onnx.targets import TARGETS as TARGETS
 
@@ -22,6 +23,7 @@ _HOMES = {
     "TARGETS": "targets",
     "convert": "conversion",
     "graph_of": "model",
+    "only_valid": "model",
     "read_model": "model",
 }
 

@@ -46,7 +46,10 @@ def convert(
     into the convolution before it. Raises ConversionError, which names every node that cannot
     be said in the target's Caffe.
     """
-    rewrite(graph, target, keep_batch_norm)
+    try:
+        rewrite(graph, target, keep_batch_norm)
+    except Refusal as error:
+        raise ConversionError(str(error)) from None
     refusals = [(node, why) for node in graph if (why := _why_not(node, target))]
     if refusals:
         raise refused([(node.op, node.name, why) for node, why in refusals])

@@ -7,12 +7,15 @@ reference evaluator computes what depends on constants and shapes alone.
 from __future__ import annotations
 
 import ast
+import contextlib
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from netgen.errors import CaffeError
 from netgen.extras import needed
 from netgen.from_onnx.errors import ConversionError
 from netgen.from_onnx.graph import Graph, Node, Shape
@@ -21,6 +24,7 @@ from netgen.from_onnx.names import is_made_up
 #: Constants of more values than this are kept from onnx while it infers shapes: none of them
 #: says what shape anything has, and they may be gigabytes.
 _SMALL = 1024
+_MOST = 1 << 28  # values: what is said to be larger, a gigabyte, is not computed
 _ONNX = ("", "ai.onnx")
 #: What makes new values at every run, and is therefore not computed before.
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
@@ -51,9 +55,51 @@ def read_model(
     except Exception as error:  # protobuf's, and onnx's own for external data
         raise ConversionError(f"{path}: not an ONNX model: {_first_line(error)}") from None
     try:
-        return graph_of(model, shapes, batch)
+        _check_texts(model)
+        with only_valid(model):
+            return graph_of(model, shapes, batch)
     except ConversionError as error:
         raise ConversionError(f"{path}: {error}") from None
+
+
+@contextlib.contextmanager
+def only_valid(model: Any) -> Iterator[None]:
+    """A block in which a model that is none by ONNX's own rules is a ConversionError.
+
+    model: the onnx.ModelProto, or the path of its file. What is damaged may make anything go
+    wrong, a number for a text, say. What goes wrong with a valid model is raised as it is.
+    """
+    try:
+        yield
+    except CaffeError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        onnx = require_onnx()
+        try:
+            onnx.checker.check_model(model)
+        except Exception as invalid:  # of the checker, or of protobuf
+            raise ConversionError(f"not a valid ONNX model: {_first_line(invalid)}") from None
+        raise error
+
+
+def _check_texts(message: Any) -> None:
+    """Raises ConversionError for a name that is not UTF-8, which protobuf gives as bytes."""
+    if message.DESCRIPTOR.name == "TensorProto":  # its values are many, and no texts
+        _check_text(message.name)
+        return
+    for field, value in message.ListFields():
+        parts = value if hasattr(value, "append") or hasattr(value, "add") else [value]
+        for part in parts:
+            if field.message_type is not None:
+                _check_texts(part)
+            elif field.type == field.TYPE_STRING:
+                _check_text(part)
+
+
+def _check_text(text: str | bytes) -> None:
+    if isinstance(text, bytes):
+        shown = text.decode("utf-8", "surrogateescape")
+        raise ConversionError(f"not an ONNX model: '{shown}' is not UTF-8")
 
 
 def graph_of(model: Any, shapes: Mapping[str, Shape] | None = None, batch: int = 1) -> Graph:
@@ -65,7 +111,7 @@ def graph_of(model: Any, shapes: Mapping[str, Shape] | None = None, batch: int =
         model = onnx.inliner.inline_local_functions(model)
     opset = next((o.version for o in model.opset_import if o.domain in _ONNX), 1)
     graph = Graph(model.graph.name, opset)
-    graph.constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    graph.constants = {t.name: _array(t) for t in model.graph.initializer}
     graph.parameters = {name for name in graph.constants if not is_made_up(name)}
     given = [value for value in model.graph.input if value.name not in graph.constants]
     for name in shapes or {}:
@@ -91,6 +137,15 @@ def graph_of(model: Any, shapes: Mapping[str, Shape] | None = None, batch: int =
         )
     graph.drop_unused()
     return graph
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """The values of a constant. Raises ConversionError, naming it, where they are damaged."""
+    try:
+        return require_onnx().numpy_helper.to_array(tensor)
+    except (LookupError, TypeError, ValueError) as error:
+        why = _first_line(error)
+        raise ConversionError(f"constant {tensor.name!r} cannot be read: {why}") from None
 
 
 def _first_line(error: BaseException) -> str:
@@ -167,7 +222,7 @@ def _without_ifs(graph: Graph, nodes: list[Any]) -> list[Any]:
             continue
         wanted = "then_branch" if condition.all() else "else_branch"
         branch = next(a.g for a in node.attribute if a.name == wanted)
-        graph.constants.update({t.name: onnx.numpy_helper.to_array(t) for t in branch.initializer})
+        graph.constants.update({t.name: _array(t) for t in branch.initializer})
         found += branch.node
         found += [
             onnx.helper.make_node("Identity", [value.name], [name])
@@ -193,6 +248,8 @@ def _computed(graph: Graph, node: Any) -> list[np.ndarray] | None:
     if any(name and name not in graph.constants for name in node.input):
         return None
     if node.domain not in _ONNX or any(a.HasField("g") or a.graphs for a in node.attribute):
+        return None
+    if any(math.prod(graph.shapes.get(name, ())) > _MOST for name in node.output):
         return None
     from onnx.reference import ReferenceEvaluator
 
@@ -248,7 +305,7 @@ def _infer(graph: Graph, nodes: list[Any], kinds: dict[str, int], model: Any) ->
         kind = value.type.tensor_type
         if not value.type.HasField("tensor_type"):
             continue
-        if kind.elem_type:
+        if kind.elem_type in onnx.TensorProto.DataType.values():
             graph.kinds[value.name] = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
         if kind.HasField("shape"):
             dims = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]

@@ -16,7 +16,7 @@ import onnx_nodes  # noqa: E402
 import tiny  # noqa: E402
 
 import runner  # noqa: E402
-from netgen import from_onnx, schema  # noqa: E402
+from netgen import cli, from_onnx, schema  # noqa: E402
 from netgen.from_onnx import ConversionError  # noqa: E402
 from netgen.from_onnx.check import check  # noqa: E402
 from netgen.from_onnx.rules import RULES  # noqa: E402
@@ -338,3 +338,51 @@ def test_what_cannot_be_trained_on(tmp_path):
         1, "netgen: --train is for scores of classes, and 'block' is 1 x 4 x 6 x 6\n"
     )  # fmt: skip
     assert os.listdir(tmp_path) == ["net.onnx"]
+
+
+def answer(made, tmp_path, capsys):
+    """What is said of the model, a line that names its file; it is refused."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
+    assert cli.main(["from-onnx", str(path), "--no-check"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    return err.removeprefix(f"netgen: {path}: ")
+
+
+CONV = "(float[1,2,6,6] x) => (float[1,3,4,4] y) { y = Conv<strides=[1,1]>(x, name_w) }"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda made: made.graph.initializer[0].dims.append(7), "constant 'name_w' cannot be read"),
+        (lambda made: made.graph.node[0].ClearField("input"), "onnx cannot tell its shapes: "),
+        (
+            lambda made: made.graph.ClearField("initializer"),
+            "a node cannot be said in Caffe (Conv)",
+        ),
+    ],
+)
+def test_a_damaged_model_is_one_line(change, why, tmp_path, capsys):
+    made = model(CONV, name_w=(3, 2, 3, 3))
+    change(made)
+    assert answer(made, tmp_path, capsys).startswith(why)
+
+
+def test_a_model_that_is_none_by_the_rules_of_onnx_is_one_line(tmp_path, capsys):
+    made = model("(float[1,4] x) => (float[1,4] y) { y = Softmax<axis=1>(x) }")
+    made.graph.node[0].attribute[0].CopyFrom(onnx.helper.make_attribute("axis", "one"))
+    assert "not a valid ONNX model: " in answer(made, tmp_path, capsys)
+
+
+def test_a_name_that_is_not_utf_8_is_one_line(tmp_path, capsys):
+    data = model(CONV, name_w=(3, 2, 3, 3)).SerializeToString()
+    said = answer(data.replace(b"name_w", b"name_\xc4"), tmp_path, capsys)
+    assert said == "not an ONNX model: 'name_\\304' is not UTF-8\n"
+
+
+def test_a_constant_that_says_to_be_gigabytes_is_not_computed(tmp_path, capsys):
+    text = "(float[1,1,1] x) => (float[1,n,n] y) { big = ConstantOfShape(s) y = Add(x, big) }"
+    made = model(text, s=np.array([1, 1 << 20, 1 << 20]))
+    assert "ConstantOfShape 'ConstantOfShape_0': " in answer(made, tmp_path, capsys)

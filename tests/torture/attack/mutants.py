@@ -311,6 +311,7 @@ def _deployed(inputs: Inputs) -> list[Reader]:
             "{folder}/out.model",
         )
         found.append(Reader("ONNX", inputs.onnx, "netgen", words))
+        found.append(Reader("ONNX, unchecked", inputs.onnx, "netgen", (*words, "--no-check")))
     return found
 
 
