@@ -14,6 +14,7 @@ from caffe._engine import (
     LAYER_TYPES,
     FatalError,
     StringVec,
+    Uncopied,
     fatal,
     glog,
     state,
@@ -23,8 +24,10 @@ from caffe._engine import (
 
 #: the classes that scripts import from here -> the modules that have them, which need this one
 _CLASSES = {
-    **dict.fromkeys(("Blob", "BlobVec", "StringVec"), "caffe._engine"),
-    **dict.fromkeys(("Net", "IntVec", "LayerVec", "NetVec"), "caffe.pycaffe"),
+    **dict.fromkeys(("Blob", "BlobVec", "RawBlobVec", "StringVec"), "caffe._engine"),
+    **dict.fromkeys(
+        ("Net", "BoolVec", "DtypeVec", "IntVec", "LayerVec", "NetVec"), "caffe.pycaffe"
+    ),
     **dict.fromkeys(
         (
             "AdaDeltaSolver",
@@ -40,6 +43,7 @@ _CLASSES = {
         "caffe.solver",
     ),
     **dict.fromkeys(("Layer", "TRAIN", "TEST", "__version__"), "caffe"),
+    "LayerParameter": "caffe.proto.caffe_pb2",
 }
 
 
@@ -68,8 +72,14 @@ def set_device(number: int) -> None:
 
 
 def set_random_seed(seed: int) -> None:
-    """Have fillers, masks and random data of what is made from now on follow from `seed`."""
-    state.seed(operator.index(seed))
+    """Have fillers, masks and random data of what is made from now on follow from `seed`.
+
+    Raises OverflowError unless it fits into 32 bits, without a sign.
+    """
+    seed = operator.index(seed)
+    if not 0 <= seed < 2**32:
+        raise OverflowError(f"a random seed is a whole number from 0 to 2**32 - 1, not {seed}")
+    state.seed(seed)
 
 
 def layer_type_list() -> StringVec:
@@ -79,11 +89,15 @@ def layer_type_list() -> StringVec:
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
     """Log from severity `level` on: 0 information, 1 warnings, 2 errors, 3 nothing but the end."""
-    glog.log.minimum = "IWEF"[min(max(int(level), 0), 3) :]
+    glog.log.minimum = "IWEF"[min(max(operator.index(level), 0), 3) :]
 
 
-def log(text: str) -> None:
-    """Write a line of information to the log."""
+def log(text: str | bytes) -> None:
+    """Write a line of information to the log. Raises TypeError for anything but a text."""
+    if not isinstance(text, str | bytes):
+        raise TypeError(f"log takes a str, not {type(text).__name__}: {text!r}")
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
     glog.info(text, "_caffe.cpp:68")
 
 
@@ -126,7 +140,7 @@ class NCCL:
         )
 
 
-class Timer:
+class Timer(Uncopied):
     """A stopwatch that waits for the device. ms: milliseconds from start to stop."""
 
     def __init__(self) -> None:

@@ -21,9 +21,9 @@ host.prepare()  # before torch is loaded
 
 import torch  # noqa: E402
 
-from netgen.schema import caffe_pb  # noqa: E402
+from netgen.schema import caffe_pb, is_hdf5  # noqa: E402
 from runner.layers import LAYER_TYPES, Context  # noqa: E402
-from runner.layers.blob import Blob, BlobVec, Vector  # noqa: E402
+from runner.layers.blob import Blob, BlobVec, Uncopied, Vector  # noqa: E402
 from runner.layers.python import PythonLayer  # noqa: E402
 from runner.log import glog, upgrades  # noqa: E402
 from runner.net import Net, hdf5, load_weights, net_param_for, net_to_proto  # noqa: E402
@@ -47,10 +47,12 @@ __all__ = [
     "PythonLayer",
     "ShownSolver",
     "StringVec",
+    "Uncopied",
     "Vector",
     "check_file",
     "fatal",
     "glog",
+    "is_hdf5",
     "learning_rate_of",
     "load_weights",
     "make_net",
@@ -67,6 +69,10 @@ __all__ = [
 
 class StringVec(Vector):
     """Names."""
+
+
+class RawBlobVec(Vector):
+    """The bottoms or tops of a layer."""
 
 
 class _State:

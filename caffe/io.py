@@ -6,6 +6,7 @@ by Pillow.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -30,8 +31,23 @@ __all__ = [
     "resize_image",
 ]
 
+#: what scripts use of pycaffe's own imports, as caffe.io.resize -> its module and package
+_BORROWED = {
+    "resize": ("skimage.transform", "scikit-image"),
+    "skimage": ("skimage.io", "scikit-image"),
+    "zoom": ("scipy.ndimage", "scipy"),
+}
+
 #: Weights of red, green and blue in skimage.color.rgb2gray (ITU-R BT.709)
 _LUMINANCE = np.array([0.2125, 0.7154, 0.0721])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _BORROWED:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    module, package = _BORROWED[name]
+    found = extra(module, package, f"caffe.io.{name}")
+    return sys.modules[name] if name == "skimage" else getattr(found, name)
 
 
 # --- messages and arrays ---
@@ -106,8 +122,9 @@ class Transformer:
     """Brings images into the form that a net's inputs want, and back.
 
     inputs: {name of an input: its shape}, the batch being the first axis. Each setting belongs to
-    one input. `preprocess` applies those that were made in this order: resizing to the input's
-    height and width, transposing, swapping channels, raw_scale, the mean, input_scale.
+    one input; None is as good as not made. `preprocess` applies those that were made in this
+    order: resizing to the input's height and width, transposing, swapping channels, raw_scale,
+    the mean, input_scale.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
@@ -133,15 +150,15 @@ class Transformer:
         size = tuple(self.inputs[in_][2:])
         if out.shape[:2] != size:
             out = resize_image(out, size)
-        if in_ in self.transpose:
+        if self.transpose.get(in_) is not None:
             out = out.transpose(self.transpose[in_])
-        if in_ in self.channel_swap:
+        if self.channel_swap.get(in_) is not None:
             out = out[self.channel_swap[in_], :, :]
-        if in_ in self.raw_scale:
+        if self.raw_scale.get(in_) is not None:
             out *= self.raw_scale[in_]
-        if in_ in self.mean:
+        if self.mean.get(in_) is not None:
             out -= self.mean[in_]
-        if in_ in self.input_scale:
+        if self.input_scale.get(in_) is not None:
             out *= self.input_scale[in_]
         return out
 
@@ -149,15 +166,15 @@ class Transformer:
         """What `preprocess` made `data` of, sizes apart; `data` is not changed."""
         self._check(in_)
         out = data.copy().squeeze()
-        if in_ in self.input_scale:
+        if self.input_scale.get(in_) is not None:
             out /= self.input_scale[in_]
-        if in_ in self.mean:
+        if self.mean.get(in_) is not None:
             out += self.mean[in_]
-        if in_ in self.raw_scale:
+        if self.raw_scale.get(in_) is not None:
             out /= self.raw_scale[in_]
-        if in_ in self.channel_swap:
+        if self.channel_swap.get(in_) is not None:
             out = out[np.argsort(self.channel_swap[in_]), :, :]
-        if in_ in self.transpose:
+        if self.transpose.get(in_) is not None:
             out = out.transpose(np.argsort(self.transpose[in_]))
         return out
 

@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 
 from caffe._engine import (
+    TEST,
+    TRAIN,
     Blob,
     BlobVec,
     FatalError,
     Layerwise,
     PythonLayer,
     StringVec,
+    Uncopied,
     Vector,
     check_file,
     fatal,
     glog,
+    is_hdf5,
     load_weights,
     make_net,
     save_hdf5,
@@ -42,8 +46,34 @@ class IntVec(Vector):
     """Positions."""
 
 
-class BuiltInLayer(PythonLayer):
+class BoolVec(Vector):
+    """Whether each of several."""
+
+
+class DtypeVec(Vector):
+    """Numbers."""
+
+
+class Fixed(Uncopied):
+    """An object of which scripts set everything but what is named in `fixed`."""
+
+    fixed: frozenset[str] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.fixed and name in self.__dict__:
+            raise AttributeError(
+                f"property '{name}' of '{type(self).__name__}' object has no setter"
+            )
+        super().__setattr__(name, value)
+
+
+class BuiltInLayer(Fixed, PythonLayer):
     """A layer of the engine. type: Caffe's name of it; blobs: its parameters."""
+
+    fixed = frozenset(("type", "blobs"))
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> BuiltInLayer:
+        return object.__new__(cls)
 
     def __init__(self, type: str, blobs: BlobVec) -> None:
         self.type, self.blobs = type, blobs
@@ -71,7 +101,7 @@ def _whole(value: Any, name: str) -> int:
     return int(value)
 
 
-class Net:
+class Net(Fixed):
     """The net of a prototxt file.
 
     network_file: its path. phase: caffe.TRAIN or caffe.TEST. level, stages: of its NetState.
@@ -79,6 +109,20 @@ class Net:
     Net(network_file, weights, phase) is taken too. Raises RuntimeError for what Caffe refuses,
     TypeError for arguments of other types.
     """
+
+    fixed = frozenset(
+        (
+            "blobs",
+            "blob_loss_weights",
+            "bottom_names",
+            "inputs",
+            "layer_dict",
+            "layers",
+            "outputs",
+            "params",
+            "top_names",
+        )
+    )
 
     def __init__(
         self,
@@ -90,9 +134,9 @@ class Net:
     ) -> None:
         path = _text(network_file, "network_file")
         if isinstance(phase, str | bytes):
-            phase, level, weights = level, None, _text(phase, "weights")
-            if not isinstance(phase, int) or stages is not None:
+            if not isinstance(level, int) or stages is not None or weights is not None:
                 raise TypeError("Net(network_file, phase, level=0, stages=None, weights=None)")
+            phase, level, weights = level, None, _text(phase, "weights")
             for number, line in (
                 (139, "DEPRECATION WARNING - deprecated use of Python interface"),
                 (140, 'Use this instead (with the named "weights" parameter):'),
@@ -102,6 +146,8 @@ class Net:
             check_file(path)
             check_file(weights)
         phase, level = _whole(phase, "phase"), _whole(level or 0, "level")
+        if phase not in (TRAIN, TEST):
+            raise FatalError(f"phase is caffe.TRAIN (0) or caffe.TEST (1), not {phase}")
         names = [_text(stage, "stages") for stage in stages or ()]
         check_file(path)
         self._take(make_net(path, phase, level, names))
@@ -134,7 +180,7 @@ class Net:
         )
         self._outputs = IntVec(positions[name] for name in net.outputs)
         weights = net.loss_weights
-        self._blob_loss_weights = Vector(float(weights.get(name) or 0) for name in net.blobs)
+        self._blob_loss_weights = DtypeVec(float(weights.get(name) or 0) for name in net.blobs)
         self.layers = LayerVec(
             getattr(node.layer, "instance", None)
             or BuiltInLayer(node.param.type, net.parameter_blobs(node))
@@ -339,6 +385,8 @@ class Net:
 
     def share_with(self, other: Net) -> None:
         """Use the other net's weights, for the layers of the same names, from now on."""
+        if not isinstance(other, Net):
+            raise TypeError(f"share_with takes a Net, not {type(other).__name__}")
         self._run.begin()
         with fatal():
             self._net.share_weights_from(other._net)
@@ -353,7 +401,12 @@ class Net:
         self._run.begin()
         save_hdf5(self._net, _text(path, "path"))
 
-    load_hdf5 = copy_from
+    def load_hdf5(self, path: str) -> None:
+        """Take the weights of an HDF5 file, whatever it is called, as `copy_from` does."""
+        check_file(_text(path, "path"))
+        if not is_hdf5(path):
+            raise FatalError(f"Couldn't open {path}: it is no HDF5 file")
+        self.copy_from(path)
 
     # --- data ---
 

@@ -14,7 +14,7 @@ from caffe._engine import (
     raising_interrupts,
     read_solver,
 )
-from caffe.pycaffe import Net, NetVec, _text
+from caffe.pycaffe import Fixed, Net, NetVec, _text
 
 
 class SolverParameter:
@@ -44,7 +44,7 @@ class SolverParameter:
         self._param.base_lr = rate
 
 
-class Solver:
+class Solver(Fixed):
     """Trains a net as a solver prototxt says.
 
     net: the net that is trained; test_nets: those that are tested, whose weights are their own
@@ -52,6 +52,7 @@ class Solver:
     """
 
     type = ""
+    fixed = frozenset(("net", "param", "test_nets"))
 
     def __init__(self, solver_file: str) -> None:
         param = read_solver(_text(solver_file, "solver_file"))

@@ -171,7 +171,7 @@ class NetSpec:
         return _net(self.tops.items(), self._net_name)
 
 
-class _Layers:
+class Layers:
     """Makes a function of any layer type; it returns one Top, or a tuple of ntop of them.
 
     With ntop=0 it returns the layer, to be assigned to a NetSpec like a Top.
@@ -190,7 +190,7 @@ class _Layers:
         return layer
 
 
-class _Params:
+class Parameters:
     """params.Pooling.MAX is PoolingParameter.MAX, and so on."""
 
     def __getattr__(self, name: str) -> Any:
@@ -212,5 +212,5 @@ def _net(
     return net
 
 
-layers = _Layers()
-params = _Params()
+layers = Layers()
+params = Parameters()

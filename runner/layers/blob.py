@@ -11,12 +11,22 @@ import math
 import operator
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
 from netgen.errors import FatalError
+
+
+class Uncopied:
+    """What stands for a net's memory is neither copied nor pickled, as in pycaffe."""
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise FatalError(
+            f'Pickling of "caffe._caffe.{type(self).__name__}" instances is not enabled: '
+            "copy arrays, as in blob.data.copy()"
+        )
 
 
 class Window:
@@ -187,7 +197,7 @@ def _memory_of(tensor: torch.Tensor) -> SyncedMemory:
     return memory
 
 
-class Blob:
+class Blob(Uncopied):
     """An array of float32 and its gradient: `data` and `diff`, over memories of their own.
 
     Reshaping keeps the memory, and what lies at its start, unless more is needed than ever
@@ -381,7 +391,7 @@ class Blob:
         self.diff_memory.put(value, owned)
 
 
-class Vector(list):
+class Vector(Uncopied, list):
     """A list as pycaffe's vectors are: slices are vectors, and its errors are theirs."""
 
     def __getitem__(self, index: Any) -> Any:
@@ -399,8 +409,18 @@ class BlobVec(Vector):
 
     node: Any = None
 
+    def append(self, blob: Any) -> None:
+        """Append a blob. Raises TypeError for anything else."""
+        super().append(_blob(blob))
+
+    def extend(self, blobs: Any) -> None:
+        """Append blobs. Raises TypeError for anything else."""
+        super().extend(map(_blob, blobs))
+
     def __setitem__(self, index: Any, blob: Any) -> None:
         """Have the layer use another layer's parameter from now on."""
+        if isinstance(index, int):
+            _blob(blob)
         try:
             super().__setitem__(index, blob)
         except IndexError:
@@ -415,3 +435,9 @@ class BlobVec(Vector):
         blob = Blob()
         blob.reshape(*shape)
         self.append(blob)
+
+
+def _blob(value: Any) -> Blob:
+    if not isinstance(value, Blob):
+        raise TypeError(f"a BlobVec holds blobs, not {type(value).__name__}: {value!r}")
+    return value

@@ -24,7 +24,7 @@ import torch
 from netgen import graph
 from netgen.schema import caffe_pb
 from runner.layers.base import Layer
-from runner.layers.blob import BlobVec, Vector
+from runner.layers.blob import BlobVec, Uncopied, Vector
 
 
 class NamedPhase(int):
@@ -37,7 +37,7 @@ class NamedPhase(int):
         return str(caffe_pb.Phase.Name(int(self)))
 
 
-class PythonLayer:
+class PythonLayer(Uncopied):
     """The base of users' layers, caffe.Layer.
 
     blobs: their parameters, which setup adds with `self.blobs.add_blob(*shape)`. param_str: of
