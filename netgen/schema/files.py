@@ -76,7 +76,7 @@ def writing(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]
             if old is not None:
                 os.fchmod(file.fileno(), old.st_mode & 0o777)
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+            os.replace(temporary, target)  # still locked: who sweeps would take it for left over
         sync(os.path.dirname(target))
     except BaseException as error:
         if temporary is not None and made:

@@ -10,7 +10,7 @@ import pytest
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from netgen.schema.files import host
+from netgen.schema.files import host, temporary_name
 
 READERS = [
     schema.read_net,
@@ -230,6 +230,16 @@ def test_file_and_folder_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fsync)
     schema.write_bytes(b"x", tmp_path / "file")
     assert seen == [("file", False), ("folder", True)]
+
+
+def test_who_sweeps_before_the_renaming_leaves_the_file(tmp_path, monkeypatch):
+    def replace(old, new, real=os.replace):
+        temporary_name(tmp_path / "other")  # as another thread or process that writes there does
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", replace)
+    schema.write_bytes(b"x", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"x"
 
 
 def test_a_name_of_any_length_that_the_disk_takes(tmp_path):
