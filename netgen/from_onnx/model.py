@@ -30,6 +30,9 @@ _ONNX = ("", "ai.onnx")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
            "Multinomial")  # fmt: skip
 
+#: Operators whose output has the shape of the first input, which onnx's inference does not tell.
+_AS_INPUT = ("GroupNormalization", "MeanVarianceNormalization")
+
 
 def require_onnx() -> Any:
     """The package onnx. Raises ConversionError, naming the extra, where it is not installed."""
@@ -293,7 +296,13 @@ def _infer(graph: Graph, nodes: list[Any], kinds: dict[str, int], model: Any) ->
         for name in graph.outputs
         if name not in graph.constants and name not in graph.inputs
     ]
-    inner = helper.make_graph(nodes, graph.name or "net", inputs, outputs, small)
+    told = [
+        helper.make_node("Identity", node.input[:1], node.output[:1])
+        if node.op_type in _AS_INPUT and node.domain in _ONNX
+        else node
+        for node in nodes
+    ]
+    inner = helper.make_graph(told, graph.name or "net", inputs, outputs, small)
     whole = helper.make_model(inner, opset_imports=model.opset_import)
     whole.ir_version = model.ir_version or whole.ir_version
     try:

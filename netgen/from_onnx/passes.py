@@ -23,7 +23,7 @@ import numpy as np
 
 from netgen.from_onnx.errors import Refusal
 from netgen.from_onnx.graph import Graph, Node
-from netgen.from_onnx.patterns import find_lrn, find_moves, find_swish
+from netgen.from_onnx.patterns import find_gelu, find_lrn, find_moves, find_swish
 from netgen.from_onnx.rules.joining import Slice
 from netgen.from_onnx.rules.normalization import affine
 from netgen.from_onnx.rules.shaping import Reshape, Transpose, zero_pads
@@ -260,6 +260,7 @@ def rewrite(graph: Graph, target: Target, keep: bool) -> None:
         join_slices,
         find_lrn,
         find_swish,
+        find_gelu,
         find_moves,
     ]
     for change in passes:

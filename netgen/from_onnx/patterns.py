@@ -4,6 +4,7 @@ A search takes the graph, and changes it where it finds its function:
 
     find_lrn      local response normalisation, across channels or within them
     find_swish    x sigmoid(x)
+    find_gelu     x (1 + erf(x / sqrt(2))) / 2
     find_moves    a Reshape, Transpose and Reshape that only reorder channels or pixels
 """
 
@@ -112,6 +113,39 @@ def find_swish(graph: Graph) -> None:
                 node.inputs = [x]
                 graph.remove(maker)
                 break
+
+
+def find_gelu(graph: Graph) -> None:
+    for node in graph:
+        inner = graph.maker(node.inputs[0]) if node.op == "Erf" else None
+        if inner is None or inner.op not in ("Mul", "Div") or _other(inner).size != 1:
+            continue
+        factor = float(_other(inner)) ** (1 if inner.op == "Mul" else -1)
+        x = next(name for name in inner.inputs if name not in graph.constants)
+        add = graph.only_reader(node.outputs[0])
+        product = graph.only_reader(add.outputs[0]) if add is not None else None
+        if abs(factor - 0.5**0.5) > 1e-6 or product is None or product.op != "Mul":
+            continue
+        if add.op != "Add" or _number(add) != 1 or graph.only_reader(inner.outputs[0]) is not node:
+            continue
+        (other,) = (name for name in product.inputs if name != add.outputs[0])
+        half = graph.maker(other)
+        if other == x:
+            last = graph.only_reader(product.outputs[0])
+            if last is None or last.op != "Mul" or _number(last) != 0.5:
+                continue
+        elif half is not None and half.op == "Mul" and _number(half) == 0.5 and x in half.inputs:
+            last = product
+        else:
+            continue
+        last.op, last.inputs, last.attributes = "Gelu", [x], {}
+    graph.drop_unused()
+
+
+def _number(node: Node) -> float | None:
+    """The one number that is an input, or None."""
+    other = _other(node)
+    return float(other) if other.size == 1 else None
 
 
 def find_moves(graph: Graph) -> None:

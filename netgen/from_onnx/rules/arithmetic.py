@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from netgen.from_onnx.graph import Node, Shape
-from netgen.from_onnx.rules.neuron import power, run_row
+from netgen.from_onnx.rules.neuron import power, run_row, with_constant
 from netgen.from_onnx.rules.rule import Rule, require
 from netgen.from_onnx.rules.shapes import axis_field, reshaped, tiled
 from netgen.from_onnx.targets import Target
@@ -18,32 +18,6 @@ from netgen.from_onnx.writer import Blob, Writer
 from netgen.schema import caffe_pb
 
 _SUM, _PROD, _MAX = (getattr(caffe_pb.EltwiseParameter, name) for name in ("SUM", "PROD", "MAX"))
-
-
-def _with_constant(
-    net: Writer,
-    blob: Blob,
-    value: np.ndarray,
-    product: bool,
-    learned: bool = False,
-    suffix: str = "",
-) -> Blob:
-    """blob + value or blob * value. The value's shape broadcasts to the blob's."""
-    value = value.astype(np.float32)
-    if value.size == 1:
-        number = float(value.reshape(()))
-        kind, fields = power(number) if product else power(shift=number)
-        return net.layer(kind, [blob], suffix, **fields)
-    value = value.reshape((1,) * (len(blob.shape) - value.ndim) + value.shape)
-    wide = [axis for axis, size in enumerate(value.shape) if size > 1]
-    first, last = wide[0], wide[-1]
-    spanned = blob.shape[first : last + 1]
-    value = np.broadcast_to(value.reshape(value.shape[first : last + 1]), spanned)
-    number = {} if first == last else {"num_axes": last - first + 1}
-    return net.layer(
-        "Scale" if product else "Bias", [blob], suffix, weights=[value], frozen=not learned,
-        **axis_field(first), **number,
-    )  # fmt: skip
 
 
 def _span(small: Shape, large: Shape) -> tuple[int, Shape] | None:
@@ -134,11 +108,11 @@ class Sum(_Arithmetic):
         self, net: Writer, blob: Blob, value: np.ndarray, operation: int, learned: bool, suffix: str
     ) -> Blob:
         if operation != _MAX:
-            return _with_constant(net, blob, value, operation == _PROD, learned, suffix)
+            return with_constant(net, blob, value, operation == _PROD, learned, suffix)
         if value.size > 1 or value.ravel()[0] != 0:
-            below = _with_constant(net, blob, -value, False, suffix=f"{suffix}_less")
+            below = with_constant(net, blob, -value, False, suffix=f"{suffix}_less")
             above = net.layer("ReLU", [below], f"{suffix}_relu", in_place=True)
-            return _with_constant(net, above, value, False, suffix=suffix)
+            return with_constant(net, above, value, False, suffix=suffix)
         return net.layer("ReLU", [blob], suffix, in_place=True)
 
 
@@ -150,13 +124,13 @@ class Difference(_Arithmetic):
         out = node.out()
         if second is not None:
             top = tiled(net, net.input(node), out, "_wide")
-            return _with_constant(net, top, -node.weights(1, "constant"), False)
+            return with_constant(net, top, -node.weights(1, "constant"), False)
         if first is not None:
             value = node.weights(0, "constant")
             top = tiled(net, net.input(node, 1), out, "_wide")
             if value.size == 1:
                 return run_row(net, top, [power(-1, float(value.reshape(())))])
-            return _with_constant(net, run_row(net, top, [power(-1)], "_minus"), value, False)
+            return with_constant(net, run_row(net, top, [power(-1)], "_minus"), value, False)
         a, b = net.input(node), net.input(node, 1)
         if a.shape == b.shape:
             return net.layer("Eltwise", [a, b], coeff=[1, -1])
@@ -176,11 +150,11 @@ class Quotient(_Arithmetic):
         if node.constant(1) is not None:
             top = tiled(net, net.input(node), out, "_wide")
             factor = 1 / np.float64(node.weights(1, "constant"))
-            return _with_constant(net, top, factor, True)
+            return with_constant(net, top, factor, True)
         inverse = run_row(net, net.input(node, 1), [power(exponent=-1)], "_inverse")
         if node.constant(0) is not None:
             inverse = tiled(net, inverse, out, "_wide")
-            return _with_constant(net, inverse, node.weights(0, "constant"), True)
+            return with_constant(net, inverse, node.weights(0, "constant"), True)
         return combined(net, net.input(node), inverse, out, _PROD)
 
 

@@ -8,7 +8,13 @@ import numpy as np
 
 from netgen.from_onnx.graph import Node
 from netgen.from_onnx.rules.rule import Rule, require
-from netgen.from_onnx.rules.shapes import axis_field, cut, fixed_convolution, reshaped
+from netgen.from_onnx.rules.shapes import (
+    axis_field,
+    cut,
+    fixed_convolution,
+    reshaped,
+    selected,
+)
 from netgen.from_onnx.targets import Target
 from netgen.from_onnx.writer import Blob, Writer
 
@@ -49,7 +55,10 @@ class Split(Rule):
 
 
 class Slice(Rule):
-    """A Slice for each axis that is cut; every n-th pixel by a fixed convolution."""
+    """A Slice for each axis that is cut; every n-th pixel by a fixed convolution.
+
+    Places in other steps, or backwards, are put together again.
+    """
 
     operators = ("Slice",)
     moves_only = True
@@ -64,30 +73,31 @@ class Slice(Rule):
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
             axis = axis % len(shape)
             places = range(shape[axis])[start:end:step]
-            if len(places) != shape[axis]:
+            if places != range(shape[axis]):
                 found.append((axis, places))
-            else:
-                require(step == 1 or len(places) == 1, "it turns an axis around")
-        return sorted(found)
+        return sorted(found, key=lambda pair: pair[0])
 
     def requires(self, node: Node, target: Target) -> None:
-        for axis, places in self.ranges(node):
+        for _, places in self.ranges(node):
             require(len(places), "nothing is left")
-            require(places.step > 0, "it turns an axis around")
-            image = axis >= 2 and len(node.shape()) == 4
-            require(places.step == 1 or len(places) == 1 or image, "its step is not 1")
 
     def apply(self, node: Node, net: Writer) -> Blob:
         top, strides = net.input(node), [1, 1]
         ranges = self.ranges(node)
-        left = len(ranges) + any(r.step > 1 and len(r) > 1 for _, r in ranges)
+        images = [
+            axis
+            for axis, r in ranges
+            if r.step > 1 and len(r) > 1 and axis >= 2 and len(top.shape) == 4
+        ]
+        left = len(ranges) + bool(images)
         for axis, places in ranges:
             left -= 1
-            stop = places[-1] + 1
-            if places.step > 1 and len(places) > 1:
+            suffix = f"_axis{axis}" if left else ""
+            if axis in images:
                 strides[axis - 2] = places.step
-                stop = top.shape[axis]
-            top = cut(net, top, axis, places[0], stop, f"_axis{axis}" if left else "")
+                top = cut(net, top, axis, places[0], top.shape[axis], suffix)
+            else:
+                top = selected(net, top, axis, places, suffix)
         return strided(net, top, strides)
 
 
@@ -104,7 +114,7 @@ def strided(net: Writer, blob: Blob, strides: list[int], suffix: str = "") -> Bl
 
 
 class Gather(Rule):
-    """Places of an axis by a Slice; rows of a learned table by Embed."""
+    """Places of an axis by a Slice and a Concat; rows of a learned table by Embed."""
 
     operators = ("Gather",)
     moves_only = True
@@ -116,9 +126,6 @@ class Gather(Rule):
             return
         index = node.constant(1)
         require(index is not None, "which places it takes depends on the net's input")
-        places = np.atleast_1d(index)
-        require(places.ndim == 1, "its indices have several axes")
-        require(np.all(np.diff(places) == 1), "the places it takes do not follow on each other")
 
     def apply(self, node: Node, net: Writer) -> Blob:
         if node.constant(0) is not None:
@@ -128,8 +135,7 @@ class Gather(Rule):
                 num_output=table.shape[1], bias_term=False,
             )  # fmt: skip
         bottom, axis = net.input(node), node.axis(0)
-        index = np.atleast_1d(node.constant(1))
-        start = int(index[0]) % bottom.shape[axis]
-        whole = np.ndim(node.constant(1)) > 0
-        top = cut(net, bottom, axis, start, start + len(index), "" if whole else "_part")
+        index = np.asarray(node.constant(1))
+        places = [int(place) % bottom.shape[axis] for place in index.ravel()]
+        top = selected(net, bottom, axis, places, "" if index.ndim == 1 else "_part")
         return reshaped(net, top, node.out())

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from netgen.from_onnx.graph import Node
-from netgen.from_onnx.rules.rule import RULES, Rule, require
+from netgen.from_onnx.rules.rule import Rule, require
+from netgen.from_onnx.rules.shapes import axis_field
 from netgen.from_onnx.targets import Target
 from netgen.from_onnx.writer import Blob, Writer
 from netgen.schema import caffe_pb
+
+_PROD = caffe_pb.EltwiseParameter.PROD
 
 Row = list[tuple[str, dict[str, Any]]]
 
@@ -108,6 +111,32 @@ def run_row(net: Writer, blob: Blob, row: Row, suffix: str = "") -> Blob:
     return blob
 
 
+def with_constant(
+    net: Writer,
+    blob: Blob,
+    value: np.ndarray,
+    product: bool,
+    learned: bool = False,
+    suffix: str = "",
+) -> Blob:
+    """blob + value or blob * value. The value's shape broadcasts to the blob's."""
+    value = value.astype(np.float32)
+    if value.size == 1:
+        number = float(value.reshape(()))
+        kind, fields = power(number) if product else power(shift=number)
+        return net.layer(kind, [blob], suffix, **fields)
+    value = value.reshape((1,) * (len(blob.shape) - value.ndim) + value.shape)
+    wide = [axis for axis, size in enumerate(value.shape) if size > 1]
+    first, last = wide[0], wide[-1]
+    spanned = blob.shape[first : last + 1]
+    value = np.broadcast_to(value.reshape(value.shape[first : last + 1]), spanned)
+    number = {} if first == last else {"num_axes": last - first + 1}
+    return net.layer(
+        "Scale" if product else "Bias", [blob], suffix, weights=[value], frozen=not learned,
+        **axis_field(first), **number,
+    )  # fmt: skip
+
+
 class Function(Rule):
     operators = tuple(ROWS)
 
@@ -145,24 +174,124 @@ class Gate(Rule):
             return net.layer("Swish", [bottom], **_but({"beta": node.get("alpha", 1.0)}, beta=1))
         bottom.free = False
         gate = run_row(net, bottom, GATES[node.op](node, net.target), "_gate")
-        prod = caffe_pb.EltwiseParameter.PROD
-        return net.layer("Eltwise", [bottom, gate], operation=prod)
+        return net.layer("Eltwise", [bottom, gate], operation=_PROD)
+
+
+class Softsign(Rule):
+    """x / (1 + |x|)."""
+
+    operators = ("Softsign",)
+
+    def apply(self, node: Node, net: Writer) -> Blob:
+        bottom = net.input(node)
+        bottom.free = False
+        factor = run_row(net, bottom, [("AbsVal", {}), power(shift=1, exponent=-1)], "_factor")
+        return net.layer("Eltwise", [bottom, factor], operation=_PROD)
+
+
+class Sign(Rule):
+    """Whether it is above 0, less whether it is below."""
+
+    operators = ("Sign",)
+
+    def apply(self, node: Node, net: Writer) -> Blob:
+        bottom = net.input(node)
+        bottom.free = False
+        above = net.layer("Threshold", [bottom], "_above")
+        below = run_row(net, bottom, [power(-1), ("Threshold", {})], "_below")
+        return net.layer("Eltwise", [above, below], coeff=[1, -1])
+
+
+#: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: erf(x) for x >= 0 is
+#: 1 - (a1 t + ... + a5 t^5) exp(-x^2), t = 1 / (1 + p x), to 1.5e-7.
+_ERF_P = 0.3275911
+_ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+
+
+def _erfc(net: Writer, x: Blob, scale: float) -> tuple[Blob, Blob]:
+    """(1 - erf(|scale x|), |x|)."""
+    x.free = False
+    size = net.layer("AbsVal", [x], "_size")
+    size.free = False
+    powers = [
+        net.layer(
+            "Power", [size], f"_power{i}", power=-i, scale=_ERF_P * scale, shift=1
+        )
+        for i in range(1, 6)
+    ]  # fmt: skip
+    sum_ = net.layer("Eltwise", powers, "_powers", coeff=_ERF_A)
+    square = net.layer("Power", [size], "_square", power=2)
+    bell = net.layer("Exp", [square], "_bell", scale=-(scale**2))
+    return net.layer("Eltwise", [sum_, bell], "_tail", operation=_PROD), size
+
+
+class Erf(Rule):
+    """The error function, to 1.5e-7."""
+
+    operators = ("Erf",)
+
+    def apply(self, node: Node, net: Writer) -> Blob:
+        bottom = net.input(node)
+        tail, _ = _erfc(net, bottom, 1)
+        inner = run_row(net, tail, [power(-1, 1)], "_inner")
+        sign = run_row(net, bottom, [("Threshold", {}), power(2, -1)], "_sign")
+        return net.layer("Eltwise", [inner, sign], operation=_PROD)
+
+
+class Gelu(Rule):
+    """x times the normal distribution below x: max(x, 0) - |x| (1 - erf(|x| / sqrt(2))) / 2.
+
+    With approximate="tanh" it is x sigmoid(sqrt(8 / pi) (x + 0.044715 x^3)).
+    """
+
+    operators = ("Gelu",)
+
+    def requires(self, node: Node, target: Target) -> None:
+        kind = node.get("approximate", "none")
+        require(kind in ("none", "tanh"), f"its approximation is {kind}")
+
+    def apply(self, node: Node, net: Writer) -> Blob:
+        bottom = net.input(node)
+        bottom.free = False
+        if node.get("approximate", "none") == "tanh":
+            factor = (8 / np.pi) ** 0.5
+            cube = net.layer("Power", [bottom], "_cube", power=3)
+            inner = net.layer(
+                "Eltwise", [bottom, cube], "_inner", coeff=[factor, 0.044715 * factor]
+            )
+            gate = net.layer("Sigmoid", [inner], "_gate")
+            return net.layer("Eltwise", [bottom, gate], operation=_PROD)
+        tail, size = _erfc(net, bottom, 0.5**0.5)
+        below = net.layer("Eltwise", [size, tail], "_below", operation=_PROD)
+        above = net.layer("ReLU", [bottom], "_above")
+        return net.layer("Eltwise", [above, below], coeff=[1, -0.5])
 
 
 class PRelu(Rule):
+    """PReLU where the slopes are one a channel, else max(x, 0) - slope max(-x, 0)."""
+
     operators = ("PRelu",)
 
     def requires(self, node: Node, target: Target) -> None:
-        slope, channels = node.weights(1, "slope"), node.shape()[1:2]
-        require(len(node.shape()) >= 2, "it has no channels")
-        shape = (1,) * (len(node.shape()) - slope.ndim) + slope.shape
-        require(
-            slope.size == 1 or (slope.size == channels[0] and shape[1] == channels[0]),
-            "its slopes are not one a channel",
-        )
+        node.weights(1, "slope")
+        require(node.out() == node.shape(), "its slopes have more values than its input")
+
+    def is_channels(self, node: Node) -> bool:
+        slope, shape = node.weights(1, "slope"), node.shape()
+        if len(shape) < 2:
+            return False
+        axes = (1,) * (len(shape) - slope.ndim) + slope.shape
+        return slope.size == 1 or (slope.size == shape[1] and axes[1] == shape[1])
 
     def apply(self, node: Node, net: Writer) -> Blob:
         slope, shared = node.weights(1, "slope"), {}
+        if not self.is_channels(node):
+            bottom = net.input(node)
+            bottom.free = False
+            above = net.layer("ReLU", [bottom], "_above")
+            below = run_row(net, bottom, [power(-1), ("ReLU", {})], "_below")
+            below = with_constant(net, below, slope, True, node.learned(1), "_slope")
+            return net.layer("Eltwise", [above, below], coeff=[1, -1])
         if slope.size == 1 and node.shape()[1] != 1:
             shared = {"channel_shared": True}
         return net.layer("PReLU", [net.input(node)], weights=[slope.ravel()], **shared)
@@ -180,6 +309,3 @@ class Dropout(Rule):
         ratio = node.setting("ratio", 1, 0.5)
         fields = {} if ratio == 0.5 else {"dropout_ratio": ratio}
         return net.layer("Dropout", [net.input(node)], in_place=True, **fields)
-
-
-assert "Relu" in RULES

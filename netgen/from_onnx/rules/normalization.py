@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netgen.from_onnx.graph import Node, Shape
+from netgen.from_onnx.graph import Node
 from netgen.from_onnx.rules.rule import Rule, require
 from netgen.from_onnx.rules.shapes import axis_field, reshaped
 from netgen.from_onnx.targets import Target
@@ -60,24 +60,40 @@ class BatchNormalization(Rule):
         )
 
 
-def standardised(net: Writer, blob: Blob, shape: Shape, eps: float) -> Blob:
-    """The blob less the mean of each (i, j) of `shape` (I, J, ...), divided by its deviation.
+def standardised(net: Writer, blob: Blob, groups: int, eps: float) -> Blob:
+    """Each of `groups` consecutive parts of a blob, less its mean, divided by its deviation.
 
-    It is a BatchNorm of one image with the statistics of that image. MVN would divide by
-    sqrt(variance) + eps where ONNX has sqrt(variance + eps).
+    It is a BatchNorm of one image with the statistics of that image, whose channels the groups
+    are. MVN would divide by sqrt(variance) + eps where ONNX has sqrt(variance + eps). The Reshape
+    is there even where it changes nothing: with another batch the net must not be one of fewer,
+    larger groups.
     """
-    channels = shape[0] * shape[1]
     whole = blob.shape
-    one = (1, channels, *shape[2:]) if prod(shape[2:]) > 1 else (1, channels, 1)
+    one = [1, -1, prod(whole) // groups]
+    top = net.layer("Reshape", [blob], "_groups", shape={"dim": one})
     top = net.layer(
         "BatchNorm",
-        [reshaped(net, blob, one, "_one")],
+        [top],
         "_statistics",
-        weights=[np.zeros(channels), np.zeros(channels), np.zeros(1)],
+        weights=[np.zeros(groups), np.zeros(groups), np.zeros(1)],
         use_global_stats=False,
         **_eps(eps),
     )
     return reshaped(net, top, whole, "_all")
+
+
+def _affine(net: Writer, blob: Blob, node: Node, weights: list[np.ndarray], axis: int) -> Blob:
+    """scale x + shift over axes from `axis` on, unless both are a constant 1 and 0."""
+    scale, *shift = weights
+    learned = node.learned(1) or (node.has(2) and node.learned(2))
+    if not learned and np.all(scale == 1) and not np.any(shift):
+        return blob
+    number = {} if scale.ndim == 1 else {"num_axes": scale.ndim}
+    bias = {"bias_term": True} if shift else {}
+    return net.layer(
+        "Scale", [blob], "_scale", weights=weights, in_place=True, **axis_field(axis), **number,
+        **bias,
+    )  # fmt: skip
 
 
 class InstanceNormalization(Rule):
@@ -88,10 +104,45 @@ class InstanceNormalization(Rule):
         require(len(node.shape()) >= 3, "it has no spatial axes")
 
     def apply(self, node: Node, net: Writer) -> Blob:
-        bottom = net.input(node)
-        top = standardised(net, bottom, node.shape(), node.get("epsilon", _EPS))
-        weights = [node.weights(1, "scale"), node.weights(2, "bias")]
-        return net.layer("Scale", [top], weights=weights, in_place=True, bias_term=True)
+        groups = prod(node.shape()[:2])
+        top = standardised(net, net.input(node), groups, node.get("epsilon", _EPS))
+        return _affine(net, top, node, [node.weights(i, "scale") for i in (1, 2)], 1)
+
+
+class GroupNormalization(Rule):
+    """Before opset 21 scale and bias are one a group, later one a channel."""
+
+    operators = ("GroupNormalization",)
+
+    def requires(self, node: Node, target: Target) -> None:
+        node.weights(1, "scale"), node.weights(2, "bias")
+
+    def apply(self, node: Node, net: Writer) -> Blob:
+        images, channels = node.shape()[:2]
+        groups = images * int(node.get("num_groups"))
+        top = standardised(net, net.input(node), groups, node.get("epsilon", _EPS))
+        weights = [node.weights(i, "scale") for i in (1, 2)]
+        weights = [np.repeat(array, channels // len(array)) for array in weights]
+        return _affine(net, top, node, weights, 1)
+
+
+class LayerNormalization(Rule):
+    """Over all axes from `axis` on."""
+
+    operators = ("LayerNormalization",)
+
+    def requires(self, node: Node, target: Target) -> None:
+        require(not node.used(1) and not node.used(2), "its mean or deviation is read")
+        for i in (i for i in (1, 2) if node.has(i)):
+            node.weights(i, "scale")
+
+    def apply(self, node: Node, net: Writer) -> Blob:
+        axis, shape = node.axis(-1), node.shape()
+        top = standardised(net, net.input(node), prod(shape[:axis]), node.get("epsilon", _EPS))
+        weights = [
+            np.broadcast_to(node.weights(i, "scale"), shape[axis:]) for i in (1, 2) if node.has(i)
+        ]
+        return _affine(net, top, node, weights, axis)
 
 
 class MeanVarianceNormalization(Rule):

@@ -8,7 +8,9 @@ much is cut off the output; a divisor that differs becomes a fixed factor for ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -25,78 +27,138 @@ from netgen.from_onnx.writer import Blob, Writer
 from netgen.schema import caffe_pb
 
 
-def _of_two_axes(values: Sequence[int], fill: int) -> Shape:
-    """The values of one or two axes as those of height and width."""
-    return (*((fill,) * (2 - len(values))), *values)
+@dataclass(frozen=True)
+class _Window:
+    """A pooling over height and width: what of it is one number for each of the two axes.
+
+    size: of the image; first, last: the padding before and behind; out: of the output. counts:
+    whether the divisor of a mean counts the padding.
+    """
+
+    size: Shape
+    kernel: Shape
+    stride: Shape
+    first: Shape
+    last: Shape
+    out: Shape
+    counts: bool
+
+
+def _windows(node: Node) -> list[_Window]:
+    """What is pooled over one after another.
+
+    An image of one axis has height 1. One of three axes is pooled over its last two, and then
+    over the first: of maxima and means of rectangles it makes those of boxes.
+    """
+    kernel = [int(k) for k in node.get("kernel_shape")]
+    first, last = pads(node, kernel)
+    stride = per_axis(node, "strides", len(kernel))
+    axes = list(zip(node.shape()[2:], kernel, stride, first, last, node.out()[2:], strict=True))
+    pairs = [(_untouched(1), *axes)] if len(axes) == 1 else [tuple(axes[-2:])]
+    if len(axes) == 3:
+        pairs.append((axes[0], _untouched(prod(node.out()[3:]))))
+    counts = bool(node.get("count_include_pad", 0))
+    return [_Window(*zip(*pair, strict=True), counts) for pair in pairs]
+
+
+def _untouched(size: int) -> tuple[int, ...]:
+    """What _Window has of an axis that is not pooled over."""
+    return (size, 1, 1, 0, 0, size)
 
 
 class _Pool(Rule):
-    """What both poolings share. An image of one axis becomes one of height 1."""
+    """What both poolings share."""
 
     pool: str
 
-    def window(self, node: Node) -> tuple[Shape, Shape, Shape, Shape, Shape]:
-        """Kernel, stride, padding before and behind, and the output, of height and width."""
-        kernel = [int(k) for k in node.get("kernel_shape")]
-        first, last = pads(node, kernel)
-        stride = per_axis(node, "strides", len(kernel))
-        return (
-            _of_two_axes(kernel, 1),
-            _of_two_axes(stride, 1),
-            _of_two_axes(first, 0),
-            _of_two_axes(last, 0),
-            _of_two_axes(node.out()[2:], 1),
-        )
-
     def requires(self, node: Node, target: Target) -> None:
-        require(len(node.shape()) in (3, 4), f"it has {len(node.shape()) - 2} spatial axes")
         ndim = len(node.shape()) - 2
+        require(ndim in (1, 2, 3), f"it has {ndim} spatial axes")
         require(set(per_axis(node, "dilations", ndim)) == {1}, "Caffe's Pooling has no dilation")
         require(not node.used(1), "its indices are read, and Caffe has the mask of a MAX alone")
-        self.fields(node, target)
+        for window in _windows(node):
+            self.fields(window, target)
 
-    def fields(self, node: Node, target: Target) -> tuple[dict[str, Any], Shape]:
-        """The fields of the Pooling, and the size of its output. Raises Refusal."""
-        kernel, stride, first, _, out = self.window(node)
-        bottom = (*node.shape()[:2], *_of_two_axes(node.shape()[2:], 1))
-        fields = {
-            "pool": getattr(caffe_pb.PoolingParameter, self.pool),
-            **window_fields(
-                {"kernel_size": (kernel, None), "stride": (stride, 1), "pad": (first, 0)}
-            ),
-        }
-        sizes = []
-        for mode in [{}, *([dict(target.floor)] if target.floor else [])]:
-            layer = caffe_pb.LayerParameter(type="Pooling")
-            set_parameters(layer, {**fields, **mode})
-            param = layer.pooling_param
-            try:
-                sizes.append(({**fields, **mode}, caffe_graph.pool_geometry(param, bottom).out))
-            except caffe_graph.NetError as error:
-                raise Refusal(str(error)) from None
-            if sizes[-1][1] == out:
-                return sizes[-1]
-        most, size = sizes[0]
-        if any(have < want for have, want in zip(size, out, strict=True)):
-            raise Refusal(
-                f"Caffe's pooling gives {size[0]} x {size[1]} places where ONNX has "
-                f"{out[0]} x {out[1]}"
+    def fields(self, window: _Window, target: Target) -> tuple[dict[str, Any], Shape, Shape]:
+        """The fields of a Pooling, its padding, and how many places of its output come first.
+
+        Caffe pads both sides alike: where it has to be more than ONNX has before the image, whole
+        strides of it, so many places are in front of those that are wanted. Raises Refusal.
+        """
+        choices = [
+            range(first, max(kernel, first + 1), stride)
+            for first, kernel, stride in zip(
+                window.first, window.kernel, window.stride, strict=True
             )
-        return most, size
+        ]
+        refusal = Refusal("")
+        found = None
+        for pad in sorted(product(*choices), key=sum):
+            for mode in [{}, *([dict(target.floor)] if target.floor else [])]:
+                fields = {
+                    "pool": getattr(caffe_pb.PoolingParameter, self.pool),
+                    **window_fields(
+                        {
+                            "kernel_size": (window.kernel, None),
+                            "stride": (window.stride, 1),
+                            "pad": (pad, 0),
+                        }
+                    ),
+                    **mode,
+                }
+                layer = caffe_pb.LayerParameter(type="Pooling")
+                set_parameters(layer, fields)
+                try:
+                    geometry = caffe_graph.pool_geometry(layer.pooling_param, (1, 1, *window.size))
+                except caffe_graph.NetError as error:
+                    refusal = Refusal(str(error))
+                    continue
+                before = tuple(
+                    (p - f) // s for p, f, s in zip(pad, window.first, window.stride, strict=True)
+                )
+                enough = [
+                    have - skipped - want
+                    for have, skipped, want in zip(geometry.out, before, window.out, strict=True)
+                ]
+                if not any((*enough, *before)):
+                    return fields, pad, before
+                if found is None and min(enough) >= 0:
+                    found = fields, pad, before
+                elif found is None:
+                    refusal = Refusal(
+                        f"Caffe's pooling gives {geometry.out[0]} x {geometry.out[1]} places where "
+                        f"ONNX has {window.out[0]} x {window.out[1]}"
+                    )
+        if found is None:
+            raise refusal
+        return found
 
     def apply(self, node: Node, net: Writer) -> Blob:
-        bottom, out = net.input(node), node.out()
-        if len(bottom.shape) == 3:
-            bottom = reshaped(net, bottom, (*bottom.shape[:2], 1, bottom.shape[2]), "_image")
-        fields, _ = self.fields(node, net.target)
-        top = net.layer("Pooling", [bottom], **fields)
-        for axis, size, suffix in zip((2, 3), _of_two_axes(out[2:], 1), ("_rows", "_columns"),
-                                      strict=True):  # fmt: skip
-            top = cut(net, top, axis, 0, size, suffix)
-        return reshaped(net, self.mended(node, net, top), out, "_line")
+        top, shape = net.input(node), node.shape()
+        windows = _windows(node)
+        lead = (shape[0], shape[1])
+        if len(shape) == 5:
+            planes = (shape[0], shape[1] * shape[2], *shape[3:])
+            top = reshaped(net, top, planes, "_as_planes")
+            top = self.pooled(net, top, windows[0], "_planes")
+            rest = prod(windows[0].out)
+            top = reshaped(net, top, (*lead, shape[2], rest), "_as_lines")
+        elif len(shape) == 3:
+            top = reshaped(net, top, (*lead, 1, shape[2]), "_image")
+        top = self.pooled(net, top, windows[-1], "")
+        return reshaped(net, top, node.out(), "_line")
 
-    def mended(self, node: Node, net: Writer, top: Blob) -> Blob:
-        """The output, once it is the same as ONNX's."""
+    def pooled(self, net: Writer, blob: Blob, window: _Window, suffix: str) -> Blob:
+        """The Pooling, and what gives it ONNX's numbers at ONNX's places."""
+        fields, pad, before = self.fields(window, net.target)
+        top = net.layer("Pooling", [blob], suffix, **fields)
+        for axis, name in ((0, "_rows"), (1, "_columns")):
+            end = before[axis] + window.out[axis]
+            top = cut(net, top, axis + 2, before[axis], end, f"{suffix}{name}")
+        return self.mended(net, top, window, pad, suffix)
+
+    def mended(self, net: Writer, top: Blob, window: _Window, pad: Shape, suffix: str) -> Blob:
+        """The output, once its values are ONNX's; pad: Caffe's padding."""
         return top
 
 
@@ -109,29 +171,26 @@ class AveragePool(_Pool):
     operators = ("AveragePool",)
     pool = "AVE"
 
-    def mended(self, node: Node, net: Writer, top: Blob) -> Blob:
-        kernel, stride, first, last, out = self.window(node)
-        sizes = _of_two_axes(node.shape()[2:], 1)
-        counts = bool(node.get("count_include_pad", 0))
+    def mended(self, net: Writer, top: Blob, window: _Window, pad: Shape, suffix: str) -> Blob:
         onnx, caffe = np.ones(1), np.ones(1)
         for axis in (0, 1):
-            start = np.arange(out[axis]) * stride[axis] - first[axis]
-            end = start + kernel[axis]
-            size = sizes[axis]
+            start = np.arange(window.out[axis]) * window.stride[axis] - window.first[axis]
+            end = start + window.kernel[axis]
+            size = window.size[axis]
             # ONNX: what of the window lies in the image, or in the image with its padding.
             inside = (
-                np.minimum(end, size + last[axis]) - start
-                if counts
+                np.minimum(end, size + window.last[axis]) - start
+                if window.counts
                 else np.minimum(end, size) - np.maximum(start, 0)
             )
             onnx = np.multiply.outer(onnx, inside)
-            padded = np.minimum(end, size + first[axis]) - start
+            padded = np.minimum(end, size + pad[axis]) - start
             caffe = np.multiply.outer(caffe, padded)
         factors = (caffe / onnx)[0]
         if np.array_equal(factors, np.ones_like(factors)):
             return top
         return net.layer(
-            "Scale", [top], "_divisor", weights=[factors], frozen=True, in_place=True,
+            "Scale", [top], f"{suffix}_divisor", weights=[factors], frozen=True, in_place=True,
             axis=2, num_axes=2,
         )  # fmt: skip
 
@@ -147,11 +206,11 @@ class GlobalPool(Rule):
         return reshaped(net, pooled_globally(net, net.input(node), pool), node.out(), "_axes")
 
 
-def pooled_globally(net: Writer, blob: Blob, pool: str) -> Blob:
+def pooled_globally(net: Writer, blob: Blob, pool: str, suffix: str = "") -> Blob:
     """The mean (AVE) or maximum (MAX) of each channel: (N, C, 1, 1)."""
     channels, image = blob.shape[:2], blob.shape[2:]
     if len(image) != 2:
         flat = (*channels, 1, int(np.prod(image)))
-        blob = reshaped(net, blob, flat, "_image")
+        blob = reshaped(net, blob, flat, f"{suffix}_image")
     method = getattr(caffe_pb.PoolingParameter, pool)
-    return net.layer("Pooling", [blob], pool=method, global_pooling=True)
+    return net.layer("Pooling", [blob], suffix, pool=method, global_pooling=True)

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from netgen.from_onnx.graph import Node
-from netgen.from_onnx.rules.neuron import power, run_row
+from netgen.from_onnx.rules.neuron import Row, power, run_row
 from netgen.from_onnx.rules.pooling import pooled_globally
 from netgen.from_onnx.rules.rule import Rule, require
-from netgen.from_onnx.rules.shapes import axis_field, fixed_convolution, reshaped
+from netgen.from_onnx.rules.shapes import along, axis_field, reshaped
 from netgen.from_onnx.targets import Target
 from netgen.from_onnx.writer import Blob, Writer
 from netgen.schema import caffe_pb
 
+#: {operator: (what is done to each value before, the core, and what is done to the result)}
+_REDUCTIONS: dict[str, tuple[Row, str, Row]] = {
+    "ReduceL1": ([("AbsVal", {})], "SUM", []),
+    "ReduceL2": ([power(exponent=2)], "SUM", [power(exponent=0.5)]),
+    "ReduceLogSum": ([], "SUM", [("Log", {})]),
+    "ReduceMax": ([], "MAX", []),
+    "ReduceMean": ([], "MEAN", []),
+    "ReduceMin": ([power(-1)], "MAX", [power(-1)]),
+    "ReduceSum": ([], "SUM", []),
+    "ReduceSumSquare": ([power(exponent=2)], "SUM", []),
+}
+#: What Reduction does to each value by itself: {what is done before, and a sum: its operation}.
+_WITHIN = {"AbsVal": "ASUM", "Power": "SUMSQ"}
+
 
 class Reduce(Rule):
-    """Over images by a global Pooling, over channels by a fixed 1x1 convolution, else Reduction.
+    """Over images a global Pooling, over the last axes Reduction, elsewhere one of two.
 
-    Reduction reduces all axes from one on.
+    Sums and means are fixed 1x1 convolutions whose channels are the axis, maxima a Pooling that
+    is as high as the axis.
     """
 
-    operators = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL1", "ReduceL2", "ReduceSumSquare")
+    operators = tuple(_REDUCTIONS)
 
     def axes(self, node: Node) -> list[int]:
         axes, ndim = node.setting("axes", 1), len(node.shape())
@@ -28,45 +45,60 @@ class Reduce(Rule):
             return [] if node.get("noop_with_empty_axes") else list(range(ndim))
         return sorted(axis % ndim for axis in axes)
 
-    def is_images(self, node: Node) -> bool:
-        """Whether it is a mean or maximum over all axes of the images."""
-        ndim = len(node.shape())
-        whole = self.axes(node) == list(range(2, ndim)) and ndim >= 4
-        return node.op in ("ReduceMean", "ReduceMax") and whole
-
-    def is_channels(self, node: Node) -> bool:
-        linear = node.op in ("ReduceMean", "ReduceSum")
-        return linear and self.axes(node) == [1] and len(node.shape()) == 4
-
     def requires(self, node: Node, target: Target) -> None:
-        axes, ndim = self.axes(node), len(node.shape())
-        require(axes, "it reduces nothing")
-        trailing = axes == list(range(axes[0], ndim)) and node.op != "ReduceMax"
-        require(
-            trailing or self.is_images(node) or self.is_channels(node),
-            f"it reduces the axes {axes} of {ndim}, and Reduction all from one on"
-            + (" (not their maximum)" if node.op == "ReduceMax" else ""),
-        )
+        require(0 not in node.shape(), "it reduces nothing")
+        self.axes(node)
 
     def apply(self, node: Node, net: Writer) -> Blob:
-        bottom, axes = net.input(node), self.axes(node)
-        if self.is_images(node):
-            top = pooled_globally(net, bottom, "MAX" if node.op == "ReduceMax" else "AVE")
-        elif self.is_channels(node):
-            channels = bottom.shape[1]
-            value = 1 if node.op == "ReduceSum" else 1 / channels
-            top = fixed_convolution(net, bottom, np.full((1, channels, 1, 1), value), kernel_size=1)
-        else:
-            name = {"ReduceMean": "MEAN", "ReduceSum": "SUM", "ReduceL1": "ASUM"}
-            operation = getattr(caffe_pb.ReductionParameter, name.get(node.op, "SUMSQ"))
-            root = node.op == "ReduceL2"
+        before, core, after = _REDUCTIONS[node.op]
+        top, axes = net.input(node), self.axes(node)
+        ndim = len(top.shape)
+        if axes and core != "MAX" and axes == list(range(axes[0], ndim)) and not (
+            core == "MEAN" and axes[0] == 2 and ndim >= 4
+        ):  # fmt: skip
+            name = _WITHIN[before[0][0]] if before else core
+            operation = getattr(caffe_pb.ReductionParameter, name)
             top = net.layer(
-                "Reduction", [bottom], "_squares" if root else "", operation=operation,
+                "Reduction", [top], "_reduced" if after else "", operation=operation,
                 **axis_field(axes[0], default=0),
             )  # fmt: skip
-            if root:
-                top = run_row(net, top, [power(exponent=0.5)])
+        else:
+            top = run_row(net, top, before, "_each") if before else top
+            top = self.reduced(net, top, axes, core, "_reduced" if after else "")
+        top = run_row(net, top, after) if after else top
         return reshaped(net, top, node.out(), "_axes")
+
+    def reduced(self, net: Writer, top: Blob, axes: list[int], core: str, suffix: str) -> Blob:
+        """The SUM, MEAN or MAX over axes; other axes may be joined in the top."""
+        ndim = len(top.shape)
+        if axes == list(range(2, ndim)) and ndim >= 4 and core != "SUM":
+            return pooled_globally(net, top, "MAX" if core == "MAX" else "AVE", suffix)
+        while axes:
+            first, end = axes[-1], axes[-1] + 1
+            axes = axes[:-1]
+            while axes and axes[-1] == first - 1:
+                first, axes = axes[-1], axes[:-1]
+            name = f"{suffix}_axis{first}" if axes else suffix
+            shape = top.shape
+            before, size, behind = (
+                prod(shape[a:b]) for a, b in ((0, first), (first, end), (end, ndim))
+            )
+            if core == "MAX":
+                top = reshaped(net, top, (before, 1, size, behind), f"{name}_image")
+                top = net.layer(
+                    "Pooling", [top], name, pool=caffe_pb.PoolingParameter.MAX,
+                    kernel_h=size, kernel_w=1,
+                )  # fmt: skip
+            else:
+                value = 1 if core == "SUM" else 1 / size
+                if end - first > 1:
+                    top = reshaped(net, top, (before, size, behind), f"{name}_joined")
+                axis = first if end - first == 1 else 1
+                top = along(net, top, axis, np.full((1, size), value), name)
+            if axes:
+                one = (*shape[:first], *[1] * (end - first), *shape[end:])
+                top = reshaped(net, top, one, f"{name}_axes")
+        return top
 
 
 class ArgMax(Rule):
@@ -76,30 +108,17 @@ class ArgMax(Rule):
     values are put in the opposite order by a fixed product, and the place is counted from the end.
     """
 
-    operators = ("ArgMax",)
-
-    def requires(self, node: Node, target: Target) -> None:
-        axis, ndim = node.axis(0), len(node.shape())
-        last = node.get("select_last_index", 0)
-        require(
-            last or axis == ndim - 1 or (axis == 1 and ndim > 2),
-            f"of equal values Caffe's ArgMax takes the last, and axis {axis} of {ndim} cannot be "
-            "turned around",
-        )
+    operators = ("ArgMax", "ArgMin")
 
     def apply(self, node: Node, net: Writer) -> Blob:
         top, axis = net.input(node), node.axis(0)
-        size, ndim = node.shape()[axis], len(node.shape())
-        if node.get("select_last_index", 0):
-            return reshaped(net, net.layer("ArgMax", [top], axis=axis), node.out(), "_axes")
-        backwards = np.eye(size)[::-1]
-        if axis == 1 and ndim > 2:
-            weight = backwards.reshape(size, size, *[1] * (ndim - 2))
-            top = fixed_convolution(net, top, weight, "_backwards", kernel_size=1)
-        else:
-            top = net.layer(
-                "InnerProduct", [top], "_backwards", weights=[backwards], frozen=True,
-                num_output=size, bias_term=False, **axis_field(axis),
-            )  # fmt: skip
-        top = net.layer("ArgMax", [top], "_from_end", axis=axis)
-        return reshaped(net, run_row(net, top, [power(-1, size - 1)]), node.out(), "_axes")
+        size, last = node.shape()[axis], node.get("select_last_index", 0)
+        sign = 1 if node.op == "ArgMax" else -1
+        if last and sign < 0:
+            top = run_row(net, top, [power(-1)], "_minus")
+        elif not last:
+            top = along(net, top, axis, sign * np.eye(size)[::-1], "_backwards")
+        top = net.layer("ArgMax", [top], "" if last else "_from_end", axis=axis)
+        if not last:
+            top = run_row(net, top, [power(-1, size - 1)])
+        return reshaped(net, top, node.out(), "_axes")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
 from netgen.from_onnx.graph import Node
+from netgen.from_onnx.rules.neuron import with_constant
 from netgen.from_onnx.rules.rule import Rule, require
-from netgen.from_onnx.rules.shapes import fixed_convolution, reshaped, tiled
+from netgen.from_onnx.rules.shapes import (
+    along,
+    cut,
+    exchanges,
+    fixed_convolution,
+    permuted,
+    require_order,
+    reshaped,
+    selected,
+    tiled,
+)
 from netgen.from_onnx.targets import Target
 from netgen.from_onnx.writer import Blob, Writer
 
@@ -27,7 +39,7 @@ class Reshape(Rule):
 
 
 class Transpose(Rule):
-    """A Reshape where only axes of size 1 change places, else Permute."""
+    """A Reshape where only axes of size 1 change places, else Permute, or fixed products."""
 
     operators = ("Transpose",)
     moves_only = True
@@ -36,19 +48,13 @@ class Transpose(Rule):
         return list(node.get("perm") or range(len(node.shape()))[::-1])
 
     def only_ones_move(self, node: Node) -> bool:
-        wide = [axis for axis in self.order(node) if node.shape()[axis] != 1]
-        return wide == sorted(wide)
+        return not exchanges(node.shape(), self.order(node))
 
     def requires(self, node: Node, target: Target) -> None:
-        require(
-            self.only_ones_move(node) or target.knows("Permute"),
-            f"its axes change places, and {target.name} has no Permute (--target ssd has)",
-        )
+        require_order(node.shape(), self.order(node), target)
 
     def apply(self, node: Node, net: Writer) -> Blob:
-        if self.only_ones_move(node):
-            return reshaped(net, net.input(node), node.out())
-        return net.layer("Permute", [net.input(node)], order=self.order(node))
+        return permuted(net, net.input(node), self.order(node))
 
 
 class Expand(Rule):
@@ -135,45 +141,97 @@ class SpaceToDepth(Rule):
 
 
 class Pad(Rule):
-    """Zeros around images, by a fixed convolution; most are taken in by what reads them."""
+    """Values around what is there: zeros by fixed products, the border's or mirrored ones by Slice.
+
+    Most zeros around images are taken in by what reads them.
+    """
 
     operators = ("Pad",)
 
     def requires(self, node: Node, target: Target) -> None:
-        before, behind = zero_pads(node)
-        require(len(node.shape()) == 4, "it does not pad images")
-        require(not any((*before[:2], *behind[:2])), "it pads other axes than those of images")
+        mode = node.get("mode", "constant")
+        require(mode in ("constant", "edge", "reflect", "wrap"), f"its mode is {mode}")
+        before, behind = paddings(node)
+        for size, b, e in zip(node.shape(), before, behind, strict=True):
+            require(size + min(b, 0) + min(e, 0) > 0, "it cuts everything off")
+        _pad_value(node)
 
     def apply(self, node: Node, net: Writer) -> Blob:
-        before, behind = (sides[2:] for sides in zero_pads(node))
-        channels = node.shape()[1]
-        pad = [max(pair) for pair in zip(before, behind, strict=True)]
-        weight = np.pad(
-            np.ones((channels, 1, 1, 1)),
-            [
-                (0, 0),
-                (0, 0),
-                *((p - b, p - e) for p, b, e in zip(pad, before, behind, strict=True)),
-            ],
-        )
-        height, width = weight.shape[2:]
-        return fixed_convolution(
-            net, net.input(node), weight, group=channels, kernel_h=height, kernel_w=width,
-            pad_h=pad[0], pad_w=pad[1],
-        )  # fmt: skip
+        before, behind = paddings(node)
+        mode, top = node.get("mode", "constant"), net.input(node)
+        for axis, (b, e) in enumerate(zip(before, behind, strict=True)):
+            end = top.shape[axis] + min(e, 0)
+            top = cut(net, top, axis, max(-b, 0), end, f"_cut{axis}")
+        before, behind = ([max(side, 0) for side in sides] for sides in (before, behind))
+        inside = top.shape
+        padded = [axis for axis in range(len(inside)) if before[axis] or behind[axis]]
+        value = _pad_value(node) if mode == "constant" else 0.0
+        images = [axis for axis in padded if axis >= 2 and len(inside) == 4]
+        if mode == "constant" and images:
+            suffix = "" if images == padded and not value else "_zeros"
+            top = zero_border(net, top, before[2:], behind[2:], suffix)
+            padded = [axis for axis in padded if axis not in images]
+        for axis in padded:
+            suffix = "" if axis == padded[-1] and not value else f"_axis{axis}"
+            places = np.arange(inside[axis])
+            both = (before[axis], behind[axis])
+            if mode == "constant":
+                rows = np.pad(np.eye(inside[axis]), (both, (0, 0)))
+                top = along(net, top, axis, rows, suffix)
+            else:
+                top = selected(net, top, axis, np.pad(places, both, mode=mode).tolist(), suffix)
+        if value:
+            border = np.pad(np.zeros(inside), list(zip(before, behind, strict=True)),
+                            constant_values=value)  # fmt: skip
+            top = with_constant(net, top, without_copies(border), False)
+        return top
 
 
-def zero_pads(node: Node, wanted: float = 0) -> tuple[list[int], list[int]]:
-    """What a Pad adds before and behind each axis. Raises Refusal unless that is `wanted`."""
-    require(node.get("mode", "constant") == "constant", f"its mode is {node.get('mode')}")
+def zero_border(
+    net: Writer, blob: Blob, before: Sequence[int], behind: Sequence[int], suffix: str = ""
+) -> Blob:
+    """Images with rows and columns of zeros around them, by a fixed convolution."""
+    channels = blob.shape[1]
+    pad = [max(pair) for pair in zip(before, behind, strict=True)]
+    sides = [(p - b, p - e) for p, b, e in zip(pad, before, behind, strict=True)]
+    weight = np.pad(np.ones((channels, 1, 1, 1)), [(0, 0), (0, 0), *sides])
+    height, width = weight.shape[2:]
+    return fixed_convolution(
+        net, blob, weight, suffix, group=channels, kernel_h=height, kernel_w=width,
+        pad_h=pad[0], pad_w=pad[1],
+    )  # fmt: skip
+
+
+def without_copies(array: np.ndarray) -> np.ndarray:
+    """The array with axis of size 1 wherever it has the same values all along an axis."""
+    for axis in range(array.ndim):
+        first = array.take([0], axis)
+        if np.array_equal(array, np.broadcast_to(first, array.shape)):
+            array = first
+    return array
+
+
+def _pad_value(node: Node) -> float:
     value = node.setting("value" if node.graph.opset < 11 else "constant_value", 2, 0.0)
-    require(value == wanted, f"it pads with {value}")
+    return float(np.reshape(value, -1)[0]) if np.size(value) else 0.0
+
+
+def paddings(node: Node) -> tuple[list[int], list[int]]:
+    """What a Pad adds before and behind each axis, less than 0 where it cuts. Raises Refusal."""
     pads = [int(pad) for pad in node.setting("pads", 1)]
     ndim, axes = len(node.shape()), node.setting("axes", 3)
-    require(min(pads, default=0) >= 0, "it cuts")
     if axes is None:
         return pads[:ndim], pads[ndim:]
     before, behind = [0] * ndim, [0] * ndim
     for i, axis in enumerate(axes):
         before[axis], behind[axis] = pads[i], pads[i + len(axes)]
+    return before, behind
+
+
+def zero_pads(node: Node, wanted: float = 0) -> tuple[list[int], list[int]]:
+    """What a Pad adds before and behind each axis. Raises Refusal unless that is `wanted`."""
+    require(node.get("mode", "constant") == "constant", f"its mode is {node.get('mode')}")
+    require(_pad_value(node) == wanted, f"it pads with {_pad_value(node)}")
+    before, behind = paddings(node)
+    require(min(*before, *behind) >= 0, "it cuts")
     return before, behind
