@@ -188,9 +188,13 @@ class Net:
 
     # --- running ---
 
+    def by_name(self) -> dict[str, Any]:
+        """{name: layer as wired}; of several of one name the first, as where Caffe looks."""
+        return {node.name: node for node in reversed(self.nodes)}
+
     def share_weights_from(self, source: Net) -> None:
         """Use `source`'s blobs wherever a layer has the same name (ShareTrainedLayersWith)."""
-        mine = {node.name: node for node in self.nodes}
+        mine = self.by_name()
         for node in source.nodes:
             if node.name not in mine:
                 glog.info(f"Ignoring source layer {node.name}", "net.cpp:678")

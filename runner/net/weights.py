@@ -46,9 +46,9 @@ def load_weights(net: Net, source: str | caffe_pb.NetParameter) -> WeightsReport
     or shape that differs.
     """
     path, source = _read(source)
-    nodes = {node.name: node for node in net.nodes}
+    nodes = net.by_name()
     copies, loaded = [], []
-    for layer, blobs in source.items():
+    for layer, blobs in source:
         if layer not in nodes:
             glog.info(f"Ignoring source layer {layer}", "net.cpp:746")
             continue
@@ -61,31 +61,32 @@ def load_weights(net: Net, source: str | caffe_pb.NetParameter) -> WeightsReport
     with torch.no_grad():
         for target, array in copies:
             target.copy_(torch.from_numpy(array))
+    given = {name for name, _ in source}
     report = WeightsReport(
         loaded=tuple(loaded),
-        skipped=tuple(name for name, blobs in source.items() if blobs and name not in loaded),
-        missing=tuple(node.name for node in net.nodes if node.blobs and node.name not in source),
+        skipped=tuple(name for name, blobs in source if blobs and name not in loaded),
+        missing=tuple(node.name for node in net.nodes if node.blobs and node.name not in given),
     )
     _log(report, path)
     return report
 
 
 def _read(source):
-    """(what the log calls it, {layer: its blobs}) of a path or NetParameter."""
+    """(what the log calls it, (layer, its blobs) pairs) of a path or NetParameter."""
     if isinstance(source, caffe_pb.NetParameter):
         return f"net '{source.name}'", _by_layer(source)
     if not os.path.exists(source):
         raise CaffeError(f"Check failed: fd != -1 (-1 vs. -1) File not found: {source}")
     check_model(source)
     if schema.is_hdf5(source):
-        return source, hdf5.read_weights(source)
+        return source, list(hdf5.read_weights(source).items())
     if os.fspath(source).endswith(safetensors.SUFFIX):
-        return source, safetensors.read_weights(source)
+        return source, list(safetensors.read_weights(source).items())
     return source, _by_layer(upgrades.read_caffemodel(source))
 
 
 def _by_layer(param):
-    return {layer.name: list(layer.blobs) for layer in param.layer}
+    return [(layer.name, list(layer.blobs)) for layer in param.layer]
 
 
 def _targets(net, node, blobs):

@@ -302,3 +302,22 @@ def test_random_numbers_follow_the_seed(net):
         made += [net(text).params["fc"][0].data.copy() for _ in range(2)]
     np.testing.assert_array_equal(made[:2], made[4:])
     assert (made[0] != made[1]).all() and (made[0] != made[2]).all()
+
+
+def test_of_two_layers_of_one_name_the_first_is_looked_for(net, write):
+    """As Net::CopyTrainedLayersFrom and ShareTrainedLayersWith find a layer by its name."""
+    twins = INPUT + FC + FC.replace('"x"', '"y"').replace('top: "y"', 'top: "z"')
+    one, two = (net(twins.replace("num_output: 2", "num_output: 3")) for _ in range(2))
+    for i, layer in enumerate(one.layers[1:]):
+        layer.blobs[0].data[...] = i + 1
+    one.save("twins.caffemodel")
+    two.copy_from("twins.caffemodel")
+    assert [layer.blobs[0].data[0, 0] for layer in two.layers[1:]] == [2, 0]
+    three = net(twins.replace("num_output: 2", "num_output: 3"))
+    three.share_with(one)
+    assert [layer.blobs[0].data[0, 0] for layer in three.layers[1:]] == [2, 0]
+    mixed = INPUT + FC + 'layer { name: "fc" type: "ReLU" bottom: "y" top: "z" }\n'
+    made = net(mixed)
+    made.save("mixed.caffemodel")
+    with pytest.raises(RuntimeError, match="Incompatible number of blobs for layer fc"):
+        made.copy_from("mixed.caffemodel")
