@@ -12,6 +12,7 @@ import torch
 
 from netgen import graph
 from netgen.errors import CaffeError
+from runner.exporting.operators import AVAILABLE, OPERATORS
 from runner.layers import LAYER_TYPES, Layer
 from runner.net.fusion import fused_scales
 from runner.net.net import Net
@@ -55,7 +56,12 @@ class NetModule(torch.nn.Module):
                 arguments = self._arguments(index)
                 if index + 1 in self._scales:
                     arguments += self._arguments(index + 1)
+                free = _free_axes(values)
                 tops = self._layers[index](bottoms, arguments)
+                if _free_axes(values) < free:
+                    raise CaffeError(
+                        f"layer '{node.name}' ({node.param.type}) wants one size of the first axis"
+                    )
             blobs.update(zip(node.tops, tops, strict=True))
         return tuple(blobs[name] for name in self.outputs)
 
@@ -86,7 +92,10 @@ class _LayerModule(torch.nn.Module):
     def forward(
         self, bottoms: list[torch.Tensor], arguments: list[torch.Tensor]
     ) -> Sequence[torch.Tensor]:
+        operator = OPERATORS.get(self._param.type) if AVAILABLE else None
         try:
+            if operator and (top := operator(self._layer, bottoms)) is not None:
+                return [top]
             return self._layer.forward(bottoms, arguments)
         except Exception as error:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -98,15 +107,20 @@ class _LayerModule(torch.nn.Module):
 def refuse_untraceable(net: Net) -> None:
     """Raise CaffeError, which names them, where a net has layers that cannot be traced."""
     reasons = [
-        f"'{node.name}' ({node.param.type}: {node.layer.untraceable})"
+        f"'{node.name}' ({node.param.type}: {node.layer.untraceable or 'it is for training'})"
         for node in net.nodes
-        if node.layer.untraceable
+        if node.layer.untraceable or node.layer.is_loss
     ]
     if reasons:
         raise CaffeError(
             f"net '{net.name}' cannot be exported with {', '.join(reasons)}: leave such layers "
             "out, and what they read are its outputs"
         )
+
+
+def _free_axes(values: Sequence[torch.Tensor]) -> int:
+    """How many inputs have a first axis that is of any size, as far as has been traced."""
+    return sum(bool(x.dim()) and not str(x.shape[0]).isdigit() for x in values)
 
 
 def _is_input(node: Node) -> bool:

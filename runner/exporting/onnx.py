@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netgen import schema
+from netgen import graph, schema
 from netgen.errors import CaffeError
 from netgen.extras import needed
 from runner.exporting.module import NetModule, refuse_untraceable
@@ -54,7 +54,10 @@ def write_onnx(
     examples = [_example(net, shapes, varying, count) for count in sizes]
     with _quiet():
         content = _translated(net, module, examples[0], [] if batch else varying)
-    differences = _differences(net, content, examples)
+    try:
+        differences = _differences(net, content, examples)
+    except graph.NetError as error:  # of a batch of another size
+        raise CaffeError(f"{error}{_hint([] if batch else varying)}") from None
     worst = max(differences, key=lambda name: differences[name])
     if differences[worst] > TOLERANCE:
         raise CaffeError(
@@ -75,6 +78,8 @@ def _refuse(net: Net, module: NetModule) -> None:
                 f"net '{net.name}': blob '{name}' is an input and an output: no layer reads it, or "
                 "one writes it in place, whose top then needs a name of its own"
             )
+    if not module.outputs:
+        raise CaffeError(f"net '{net.name}' has no output: a Silence layer reads all that it makes")
     size = net.parameters.data.nbytes
     if size > _LARGEST:
         raise CaffeError(f"net '{net.name}': {size:,} bytes of weights; an ONNX file holds 2 GB")
@@ -83,13 +88,8 @@ def _refuse(net: Net, module: NetModule) -> None:
 def _example(
     net: Net, shapes: Mapping[str, Sequence[int]], varying: Sequence[str], count: int
 ) -> dict[str, np.ndarray]:
-    """Random values of all inputs, those that vary `count` long: normal, or what Embed looks up."""
-    draw, rows, origin = np.random.default_rng(count), {}, {name: name for name in shapes}
-    for node in net.nodes:
-        if node.param.type == "Split" and node.bottoms[0] in origin:
-            origin.update(dict.fromkeys(node.tops, origin[node.bottoms[0]]))
-        elif node.param.type == "Embed" and node.bottoms[0] in origin:
-            rows[origin[node.bottoms[0]]] = node.param.embed_param.input_dim
+    """Random values of all inputs, those that vary `count` long: normal, or numbers of rows."""
+    draw, rows = np.random.default_rng(count), _looked_up(net, shapes, varying, count)
     example = {}
     for name, shape in shapes.items():
         sizes = (count, *shape[1:]) if name in varying else tuple(shape)
@@ -98,6 +98,25 @@ def _example(
         )
         example[name] = values.astype(np.float32)
     return example
+
+
+def _looked_up(
+    net: Net, shapes: Mapping[str, Sequence[int]], varying: Sequence[str], count: int
+) -> dict[str, int]:
+    """How many rows there are, for each input by whose values a layer looks up rows."""
+    rows, origin = {}, {name: name for name in shapes}
+    for node in net.nodes:
+        kind, last = node.param.type, node.bottoms[-1] if node.bottoms else ""
+        if last not in origin:
+            continue
+        if kind == "Split":
+            origin.update(dict.fromkeys(node.tops, origin[last]))
+        elif kind == "Embed":
+            rows[origin[last]] = node.param.embed_param.input_dim
+        elif kind == "BatchReindex":
+            records = net.blob_shapes[node.bottoms[0]][0]
+            rows[origin[last]] = min(count, records) if varying else records
+    return rows
 
 
 def _translated(
@@ -119,8 +138,11 @@ def _translated(
                 output_names=[f"output {i}" for i in range(len(module.outputs))],
                 opset_version=OPSET,
                 dynamo=True,
+                optimize=False,
                 verbose=False,
             )
+            _keep_small_numbers(program.model)
+            program.optimize()
         return _named(program.model_proto, module, net.name)
     except CaffeError as error:
         raise CaffeError(f"{error}{_hint(varying)}") from None
@@ -131,6 +153,22 @@ def _translated(
         raise CaffeError(
             f"net '{net.name}': torch.onnx cannot write it: {line}{_hint(varying)}"
         ) from error
+
+
+def _keep_small_numbers(model: Any) -> None:
+    """Keep what is almost 0 or 1 from being taken for it, and left out, by onnxscript's optimizer.
+
+    So the 1e-10 would go that keep a division by a norm of zero from giving nan. The optimizer
+    looks at numbers without axes alone.
+    """
+    for node in model.graph:
+        number = node.op_type == "Constant" and node.attributes.get("value")
+        value = np.asarray(number.value.numpy()) if number else np.empty(0)
+        if value.ndim or value in (0, 1) or min(abs(value), abs(value - 1)) > 1e-3:
+            continue
+        if all(user.outputs[0].shape for user in node.outputs[0].consumers()):
+            one_axis = type(number.value)(value.reshape(1))
+            node.attributes["value"] = type(number)(number.name, number.type, one_axis)
 
 
 def _hint(varying: Sequence[str]) -> str:
@@ -147,26 +185,26 @@ def _first_line(error: BaseException) -> str:
 
 def _named(model: Any, module: NetModule, name: str) -> bytes:
     """The file's bytes, with names that people know: of the net, the blobs and the free axis."""
-    graph = model.graph
+    whole = model.graph
     names = {**module.names}
-    for values, blobs in ((graph.input, module.inputs), (graph.output, module.outputs)):
+    for values, blobs in ((whole.input, module.inputs), (whole.output, module.outputs)):
         names.update(zip((value.name for value in values), blobs, strict=True))
     taken = set(names.values())
 
     def known(value: str) -> str:
         return names.get(value) or (f"{value}_inside" if value in taken else value)
 
-    graph.name = name or "net"
-    _name_nodes(graph.node, module)
-    for node in graph.node:
+    whole.name = name or "net"
+    _name_nodes(whole.node, module)
+    for node in whole.node:
         node.input[:] = map(known, node.input)
         node.output[:] = map(known, node.output)
-    values = [*graph.input, *graph.output, *graph.value_info]
-    for value in (*graph.initializer, *values):
+    values = [*whole.input, *whole.output, *whole.value_info]
+    for value in (*whole.initializer, *values):
         value.name = known(value.name)
-    for part in (graph, *graph.initializer, *graph.node, *values):
+    for part in (whole, *whole.initializer, *whole.node, *values):
         del part.metadata_props[:]  # where in the source it was traced
-    free = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    free = whole.input[0].type.tensor_type.shape.dim[0].dim_param
     for dim in (dim for value in values for dim in value.type.tensor_type.shape.dim):
         if free and dim.dim_param:
             dim.dim_param = dim.dim_param.replace(free, BATCH)

@@ -134,7 +134,7 @@ class Layer:
         """The shapes for bottoms whose batch axis stands for a batch of any size.
 
         The rule is asked for the batch of the set-up and for one twice as large: what doubles
-        is a multiple of the batch.
+        is a multiple of the batch. Raises NetError for what grows and is none.
         """
         first = next(iter(self._shapes))
         which, axis = next(
@@ -152,6 +152,11 @@ class Layer:
             for before, shape in zip(first, bottoms, strict=True)
         )
         one, two = self.shapes_for(first), self.shapes_for(twice)
+        sizes = zip(sum(one.tops, ()), sum(two.tops, ()), strict=True)
+        if any(a != b and (a % batch or b != 2 * a) for a, b in sizes):
+            raise graph.NetError(
+                f"layer '{self.name}' ({self.param.type}) wants one size of the first axis"
+            )
         tops = [
             tuple(a if a == b else a // batch * size for a, b in zip(*shapes, strict=True))
             for shapes in zip(one.tops, two.tops, strict=True)

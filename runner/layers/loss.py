@@ -291,6 +291,7 @@ class Accuracy(Layer, type="Accuracy"):
 
     no_force_backward = (0, 1)
     refuses_backward_to = (0, 1)
+    untraceable = "it is for training"
     _warned = False
 
     def _warn(self, stray: torch.Tensor, labels: torch.Tensor, classes: int) -> None:

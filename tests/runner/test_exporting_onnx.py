@@ -176,6 +176,66 @@ def test_layers_of_many_kinds_with_a_batch_of_any_size(tmp_path):
         agree(onnx_runs(tmp_path / "net.onnx", **values), net.forward(**values))
 
 
+ALEXNET = layer("Convolution", "x", "conv1", "convolution_param { num_output: 8 kernel_size: 5 "
+                'stride: 2 weight_filler { type: "xavier" } }')  # fmt: skip
+ALEXNET += layer("ReLU", "conv1", "relu1") + layer("LRN", "relu1", "norm1", "lrn_param { "
+                 "local_size: 5 alpha: 0.5 beta: 0.75 k: 2 }")  # fmt: skip
+ALEXNET += layer("Pooling", "norm1", "pool1", "pooling_param { kernel_size: 3 stride: 2 }")
+ALEXNET += layer("Convolution", "pool1", "conv2", "convolution_param { num_output: 6 pad: 2 "
+                 'kernel_size: 5 group: 2 weight_filler { type: "xavier" } }')  # fmt: skip
+INCEPTION = layer("LRN", "conv2", "norm2", "lrn_param { local_size: 3 alpha: 1 }")
+INCEPTION += layer("Convolution", "norm2", "one", "convolution_param { num_output: 4 "
+                   'kernel_size: 1 weight_filler { type: "xavier" } }')  # fmt: skip
+INCEPTION += layer("Pooling", "norm2", "most", "pooling_param { kernel_size: 3 stride: 1 pad: 1 }")
+INCEPTION += layer("Concat", "one most", "both")
+PYRAMID = ""
+for _level in (1, 2, 3):  # PSPNet's means of parts, at the size that they came from
+    _window = f"pool: AVE kernel_size: {_level + 1} stride: {_level + 1}"
+    PYRAMID += layer("Pooling", "conv2", f"part{_level}", f"pooling_param {{ {_window} }}")
+    PYRAMID += layer(
+        "Interp", f"part{_level}", f"back{_level}", "interp_param { height: 6 width: 7 }"
+    )
+PYRAMID += layer("Concat", "conv2 back1 back2 back3", "scene")
+PYRAMID += layer("Upsample", "scene", "twice", "upsample_param { scale: 2 }")
+
+
+@pytest.mark.parametrize(
+    ("text", "operators"),
+    [
+        (ALEXNET, {"LRN": 1}),
+        (ALEXNET + INCEPTION, {"LRN": 2}),
+        (ALEXNET + PYRAMID, {"LRN": 1, "Resize": 4}),
+    ],
+    ids=["AlexNet", "GoogLeNet", "PSPNet"],
+)
+@pytest.mark.skipif(not hasattr(torch.onnx.ops, "symbolic"), reason="older than PyTorch 2.8")
+def test_one_operator_for_what_onnx_has_as_one(text, operators, tmp_path):
+    """As OpenCV reads them: an LRN, and a Resize by constant factors."""
+    path = tmp_path / "net.onnx"
+    net = net_of(inputs(x=(1, 3, 27, 31)) + text)
+    runner.export(net, path)
+    found = [node.op_type for node in onnx.load(path).graph.node]
+    assert {name: found.count(name) for name in operators} == operators
+    assert not {"Pow", "Shape"} & set(found)
+    x = RANDOM.normal(size=(3, 3, 27, 31)).astype(np.float32)
+    agree(onnx_runs(path, x=x), net.forward(x=x))
+    cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not needed, only compared")
+    read = cv2.dnn.readNetFromONNX(str(path))
+    for image in (x[:1], x):
+        read.setInput(image, "x")
+        agree({net.outputs[0]: read.forward(net.outputs[0])}, net.forward(x=image))
+
+
+def test_what_keeps_a_norm_of_zero_from_giving_nan_stays(tmp_path):
+    """onnxscript's optimizer takes 1e-10 for 0, and so a sum with it for none."""
+    text = layer("Normalize", "x", "unit", "norm_param { across_spatial: false }")
+    net = net_of(inputs(x=(2, 3, 4, 4)) + text + layer("MVN", "x", "mvn"))
+    runner.export(net, tmp_path / "net.onnx")
+    x = RANDOM.normal(size=(2, 3, 4, 4))
+    x[0] = x[1, :, :2] = 0
+    agree(onnx_runs(tmp_path / "net.onnx", x=x), net.forward(x=x))
+
+
 LSTM = (
     inputs(x=(3, 2, 5), cont=(3, 2))
     + layer(
@@ -192,8 +252,7 @@ def test_the_time_steps_of_an_lstm_are_as_many_as_they_are(tmp_path):
     with pytest.raises(CaffeError) as caught:
         runner.export(net_of(LSTM), path)
     assert str(caught.value) == (
-        "net 'n': torch.onnx cannot write it: its layers want one size of the first axis of x, "
-        "cont; -batch N fixes its size"
+        "layer 'lstm' (LSTM) wants one size of the first axis; -batch N fixes its size"
     )
     assert not path.exists()
     runner.export(net_of(LSTM), path, batch=3)

@@ -70,6 +70,8 @@ class BN(Layer, type="BN"):
         self.segnets = len(shapes.params) == 2
         if self.segnets:
             self.rewrites = (0, 1)
+            if self.param.bn_param.bn_mode == caffe_pb.BNParameter.LEARN:
+                self.untraceable = "it normalizes with the batch's own statistics"
         return shapes
 
     def fillers(self) -> list[caffe_pb.FillerParameter]:

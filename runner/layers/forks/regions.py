@@ -88,6 +88,7 @@ class PSROIPooling(Layer, type="PSROIPooling"):
     """
 
     no_force_backward = (1,)
+    untraceable = "where it looks depends on the regions' values"
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x, rois = bottoms
@@ -225,6 +226,7 @@ class BoxAnnotatorOHEM(Layer, type="BoxAnnotatorOHEM"):
     """
 
     no_force_backward = (0, 1, 2, 3)
+    untraceable = "it is for training"
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         rois, losses, labels, weights = (bottom.detach() for bottom in bottoms)

@@ -83,7 +83,6 @@ class CtcLoss(Loss, type="CtcLoss"):
     """
 
     replayable = False  # how many labels a sequence has must be known on the host
-    untraceable = "it is for training"
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         scores, labels = bottoms
@@ -128,6 +127,7 @@ class LabelsequenceAccuracy(Layer, type="LabelsequenceAccuracy"):
 
     no_force_backward = (0, 1)
     refuses_backward_to = (0, 1)
+    untraceable = "it is for training"
 
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         scores, labels = (bottom.detach() for bottom in bottoms)

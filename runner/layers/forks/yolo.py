@@ -31,7 +31,6 @@ class _MapLoss(Loss):
     """Base of the losses of YOLO's maps."""
 
     replayable = False  # how many objects there are has to be known on the host
-    untraceable = "it is for training"
 
     def _known(self, label: float, classes: int) -> int:
         """The class that a row of the labels names. Raises NetError for one that is none."""

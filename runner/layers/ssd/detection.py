@@ -106,7 +106,6 @@ class DetectionEvaluate(Layer, type="DetectionEvaluate"):
     refuses_backward_to = (0, 1)
     replayable = False
     untraceable = "it is for training"
-    untraceable = "how many boxes it finds depends on the image"
 
     def setup(self, bottoms: Sequence[graph.Shape]) -> graph.LayerShapes:
         param = self.param.detection_evaluate_param

@@ -65,7 +65,6 @@ class MultiBoxLoss(Layer, type="MultiBoxLoss"):
     no_force_backward = (2, 3)
     refuses_backward_to = (2, 3)
     replayable = False  # how many priors are matched has to be known on the host
-    untraceable = "it is for training"
 
     def holds_a_layer(self) -> bool:
         return True  # one for the locations; the other one, for the confidences, goes unsaid
