@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import os
 import signal
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -100,6 +102,7 @@ class DistributedWorkers(Workers):
         self._seed = self._sum(torch.seed() % 2**31 if self.root else 0)
         # From here on the end of another process shows by itself, and SIGTERM need not kill.
         self._before = signal.signal(signal.SIGTERM, self._terminate)
+        _end_with_launcher()
 
     def close(self) -> None:
         """Leave, at the end of the run."""
@@ -277,6 +280,16 @@ class DistributedWorkers(Workers):
             solver.load_test_state(tests)
             solver.losses.values = losses
         return snapshot.write(solver)
+
+
+def _end_with_launcher() -> None:
+    """Have Linux send SIGTERM should torchrun be killed, which then can stop nobody.
+
+    `launch` does the same with SIGINT. A worker that was started by hand has a shell for a parent,
+    and outlives it.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 def _end_at_once() -> None:

@@ -250,6 +250,47 @@ def test_a_run_that_was_interrupted_goes_on_bit_for_bit(
     assert one.read_bytes() == two.read_bytes()
 
 
+LAUNCH = [PYTHON, "-c", "import sys; from runner.parallel import launch; "
+          "sys.exit(launch(['train', '-solver', 'two.prototxt'], 2))"]  # fmt: skip
+TORCHRUN = [PYTHON, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+            *MODULE[1:], "train", "-solver", "two.prototxt"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [(LAUNCH, signal.SIGTERM), (TORCHRUN, signal.SIGTERM), (TORCHRUN, signal.SIGKILL)],
+    ids=["launch, SIGTERM", "torchrun, SIGTERM", "torchrun, SIGKILL"],
+)
+def test_a_signal_to_the_launcher_stops_all_workers_with_a_snapshot(
+    command, number, started, environment, work, write_solver, read_result
+):
+    write_solver("two", snapshot_prefix='"two"', max_iter=10**6)
+    run = started([command], [environment])
+    run.wait_for("Iteration 6, lr")
+    launcher = run.processes[0]
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    assert len(children) >= 2
+    launcher.send_signal(number)
+    (stopped,) = run.results(read_result)  # once nobody has its stderr any more
+    assert not any(map(is_running, children))
+    assert stopped.messages.count("Optimization stopped early.") == 1
+    assert not [line for line in stopped.lines if line[0] in "EF"]
+    if command is LAUNCH:  # torchrun's own status is of the signal
+        assert stopped.status == 0
+    (state,) = work.glob("two_iter_*.solverstate")
+    assert resume_file(state)["iter"] == int(state.stem.rpartition("_")[2]) >= 6
+    assert not list(work.glob(".*"))
+
+
+def is_running(process):
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
 # --- the end of a worker ---
 
 

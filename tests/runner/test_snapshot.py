@@ -619,3 +619,14 @@ def test_two_trainings_of_one_prefix(caffe, work, write_solver):
         first.communicate()
     assert caffe("train", "-solver", short).status == 0
     assert not list(work.glob(".*"))
+
+
+def test_a_training_that_may_write_nothing_leaves_nothing(work, write_solver):
+    """Not even the file of its lock, in which there is no room for the number of its process."""
+    before = sorted(work.iterdir())
+    solver = write_solver(max_iter=1)
+    command = f'ulimit -f 0; "{sys.executable}" -m runner train -solver {solver}'
+    told = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert told.returncode == 1
+    assert told.stderr.endswith("] s_iter_1.caffemodel: cannot be written: File too large\n")
+    assert sorted(work.iterdir()) == sorted({*before, work / solver})
