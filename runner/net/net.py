@@ -14,12 +14,14 @@ from netgen.schema import caffe_pb
 from runner.layers import LAYER_TYPES, Context
 from runner.layers.blob import Blob, BlobVec
 from runner.log import glog
-from runner.net.fusion import fused_scales, sibling_convolutions
+from runner.net.fusion import Convolutions, Together, fused_scales
 from runner.net.objective import Objective
 from runner.net.parameters import Parameters
 from runner.net.shared_memory import Memory
 from runner.net.wiring import Node, force_backward, wire_backward, wire_forward
 from runner.process.precision import autocast, widened
+
+_APART = Convolutions(())
 
 
 class Net:
@@ -108,7 +110,8 @@ class Net:
         self.scales_in_place = {  # whose fused BatchNorm leaves nothing that one could look at
             index for index in self._scales if graph.in_place(self.nodes[index].param)
         }
-        self._siblings = sibling_convolutions(self.nodes)
+        self._convolutions = Convolutions(self.nodes)
+        self._siblings = Convolutions(self.nodes, with_ends=False)
         self._fill()
 
     def _create(self, param, net):
@@ -238,28 +241,34 @@ class Net:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
         blobs, shares, fetched = {} if kept is None else kept, [], iter(fetched)
         scales = self._scales if kept is None else self.scales_in_place
-        # Each reader of a blob has a gradient of its own to show.
-        siblings = self._siblings if diffs is None else {}
         if not self.fused:
-            scales, siblings = set(), {}
-        ahead = {}  # tops of siblings whose turn has not come
+            scales = set()
+        plan = self._plan(kept, diffs)
+        together = Together(plan, self.run)
         for index, node in enumerate(self.nodes):
-            bottoms = self._bottoms(node, blobs)
-            if any(x.shape != shape for x, shape in zip(bottoms, node.bottom_shapes, strict=True)):
-                self._reshape(node, bottoms)
-            batch = next(fetched, None) if node.layer.reads else None
-            arguments = node.arguments()
-            if index in scales:  # the BatchNorm before has done it
-                tops = [blobs[node.bottoms[0]]]
-            elif index in ahead:
-                tops = ahead.pop(index)
-            elif index in siblings:
-                ahead.update(self._together(siblings[index], bottoms))
-                tops = ahead.pop(index)
+            if index in plan.inner:
+                continue
+            if index in plan.ends:
+                tops = [together.end(index)]
             else:
-                if index + 1 in scales:
-                    arguments += self.nodes[index + 1].arguments()
-                tops = self.run(node, bottoms, arguments, batch)
+                bottoms = self._bottoms(node, blobs)
+                if any(
+                    x.shape != shape for x, shape in zip(bottoms, node.bottom_shapes, strict=True)
+                ):
+                    self._reshape(node, bottoms)
+                together.begin(index, bottoms)
+                if index in plan.leaves:
+                    continue
+                batch = next(fetched, None) if node.layer.reads else None
+                arguments = node.arguments()
+                if index in scales:  # the BatchNorm before has done it
+                    tops = [blobs[node.bottoms[0]]]
+                elif index in together.tops:
+                    tops = [together.tops.pop(index)]
+                else:
+                    if index + 1 in scales:
+                        arguments += self.nodes[index + 1].arguments()
+                    tops = self.run(node, bottoms, arguments, batch)
             blobs.update(zip(node.tops, tops, strict=True))
             if diffs is not None:
                 for name, top in zip(node.tops, tops, strict=True):
@@ -285,13 +294,11 @@ class Net:
         with autocast(self.context.precision, self.context.device):
             return node.layer.forward(bottoms, arguments)
 
-    def _together(self, siblings, bottoms):
-        """{number: tops} of convolutions that are done as one, with the kernels of all."""
-        nodes = [self.nodes[index] for index in siblings]
-        every = zip(*(node.arguments() for node in nodes), strict=True)
-        (top,) = self.run(nodes[0], bottoms, [torch.cat(blobs) for blobs in every])
-        parts = top.split([len(node.blobs[0]) for node in nodes], nodes[0].layer.axis)
-        return {index: [part] for index, part in zip(siblings, parts, strict=True)}
+    def _plan(self, kept, diffs):
+        """The Convolutions that are done together in a pass."""
+        if not self.fused or diffs is not None:  # each reader of a blob has a gradient to show
+            return _APART
+        return self._convolutions if kept is None else self._siblings
 
     @staticmethod
     def _reshape(node, bottoms):

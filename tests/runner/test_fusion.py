@@ -163,9 +163,10 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def together(net):
+def together(convolutions):
     """The names of the convolutions that a pass runs as one, a list for each."""
-    return [[net.nodes[index].name for index in group] for group in net._siblings.values()]
+    nodes = convolutions.nodes
+    return [[nodes[share.number].name for share in group] for group in convolutions.groups.values()]
 
 
 @pytest.mark.parametrize(("text", "names"), FAMILIES.values(), ids=FAMILIES)
@@ -173,7 +174,7 @@ def together(net):
 def test_siblings_are_run_as_one_with_the_same_numbers(build, text, names, phase):
     one, two = build(text, phase=phase), build(text, phase=phase)
     two.parameters.data.copy_(one.parameters.data)
-    assert together(one) == names
+    assert together(one._convolutions) == names
     two.fused = False
     for ours, theirs in zip(passes(one, 1), passes(two, 1), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -214,6 +215,180 @@ def test_every_part_of_a_split_net_is_run_with_its_siblings(build, name):
     net = build(schema.to_text(schema.read_net(f"prototxt/{name}_deploy.prototxt")), "TEST")
     parts = [node.name for node in net.nodes
              if node.param.type == "Convolution" and node.name.endswith(("split1", "split2", "pre"))]  # fmt: skip
-    found = together(net)
+    found = together(net._siblings)
     assert sorted(parts) == sorted(part for group in found for part in group)
     assert [len(group) for group in found] == {"msplit1": [3, 3, 3], "msplit2": [7, 7, 3]}[name]
+
+
+# --- linear ends ---
+
+CONVOLUTION = """layer { name: "%s" type: "Convolution" bottom: "%s" top: "%s"
+  convolution_param { num_output: %d kernel_size: %d pad: %d weight_filler { type: "msra" }
+    bias_filler { type: "uniform" min: -1 max: 1 } } }
+"""
+
+
+def convolution(name, bottom, outputs, kernel=1):
+    return CONVOLUTION % (name, bottom, name, outputs, kernel, kernel // 2)
+
+
+def split(top, bottom, kernel=3, outputs=8):
+    """A layer with `outputs`, split in two halves, with a residual path beside the second."""
+    half = outputs // 2
+    return (
+        convolution(f"{top}_1", bottom, half, kernel)
+        + convolution(f"{top}_2", bottom, half, kernel)
+        + convolution(f"{top}_pre", bottom, half, kernel)
+        + f'layer {{ name: "{top}_relu" type: "ReLU" bottom: "{top}_pre" top: "{top}_pre" }}\n'
+        + convolution(f"{top}_post", f"{top}_pre", half)
+        + f'layer {{ name: "{top}_sum" type: "Eltwise" bottom: "{top}_2" bottom: "{top}_post" '
+        f'top: "{top}_sum" }}\n'
+        f'layer {{ name: "{top}_concat" type: "Concat" bottom: "{top}_1" bottom: "{top}_sum" '
+        f'top: "{top}_concat" }}\n' + convolution(top, f"{top}_concat", outputs)
+    )
+
+
+HEAD = """layer { name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {
+  shape { dim: 2 dim: 3 dim: 9 dim: 9 } shape { dim: 2 dim: 8 dim: 9 dim: 9 }
+  data_filler { type: "gaussian" } data_filler { type: "constant" } } }
+""" + convolution("below", "x", 5)
+LOSS = 'layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }\n'
+SPLIT = HEAD + split("y", "below") + LOSS
+NESTED = (
+    SPLIT.replace(convolution("y_2", "below", 4, 3), split("y_2", "below", outputs=4))
+    .replace(convolution("y_pre", "below", 4, 3), split("y_pre", "below", outputs=4))
+    .replace(convolution("y_1", "below", 4, 3), split("y_1", "below", outputs=4))
+)
+EXTENSION = (
+    HEAD
+    + convolution("a", "below", 4, 3)
+    + convolution("b", "below", 4, 3)
+    + convolution("more", "b", 4)
+    + 'layer { name: "c" type: "Concat" bottom: "a" bottom: "more" top: "c" }\n'
+    + convolution("y", "c", 8)
+    + LOSS
+)
+NO_BIAS = SPLIT.replace("num_output", "bias_term: false num_output")
+Y_2 = 'bottom: "below" top: "y_2"'
+Y_TERMS = [["y_1", "y_2"], ["y_post"]]
+ENDS = {
+    "split": (SPLIT, {"y": Y_TERMS}),
+    "1x1": (HEAD + split("y", "below", 1) + LOSS, {"y": Y_TERMS}),
+    "nested": (
+        NESTED,
+        {
+            "y": [
+                ["y_1_1", "y_1_2", "y_2_1", "y_2_2"],
+                ["y_1_post"],
+                ["y_2_post"],
+                ["y_post"],
+            ],
+            "y_pre": [["y_pre_1", "y_pre_2"], ["y_pre_post"]],
+        },
+    ),
+    "no biases": (NO_BIAS, {"y": Y_TERMS}),
+    "extension": (EXTENSION, {"y": [["a", "b"]]}),
+    "coefficients": (
+        SPLIT.replace('top: "y_sum"', 'top: "y_sum" eltwise_param { coeff: 0.5 coeff: -2 }'),
+        {"y": Y_TERMS},
+    ),
+    "one is fixed": (
+        SPLIT.replace(Y_2, f"{Y_2} param {{ lr_mult: 0 }} param {{ lr_mult: 0 }}"),
+        {"y": Y_TERMS},
+    ),
+    "the end has a biased leaf only": (
+        SPLIT.replace(convolution("y", "y_concat", 8),
+                      convolution("y", "y_concat", 8).replace("num", "bias_term: false num")),
+        {},
+    ),
+    "product": (
+        SPLIT.replace('top: "y_sum"', 'top: "y_sum" eltwise_param { operation: PROD }'), {}),
+    "not along the channels": (
+        SPLIT.replace('top: "y_concat"', 'top: "y_concat" concat_param { axis: 2 }')
+        .replace("dim: 2 dim: 8 dim: 9", "dim: 2 dim: 8 dim: 18"),
+        {},
+    ),
+    "somebody else reads": (
+        SPLIT + 'layer { name: "s" type: "Silence" bottom: "y_sum" }', {}),
+    "a weighed sum": (
+        SPLIT.replace('top: "y_sum"', 'top: "y_sum" loss_weight: 0.1'), {}),
+    "no gradient goes down": (
+        SPLIT.replace('bottom: "y_concat"', 'bottom: "y_concat" propagate_down: false'),
+        {"y": Y_TERMS},
+    ),
+    "none into one side": (
+        SPLIT.replace('bottom: "y_2" bottom: "y_post"', 'bottom: "y_2" bottom: "y_post" '
+            "propagate_down: true propagate_down: false"),
+        {"y": Y_TERMS},
+    ),
+    "a narrow middle": (
+        HEAD + convolution("a", "below", 1, 3) + convolution("y", "a", 8) + LOSS, {}),
+    "too few places": (SPLIT.replace("dim: 9 dim: 9", "dim: 3 dim: 3"), {}),
+}  # fmt: skip
+
+
+def ends(net):
+    """{name of the end: names of the leaves of each term}."""
+    return {
+        net.nodes[number].name: [[net.nodes[leaf].name for leaf in term] for term in end.terms]
+        for number, end in net._convolutions.ends.items()
+    }
+
+
+@pytest.mark.parametrize(("text", "wanted"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_linear_ends_give_the_same_numbers(build, text, wanted, phase):
+    one, two = build(text, phase=phase), build(text, phase=phase)
+    two.parameters.data.copy_(one.parameters.data)
+    assert ends(one) == wanted
+    two.fused = False
+    for ours, theirs in zip(passes(one, 2), passes(two, 2), strict=True):
+        scale = max(1.0, np.abs(theirs).max())
+        np.testing.assert_allclose(ours / scale, theirs / scale, rtol=1e-5, atol=1e-6)
+    assert passes(one)[1].any()
+
+
+def test_a_linear_end_makes_no_blob_in_between(build):
+    net, calls = build(NESTED), []
+    for node in net.nodes:
+        forward = node.layer.forward
+        node.layer.forward = lambda *given, name=node.name, forward=forward: (
+            calls.append(name) or forward(*given)
+        )
+    net.forward_backward()
+    splits = [name for name in calls if name.startswith(("x", "below_", "loss"))]
+    assert [name for name in calls if name not in splits] == [
+        "below",
+        "y_1_1",  # with all its siblings
+        "y_1_relu",
+        "y_2_relu",
+        "y_pre_relu",
+        "y_pre_post",
+        "y_relu",
+        "y",  # of the three rectified blobs
+    ]
+
+
+def test_who_looks_at_blobs_sees_those_of_a_linear_end(build):
+    one, two = build(NESTED), build(NESTED)
+    two.parameters.data.copy_(one.parameters.data)
+    two.fused = False
+    seen = []
+    for net in (one, two):
+        torch.manual_seed(0)
+        kept = {}
+        net.forward(kept=kept)
+        seen.append(kept)
+    assert seen[0].keys() == seen[1].keys() >= {"y_2_sum", "y_pre_concat", "y_post"}
+    for name in seen[0]:
+        torch.testing.assert_close(seen[0][name], seen[1][name])
+
+
+@pytest.mark.parametrize(("name", "count"), [("msplit1", 3), ("msplit2", 4)])
+def test_the_splits_of_the_study_are_linear_ends_in_training(build, name, count, records):
+    net = schema.read_net(f"prototxt/{name}.prototxt")
+    for layer in net.layer:
+        if layer.type == "Data":
+            phase = "train" if layer.include[0].phase == caffe_pb.TRAIN else "test"
+            layer.data_param.source = str(records / f"cifar10_{phase}_lmdb")
+    assert len(ends(build(schema.to_text(net), "TRAIN"))) == count
