@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +14,6 @@ from netgen import schema
 from netgen.schema.files import StrPath
 
 _CHANNELS, _HEIGHT, _WIDTH = IMAGE_SHAPE
-#: What NumPy raises for a damaged .npy, and for one that begins as an archive does.
-_NO_ARRAY = (ValueError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile)
 
 
 def apply_to_files(npz: StrPath, paths: Sequence[StrPath], out: StrPath) -> tuple[int, ...]:
@@ -70,7 +66,7 @@ def _read_array(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as file:  # which NumPy leaves open where it finds a damaged archive
             array = np.load(file, allow_pickle=False)
-    except (*_NO_ARRAY, MemoryError) as error:
+    except (*schema.DAMAGED_ARRAYS, MemoryError) as error:
         raise DataError(f"{path}: not an array: {error}") from None
     if not isinstance(array, np.ndarray):
         array.close()

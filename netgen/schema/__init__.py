@@ -27,7 +27,12 @@ if TYPE_CHECKING:
         read_solverstate,
     )
     from netgen.schema.own import declare, own_parameters
-    from netgen.schema.preprocessing import ZCA, Preprocessing, global_contrast_normalize
+    from netgen.schema.preprocessing import (
+        DAMAGED_ARRAYS,
+        ZCA,
+        Preprocessing,
+        global_contrast_normalize,
+    )
     from netgen.schema.solver_types import SOLVER_TYPES, SolverType, find_solver_type
     from netgen.schema.text import parse_text, read_text, to_text, write_text
     from netgen.schema.upgrade import upgrade_net, upgrade_solver
@@ -44,13 +49,14 @@ _HOMES = {
     "load": ("read_blob", "read_caffemodel", "read_net", "read_solver", "read_solverstate"),
     "solver_types": ("SOLVER_TYPES", "SolverType", "find_solver_type"),
     "own": ("declare", "own_parameters"),
-    "preprocessing": ("ZCA", "Preprocessing", "global_contrast_normalize"),
+    "preprocessing": ("DAMAGED_ARRAYS", "ZCA", "Preprocessing", "global_contrast_normalize"),
     "text": ("parse_text", "read_text", "to_text", "write_text"),
     "upgrade": ("upgrade_net", "upgrade_solver"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "DAMAGED_ARRAYS",
     "GrowingHDF5",
     "DatumReader",
     "Preprocessing",

@@ -22,8 +22,8 @@ NAME = "preprocessing.npz"  # in the folder of the records
 LARGEST = 1 << 29  # bytes that a file may unpack to; CIFAR-10's has 76 MB
 CHANNEL_ORDERS = ("RGB", "BGR", "GRAY")
 
-#: What NumPy raises for a file that is not a whole .npz of arrays.
-_DAMAGED: tuple[type[Exception], ...] = (
+#: What NumPy raises for a file that is not a whole .npy or .npz of arrays.
+DAMAGED_ARRAYS: tuple[type[Exception], ...] = (
     *(KeyError, ValueError, TypeError, EOFError, AttributeError, NotImplementedError),
     *(RuntimeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
@@ -143,7 +143,7 @@ class Preprocessing:
                 loaded = cls._of(data)
         except OSError as error:
             raise SchemaError(f"{path}: {error.strerror or error}") from None
-        except _DAMAGED as error:
+        except DAMAGED_ARRAYS as error:
             raise SchemaError(f"{path}: not a {NAME}: {error}") from None
         values = prod(loaded.image_shape)
         if loaded.zca is not None and loaded.zca.matrix.shape != (values, values):

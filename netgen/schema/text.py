@@ -22,6 +22,11 @@ _OWN_PACKAGE = re.compile(r"\bcaffe\.own\d+\.")
 _OWN = 1900  # the number of LayerParameter.own_fields
 #: bytes that no text has, whatever its encoding
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_STRING = re.compile(r'"(?:\\.|[^"\\\n])*"' r"|'(?:\\.|[^'\\\n])*'")
+_STRINGS_OR_COMMENT = re.compile(
+    rf"#[^\n]*|(?P<strings>(?:{_STRING.pattern})(?:\s+(?:{_STRING.pattern}))*)"
+)
+_BYTE_ESCAPE = re.compile(r"\\(?:[23][0-7]{2}|[xX][89a-fA-F][0-9a-fA-F])")
 _POSITION = re.compile(r"^\d+:\d+ : ")
 _QUOTED_LINE = re.compile(r"^'.*?': (?=[A-Z])", re.DOTALL)
 _FIELD_BEFORE = re.compile(r"(\w+)\s*:\s*$")
@@ -38,7 +43,11 @@ def parse_text(text: str, message_class: type[M], filename: str = "<string>") ->
         try:
             text_format.Parse(text, message)
         except text_format.ParseError as error:
-            message = _with_own_fields(text, message_class, filename, error)
+            read = _with_bytes_as_they_are(text)
+            if read == text:
+                message = _with_own_fields(text, message_class, filename, error)
+            else:
+                return parse_text(read, message_class, filename)
     except RecursionError:
         raise SchemaError(f"{filename}: messages are nested too deep") from None
     missing = message.FindInitializationErrors()  # type: ignore[attr-defined]
@@ -46,6 +55,37 @@ def parse_text(text: str, message_class: type[M], filename: str = "<string>") ->
         name = _OWN_PACKAGE.sub("caffe.", message_class.DESCRIPTOR.full_name)
         raise SchemaError(f"{filename}: {name} lacks the required {', '.join(missing)}")
     return message
+
+
+def _with_bytes_as_they_are(text: str) -> str:
+    """Text whose strings hold what is not UTF-8 (GBK, Latin-1) itself, and not escaped.
+
+    C++ protobuf prints such names with escapes, "\\304\\343", and reads them; Python's refuses
+    them. They become what `encoding.decode` makes of those bytes. Strings in a row are one.
+    """
+
+    def unescaped(found: re.Match[str]) -> str:
+        if found["strings"] is None or not _BYTE_ESCAPE.search(found["strings"]):
+            return found[0]
+        tokens = _STRING.findall(found["strings"])
+        try:
+            data = b"".join(text_encoding.CUnescape(token[1:-1]) for token in tokens)
+        except ValueError:  # of an escape that is none, which protobuf tells better
+            return found[0]
+        if _is_utf_8(data):
+            return found[0]
+        lines = "\n" * found["strings"].count("\n")
+        return f'"{text_encoding.CEscape(encoding.decode(data), True)}"{lines}'
+
+    return _STRINGS_OR_COMMENT.sub(unescaped, text)
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _with_own_fields(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-
 import numpy as np
 
 from netgen import schema
@@ -45,13 +43,14 @@ def forward(flags: Flags) -> int:
 def _arrays(path: str) -> dict[str, np.ndarray]:
     """The arrays of an .npz file. Raises CaffeError."""
     try:
-        with np.load(path) as file:
+        # Opened here, for np.load leaves a damaged zip open.
+        with open(path, "rb") as opened, np.load(opened) as file:
             if isinstance(file, np.ndarray):
                 raise CaffeError(f"{path}: one array without a name; an .npz file is wanted")
             return {name: file[name].astype(np.float32) for name in file.files}
     except FileNotFoundError:
         raise CaffeError(f"File not found: {path}") from None
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except schema.DAMAGED_ARRAYS as error:
         if isinstance(error, CaffeError):
             raise
         raise CaffeError(f"{path}: no .npz file of numbers") from None

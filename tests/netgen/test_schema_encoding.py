@@ -1,5 +1,7 @@
 """Names and comments that are not UTF-8."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,42 @@ def test_a_prototxt_is_written_back_unchanged(tmp_path):
     net = schema.read_net(path)
     schema.write_text(net, path)
     assert path.read_bytes() == NET.replace("  # caf\xe9, \xd6\xd0".encode("latin-1"), b"")
+
+
+@pytest.mark.parametrize(
+    "escaped",
+    [
+        NET.replace(b"\xc4\xe3", rb"\304\343").replace(b"\xba\xc3", rb"\xba\xC3"),
+        NET.replace(b'"d\xc4\xe3"', rb"""'d'  '\304' '\343'"""),
+        NET.replace(b'"\xc3\xa9"', rb'"\303\251"').replace(b'"\xe9"', rb'"\351"'),
+        rb'# a "quoted \304' + b"\n" + NET.replace(b'"\xe9"', rb'"\351"'),
+    ],
+)
+def test_escapes_are_the_bytes_that_they_stand_for(escaped, tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(NET)
+    net = schema.read_net(path)
+    path.write_bytes(escaped)
+    assert schema.read_net(path) == net
+
+
+def test_names_in_escapes_match_those_in_bytes(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(
+        b'layer { name: "d\xc4" type: "Input" top: "d\xc4" input_param { shape { dim: 2 } } }'
+        rb'layer { name: "r" type: "ReLU" bottom: "d\304" top: "d\xC4" }'
+    )
+    layers = schema.read_net(path).layer
+    assert layers[1].bottom[0] == layers[1].top[0] == layers[0].top[0]
+    schema.write_text(schema.read_net(path), path)
+    assert path.read_bytes().count(b'"d\xc4"') == 4
+
+
+def test_an_error_behind_escapes_keeps_its_place(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(rb'name: "\304"' + b"\n" + rb"  '\343'" + b"\nlayer { nam: 1 }\n")
+    with pytest.raises(schema.SchemaError, match=rf"^{re.escape(str(path))}:3:9: .*nam"):
+        schema.read_net(path)
 
 
 def test_a_caffemodel_has_the_same_names_and_bytes(tmp_path):

@@ -65,3 +65,12 @@ def test_what_is_missing(caffe, words):
     result = caffe(*words[:7])
     assert result.status == 1
     assert result.messages[-1] == "caffe forward needs -outputs, the .npz file to write."
+
+
+def test_inputs_compressed_in_a_way_of_nobody(caffe, words, tmp_path):
+    path = tmp_path / "in.npz"
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + 10] = 77  # its entry in the archive's table of contents
+    path.write_bytes(data)
+    result = caffe(*words)
+    assert result.status == 1 and "in.npz: no .npz file of numbers" in result.messages[-1]
