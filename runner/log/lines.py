@@ -17,6 +17,8 @@ PREFIX = re.compile(
     rf"(?P<severity>[IWEF]){_DATE} (?P<clock>\d\d:\d\d:\d\d\.\d+) +\d+ (?P<source>[^\s:]+:\d+)\] "
 )
 STAMP = re.compile(rf"[IWEF]({_DATE} \d\d:\d\d):\d\d\.\d{{6}}")
+#: abseil's, in seconds since 1970, as long as it has not been told to log.
+EPOCH_STAMP = re.compile(r"[IWEF]0000 00:00:(\d{9,}\.\d{6})")
 #: How Python's logging, DIGITS and containers write the time, in front of what was logged.
 ISO_STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{3}(?:\d{3})?)?")
 FATAL = re.compile(rf"F{_DATE} \d\d:\d\d:\d\d\.")
@@ -43,6 +45,12 @@ GPU = re.compile(r"GPU \d+: (.*)")
 MILLISECONDS = re.compile(r"\S+ ms\b")
 #: The codes that colour a terminal, also where their first character has been lost.
 ANSI = re.compile(rb"(?:\x1b|\^\[)\[[0-9;?]*[A-Za-z]|\[\d[\d;]{0,7}m")
+#: How a program prints a number whose locale has a comma for the point.
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d")
+#: What MPI and other launchers put before the lines of each of several processes.
+RANK = re.compile(rb"(?:^|\n)(?:\[(?:\d+,)?(\d+)\](?:<std\w+>)?:? ?|(\d+): +)(?=[IWEF]\d{4})")
+#: How Docker keeps what a container prints, a line each.
+DOCKER = b'{"log":"'
 WINDOWS_NAN = re.compile(r"([-+]?)(1\.#INF|1\.#IND|1\.#QNAN|nan\(ind\))")
 
 
@@ -54,8 +62,11 @@ def number(value: float) -> str:
 def parse_number(text: str) -> float | None:
     """The number at the start of a text, up to a comma or blank; None if there is none.
 
-    Windows prints `1.#INF` and `1.#QNAN` where others print `inf` and `nan`.
+    Windows prints `1.#INF` and `1.#QNAN` where others print `inf` and `nan`. A comma before a
+    digit is no end: such a number is not read, rather than cut.
     """
+    if DECIMAL_COMMA.match(text):
+        return None
     text = text.replace(",", " ").partition(" ")[0]
     try:
         return float(text)

@@ -3,9 +3,9 @@
 Understood are BVLC Caffe's lines, old (`Iteration 20, loss = 1.7`) and new
 (`Iteration 20 (12.3 iter/s, 8.1s/100 iters), loss = 1.7`), NVIDIA's, and this
 project's, and Caffe's of 2013 (`Test score #0: 0.11`); with glog's date with or without a
-year, behind another logger's prefix, in a terminal's colours, or with no prefix at all; in
-UTF-8 or UTF-16, also compressed. All else in the file (net dumps, progress bars, garbage) is
-skipped.
+year, behind another logger's prefix, in a terminal's colours, in Docker's JSON, or with no prefix
+at all; in UTF-8 or UTF-16, also compressed. All else in the file (net dumps, progress bars,
+garbage) is skipped, as are lines that stand there twice and those of other ranks than the first.
 
 Most lines of a log are displays and outputs. They are taken apart as bytes, with `partition`
 instead of the patterns of lines.py, and known outputs are found in a dictionary: that is twice
@@ -17,6 +17,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import json
 import lzma
 import os
 import sys
@@ -66,6 +67,10 @@ class Log:
     def _clear(self) -> None:
         self.runs: list[Run] = []
         self.unread, self.first_unread = 0, ""
+        self._decimal_comma = ""
+        self._ranked = False
+        self._rank: tuple[bytes, ...] | None = None
+        self._before: bytes | None = None
         self._head, self._offset, self._rest = b"", 0, b""
         self._decoder: codecs.IncrementalDecoder | None = None
         self._start_run()
@@ -105,8 +110,14 @@ class Log:
     def training(self) -> Run:
         """The training that the runs make up, as a Run (see tables.join).
 
-        Raises LogError if there is not one iteration in the file.
+        Raises LogError if there is not one iteration in the file, and for numbers with commas
+        where points belong.
         """
+        if self._decimal_comma:
+            raise LogError(
+                f"{self.path}: its numbers have a comma for the point ({self._decimal_comma});"
+                " sed -E 's/([0-9]),([0-9])/\\1.\\2/g' makes a log of it that can be read"
+            )
         runs = [run for run in self.runs if len(run)]
         if not runs:
             unread = f" (unread: {self.first_unread})" if self.unread else ""
@@ -167,6 +178,8 @@ class Log:
             self._head = data[:256]
             if data.startswith(UTF16):
                 self._decoder = codecs.getincrementaldecoder("utf-16")("replace")
+            ranks = pattern.RANK.findall(data) if pattern.RANK.search(self._head) else []
+            self._ranked = 0 < 2 * len(set(ranks)) <= len(ranks)  # else the lines are numbered
         if self._decoder is not None:
             data = self._decoder.decode(data).encode()
         elif b"\0" in data:  # UTF-16 without its mark, or behind lines in ASCII
@@ -176,7 +189,20 @@ class Log:
             data = pattern.ANSI.sub(b"", data)
         *lines, rest = data.replace(b"\r", b"\n").split(b"\n")
         self._rest = rest[-LONGEST_LINE:]
+        if self._ranked:
+            lines = [line for line in lines if self._is_of_rank(line)]
+        if self._head.startswith(pattern.DOCKER):
+            lines = [_printed(line) for line in lines]
         self._parse(lines)
+
+    def _is_of_rank(self, line: bytes) -> bool:
+        """Whether a line is of the process that told an iteration first, or of none."""
+        rank = pattern.RANK.match(line)
+        if rank is None:
+            return True
+        if self._rank is None and b"Iteration " in line:
+            self._rank = rank.groups()
+        return self._rank in (None, rank.groups())
 
     def _take_last(self) -> None:
         """Parse a last line that is whole but for its line end."""
@@ -202,8 +228,11 @@ class Log:
 
         An output is known by all that stands between its time stamp and its value.
         """
-        columns, clock = self._columns, self._clock
+        columns, clock, before = self._columns, self._clock, self._before
         for line in lines:
+            if line == before:  # of two loggers, both of which were kept
+                continue
+            before = line
             left, equals, right = line.partition(b" = ")
             known = columns.get(left[clock.width :])
             if known is None:
@@ -225,6 +254,7 @@ class Log:
             if table.last != self._iteration or len(values) == table.rows:
                 table.open_row(self._iteration, clock.seconds(line), self._rate)
             values.append(value)
+        self._before = before
         self.runs[-1].seconds = clock.elapsed
 
     def _equation(self, left: bytes, right: bytes) -> tuple[Table, Values] | None:
@@ -266,6 +296,9 @@ class Log:
         """Count a net's output whose value is no number, or that belongs to no iteration."""
         self.unread += 1
         self.first_unread = self.first_unread or _text(line).strip()[:200]
+        value = _text(line).rpartition(" = ")[2]
+        if pattern.DECIMAL_COMMA.match(value):
+            self._decimal_comma = self._decimal_comma or value.strip()[:40]
 
     def _set_rate(self, text: bytes) -> None:
         """A rate is logged after the row of its iteration, and after the first tests."""
@@ -351,6 +384,15 @@ def read_logs(paths: Sequence[str], say: Callable[[str], object]) -> list[Log]:
     return started
 
 
+def _printed(line: bytes) -> bytes:
+    """What a container printed, behind its time, of a line of Docker's JSON."""
+    try:
+        record = json.loads(line)
+        return f"{record.get('time', '')} {record['log']}".rstrip("\n").encode()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return line
+
+
 def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace")
 
@@ -406,6 +448,8 @@ class _Clock:
 
     def _iso_seconds(self, line: bytes) -> float:
         """The seconds at a line with the date of another logger in front."""
+        if epoch := pattern.EPOCH_STAMP.search(_text(line)):
+            return self._since_start(round(float(epoch[1]) * 1e6))
         stamp = pattern.ISO_STAMP.search(_text(line))
         if stamp is None:
             return nan

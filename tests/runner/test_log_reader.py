@@ -2,8 +2,11 @@
 
 import bz2
 import gzip
+import json
 import lzma
 import random
+import re
+import subprocess
 from math import inf, nan
 
 import pytest
@@ -126,6 +129,107 @@ def test_noise_around_and_before_lines(parse, events):
     assert told(parse(garbage + broken + garbage)) == clean
     stuck = b"".join(bar.encode() + line.encode() + b"\n" for line in events().lines)
     assert told(parse(stuck)) == clean  # a bar that did not even end its line
+
+
+#: What stands before glog's own prefix where another program has taken the output; {i} counts.
+BEFORE = {
+    "DIGITS": "2025-11-25 10:00:00 [20251125-095900-ab12] [DEBUG] ",
+    "docker": "2025-11-25T10:00:00.123456789Z ",
+    "kubernetes": "2025-11-25T10:00:00.123456789Z stderr F ",
+    "compose": "trainer_1  | ",
+    "syslog": "Nov 25 10:00:00 host caffe[123]: ",
+    "journal": "nov. 25 10:00:00 host python3[1]: ",
+    "jenkins": "[2025-11-25T10:00:00.123Z] ",
+    "logging": "INFO:root:",
+    "logging with a date": "[2025-11-25 10:00:00,123][train][INFO] - ",
+    "loguru": "2025-11-25 10:00:00.123 | INFO     | caffe:log:12 - ",
+    "mpirun": "[1,0]<stderr>:",
+    "Intel MPI": "[0] ",
+    "srun": "0: ",
+    "torchrun": "[default0]:",
+    "ts": "Nov 25 10:00:00 ",
+    "grep": "train.log:{i}:",
+    "numbers": "{i}: ",
+    "tqdm": " 45%|####5     | 45/100 [00:01<00:20,  4.5it/s]",
+    "screen": "\x1b[?25l\x1b[K",
+    "title": "\x1b]0;train\x07",
+    "mail": "> ",
+}
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_prefixes_of_other_programs(parse, events, before):
+    lines = [before.format(i=i) + line for i, line in enumerate(events().lines, 1)]
+    assert told(parse("\n".join(lines) + "\n")) == told(parse(events().text()))
+
+
+def test_lines_without_glogs_prefix_have_the_time_of_another(parse, events):
+    """As DIGITS' own log, or that of a script's logging."""
+    lines = events(prefix=False).lines
+    dated = [f"2025-11-25 10:{i:02}:00,500 INFO caffe: {line}" for i, line in enumerate(lines)]
+    log = parse("\n".join(dated) + "\n")
+    assert told(log, seconds=False) == told(parse(events().text()), seconds=False)
+    zero = lines.index("Starting Optimization") + 1
+    first = next(i for i, line in enumerate(lines) if "net output" in line)
+    assert log.training().tests[0].seconds[0] == 60 * (first - zero)
+
+
+def test_abseils_time_before_it_is_told_to_log(parse, events):
+    lines = [
+        f"I0000 00:00:{1764064800 + i}.250000   12345 {line.partition('12345 ')[2]}"
+        for i, line in enumerate(line for line in events().lines if "] " in line)
+    ]
+    run = parse("\n".join(lines) + "\n").training()
+    assert run.tests[0].seconds == [3.0, 12.0]
+    assert run.loss.outputs() == parse(events().text()).training().loss.outputs()
+
+
+def test_dockers_json(parse, events):
+    lines = [
+        json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2025-11-25T10:00:00.1Z"})
+        for line in events().lines
+    ]
+    text = "\n".join([*lines[:5], '{"log":"cut', *lines[5:]]) + "\n"
+    assert told(parse(text.replace('": "', '":"'))) == told(parse(events().text()))
+
+
+def test_lines_of_two_loggers_count_once(parse, events):
+    twice = "".join(f"{line}\n{line}\n" for line in events().lines)
+    assert told(parse(twice)) == told(parse(events().text()))
+
+
+@pytest.mark.parametrize("prefix", ["[1,{}]<stderr>:", "[{}] ", "{}: "])
+def test_of_several_processes_the_one_that_tells_an_iteration_first(parse, events, prefix):
+    lines = events().lines
+    other = [line.replace("0.9028", "0.1").replace("1.7", "1.8") for line in lines]
+    begun = [prefix.format(1) + line for line in lines[:4]]
+    both = [
+        prefix.format(rank) + line
+        for pair in zip(lines, other, strict=True)
+        for rank, line in zip((2, 1), pair, strict=True)
+    ]
+    assert told(parse("\n".join([*begun, *both]) + "\n")) == told(parse(events().text()))
+
+
+@pytest.mark.parametrize("mark", [True, False])
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf_16(parse, events, order, mark):
+    text = "\ufeff" * mark + events().text("\r\n")
+    assert told(parse(text.encode(f"utf-16-{order}"))) == told(parse(events().text()))
+
+
+def test_decimal_commas_are_refused(parse, events):
+    log = parse(re.sub(r"(= -?\d)\.(\d)", r"\1,\2", events().text()))
+    with pytest.raises(LogError) as caught:
+        log.training()
+    assert str(caught.value) == (
+        f"{log.path}: its numbers have a comma for the point (0,1); "
+        r"sed -E 's/([0-9]),([0-9])/\1.\2/g' makes a log of it that can be read"
+    )
+    mended = subprocess.run(
+        ["sed", "-E", r"s/([0-9]),([0-9])/\1.\2/g", log.path], capture_output=True, check=True
+    )
+    assert told(parse(mended.stdout)) == told(parse(events().text()))
 
 
 def test_other_lines_with_numbers_are_not_rows(parse, events):
