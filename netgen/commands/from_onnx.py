@@ -30,6 +30,12 @@ def main(argv: list[str]) -> int:
     for note in found.notes:
         print(f"netgen: {args.model}: {note}", file=sys.stderr)
     _check(args, found)
+    if args.classes is not None:
+        from netgen.from_onnx.training import with_classes
+
+        if args.train is None:
+            raise ConversionError("--classes is for a net that is trained on: give --train DIR too")
+        found = with_classes(found, args.classes)
     messages = {args.output: found.net, **_training(args, found)}
     words = ["python", "-m", "netgen", "from-onnx", *argv]
     title = f"# {' '.join(shlex.join(words).splitlines())}\n"
@@ -159,6 +165,8 @@ def _parser() -> Parser:
     )
     add = train.add_argument
     add("--train", metavar="DIR", help="train on DIR's *train_lmdb, test on its *test_lmdb")
+    add("--classes", type=_count, metavar="N", help="have N classes instead of the model's: the "
+        "last layer with weights is named anew and learned from the start")  # fmt: skip
     add("--batch-size", type=_count, default=64, metavar="N", help="of training (64)")
     add("--epochs", type=_positive, default=1, metavar="N", help="how long to go on (1)")
     add("--base-lr", type=_positive, default=0.001, metavar="R", help="the first rate (0.001)")

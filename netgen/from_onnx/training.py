@@ -5,11 +5,13 @@ from __future__ import annotations
 import glob
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
+from netgen import graph as caffe_graph
 from netgen.builder import layers as L
 from netgen.builder import params as P
+from netgen.errors import CaffeError
 from netgen.from_onnx.conversion import Conversion
 from netgen.from_onnx.errors import ConversionError
 from netgen.schema import caffe_pb
@@ -56,6 +58,73 @@ def records(source: str) -> int:
         raise ConversionError(f"{source}: cannot be read: {error.strerror}") from None
 
 
+#: What layers that are learned anew start with, and how much faster than the others they learn:
+#: as Caffe's models/finetune_flickr_style has them.
+_ANEW = {"type": "gaussian", "std": 0.01}
+_RATES = (
+    caffe_pb.ParamSpec(lr_mult=10, decay_mult=1),
+    caffe_pb.ParamSpec(lr_mult=20, decay_mult=0),
+)
+
+
+def with_classes(found: Conversion, classes: int) -> Conversion:
+    """The conversion with `classes` scores: its last layer with weights is to be learned anew.
+
+    The InnerProduct or Convolution has another name, so that `-weights` passes over it, a filler,
+    and learns faster than the others. The caffemodel stays as it is. Raises ConversionError where
+    no such layer alone makes the scores.
+    """
+    net = caffe_pb.NetParameter()
+    net.CopyFrom(found.net)
+    layer = _last_with_weights(net, found)
+    param = layer.inner_product_param
+    if layer.type == "Convolution":
+        param = layer.convolution_param
+    param.num_output = classes
+    param.weight_filler.CopyFrom(caffe_pb.FillerParameter(**_ANEW))
+    del layer.param[:]
+    layer.param.extend(_RATES[: 1 + param.bias_term])
+    names = {other.name for other in net.layer}
+    layer.name = f"{layer.name}_{classes}"
+    while layer.name in names:
+        layer.name += "_"
+    scores = _output(found)
+    try:
+        infos = caffe_graph.infer(net, caffe_pb.TEST)
+    except CaffeError as error:
+        raise ConversionError(f"--classes {classes}: {error}") from None
+    shapes = {
+        name: shape
+        for info in infos
+        for name, shape in zip(info.layer.top, info.shapes.tops, strict=True)
+    }
+    old = found.shapes[scores]
+    if shapes[scores] != (old[0], classes, *old[2:]):
+        raise ConversionError(
+            f"--classes {classes}: '{scores}' would be {' x '.join(map(str, shapes[scores]))}"
+        )
+    return replace(found, net=net, shapes={**found.shapes, scores: shapes[scores]})
+
+
+def _last_with_weights(net: caffe_pb.NetParameter, found: Conversion) -> caffe_pb.LayerParameter:
+    """The layer whose outputs the scores are. Raises ConversionError."""
+    learned = {layer.name for layer in found.weights.layer if layer.blobs}
+    blob = _output(found)
+    for layer in reversed(net.layer):
+        if blob not in layer.top:
+            continue
+        learns = not layer.param or layer.param[0].lr_mult
+        if layer.name in learned and layer.type in ("InnerProduct", "Convolution") and learns:
+            return layer
+        if layer.name in learned or len(layer.bottom) != 1:
+            raise ConversionError(
+                f"--classes: layer '{layer.name}' ({layer.type}), of which the scores are made, "
+                "is no InnerProduct or Convolution that learns"
+            )
+        blob = layer.bottom[0]
+    raise ConversionError("--classes: no layer of the net has weights")
+
+
 def train_net(found: Conversion, training: Training) -> caffe_pb.NetParameter:
     """The net for both phases: Data layers in place of the input, a loss on the scores.
 
@@ -84,15 +153,20 @@ def train_net(found: Conversion, training: Training) -> caffe_pb.NetParameter:
     return net
 
 
-def _scores(net: caffe_pb.NetParameter, found: Conversion) -> str:
-    """The blob of the scores, once what makes probabilities of them is out of the net."""
-    if [layer.type for layer in net.layer].count("Input") != 1:
-        raise ConversionError("--train is for nets of one input")
+def _output(found: Conversion) -> str:
+    """The net's output. Raises ConversionError where there are several."""
     if len(found.outputs) != 1:
         raise ConversionError(
             f"--train is for nets of one output, and this has {', '.join(found.outputs.values())}"
         )
-    scores = next(iter(found.outputs.values()))
+    return next(iter(found.outputs.values()))
+
+
+def _scores(net: caffe_pb.NetParameter, found: Conversion) -> str:
+    """The blob of the scores, once what makes probabilities of them is out of the net."""
+    if [layer.type for layer in net.layer].count("Input") != 1:
+        raise ConversionError("--train is for nets of one input")
+    scores = _output(found)
     out = found.shapes[scores]
     if len(out) < 2 or prod(out[2:]) != 1:
         words = " x ".join(map(str, out))

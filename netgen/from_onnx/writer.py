@@ -58,8 +58,7 @@ class Blob:
 class Writer:
     """Takes layers in their order; a rule's `apply` adds those of its node.
 
-    values: {ONNX value: Blob}. target: what the reader of the net knows. base: what the names of
-    the node's layers begin with.
+    values: {ONNX value: Blob}. target: what the reader of the net knows.
     """
 
     def __init__(self, source: Graph, target: Target) -> None:
@@ -67,7 +66,7 @@ class Writer:
         self.values: dict[str, Blob] = {}
         self.net = caffe_pb.NetParameter(name=source.name)
         self._names = Names(source)
-        self.base = ""
+        self._base = ""
         self._weights: dict[str, list[np.ndarray]] = {}
         for name, shape in source.inputs.items():
             blob = self.layer("Input", [], name=legal(name) or "data", shape={"dim": list(shape)})
@@ -76,7 +75,7 @@ class Writer:
 
     def begin(self, node: Node) -> None:
         """Name the layers that come next after a node."""
-        self.base = self._names.of(node)
+        self._base = self._names.of(node)
 
     def end(self, node: Node, blobs: Sequence[Blob]) -> None:
         """Have the blobs stand for the outputs of a node."""
@@ -138,7 +137,7 @@ class Writer:
         **params: Any,
     ) -> list[Blob]:
         """Add a layer of as many tops as suffixes; see `layer`. The first one names the layer."""
-        base = self.base if name is None else name
+        base = self._base if name is None else name
         layer = self.net.layer.add(type=kind)
         layer.name = self._names.layer(f"{base}{suffixes[0] if len(suffixes) == 1 else ''}")
         layer.bottom.extend(blob.name for blob in bottoms)
@@ -171,7 +170,7 @@ class Writer:
     def silence(self, blobs: Sequence[Blob]) -> None:
         """Have blobs that nobody reads be no outputs of the net."""
         layer = self.net.layer.add(type="Silence")
-        layer.name = self._names.layer(f"{self.base}_silence")
+        layer.name = self._names.layer(f"{self._base}_silence")
         layer.bottom.extend(blob.name for blob in blobs)
 
     def rename(self, blob: Blob, name: str) -> None:

@@ -20,6 +20,7 @@ from netgen import cli, from_onnx, schema  # noqa: E402
 from netgen.from_onnx import ConversionError  # noqa: E402
 from netgen.from_onnx.check import check  # noqa: E402
 from netgen.from_onnx.rules import RULES  # noqa: E402
+from netgen.from_onnx.training import with_classes  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -413,6 +414,50 @@ def test_a_net_to_be_trained_on(tmp_path):
     assert "Iteration 10, loss" in trained.stderr
     after = runner.Net(tmp_path / "net.prototxt", weights=tmp_path / "net_iter_10.caffemodel")
     assert after.outputs == ["prob"]
+
+
+def test_other_classes_are_learned(tmp_path, monkeypatch, capfd):
+    """The last layer of a net of 7 classes is another one of 3: ten iterations, and it knows more."""
+    monkeypatch.chdir(tmp_path)
+    tiny.write_lmdbs(tmp_path)
+    weights = {"conv1_weight": (4, 2, 3, 3), "conv1_bias": 4, "fc_weight": (7, 64)}
+    onnx.save(model(CLASSIFIER.replace("float[n,3]", "float[n,7]"), **weights, **STATISTICS),
+              tmp_path / "net.onnx")  # fmt: skip
+    words = ["from-onnx", "net.onnx", "-o", "net.prototxt", "--weights", "net.caffemodel"]
+    words += ["--no-check", "--classes", "3"]
+    assert cli.main(words) == 1
+    assert "give --train DIR too" in capfd.readouterr().err
+    words += ["--train", ".", "--batch-size", "11", "--epochs", "5", "--scale", "0.01"]
+    assert cli.main(words) == 0
+    last = next(x for x in schema.read_net("net_train_val.prototxt").layer if x.name == "fc_3")
+    assert last.inner_product_param.num_output == 3
+    assert [spec.lr_mult for spec in last.param] == [10]
+    solver = runner.Solver("net_solver.prototxt", weights="net.caffemodel")
+    old = schema.read_caffemodel("net.caffemodel")
+    kept = next(layer for layer in old.layer if layer.name == "conv1")
+    assert np.array_equal(solver.net.params["conv1"][0].ravel(), kept.blobs[0].data)
+    losses = []
+    for _ in range(10):
+        solver.step(1)
+        losses.append(solver.loss)
+    assert np.mean(losses[5:]) < 0.8 * np.mean(losses[:2])
+    solver.net.save("after.caffemodel")
+    after = runner.Net("net.prototxt", weights="after.caffemodel")
+    assert after.blob_shapes["prob"] == (1, 3)
+
+
+def test_classes_that_no_layer_alone_makes(tmp_path):
+    made = model(
+        """(float[1,2,6,6] data) => (float[1,4] prob) {
+            a = Flatten(data)
+            b = Gemm<transB=1>(a, fc_weight)
+            prob = Mul(b, scale)
+        }""",
+        fc_weight=(4, 72), scale=4,
+    )  # fmt: skip
+    found = from_onnx.convert(from_onnx.graph_of(made))
+    with pytest.raises(ConversionError, match=r"layer 'mul1' \(Scale\), of which the scores are"):
+        with_classes(found, 3)
 
 
 def test_what_cannot_be_trained_on(tmp_path):

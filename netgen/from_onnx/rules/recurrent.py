@@ -227,7 +227,8 @@ class _WrittenOut(_Recurrent):
         state = states[0] or _filled(net, (1, streams, hidden), 0, f"{suffix}_begin")
         tops = []
         for t, part in enumerate(inputs, 1):
-            state = self.step(node, net, part, state, direction, f"{suffix}_step{t}")
+            shared = f"{top.name}_{direction}"
+            state = self.step(node, net, part, state, direction, f"{suffix}_step{t}", shared)
             state.free = False
             tops.append(state)
         every = net.layer("Concat", tops, f"{suffix}_steps", axis=0) if steps > 1 else tops[0]
@@ -238,9 +239,20 @@ class _WrittenOut(_Recurrent):
         return _biases(node, direction, node.shape(1)[1]).sum(0)
 
     def step(
-        self, node: Node, net: Writer, part: Blob, state: Blob, direction: int, suffix: str
+        self,
+        node: Node,
+        net: Writer,
+        part: Blob,
+        state: Blob,
+        direction: int,
+        suffix: str,
+        shared: str,
     ) -> Blob:
-        """The state after a step; part: the product with its input, (1, streams, values)."""
+        """The state after a step.
+
+        part: the product with its input, (1, streams, values). shared: what the names of weights
+        begin with that all steps share.
+        """
         raise NotImplementedError
 
     def product(
@@ -253,7 +265,7 @@ class _WrittenOut(_Recurrent):
         shared: str,
     ) -> Blob:
         """A product with the state, whose weights all steps share."""
-        names = [f"{net.base}{shared}_{blob}" for blob in ("weight", "bias")[: len(weights)]]
+        names = [f"{shared}_{blob}" for blob in ("weight", "bias")[: len(weights)]]
         return net.layer(
             "InnerProduct", [state], suffix, weights=weights, num_output=len(weights[0]), axis=2,
             param=[{"name": name} for name in names],
@@ -268,10 +280,17 @@ class RNN(_WrittenOut):
     activations = (("Tanh",), ("Relu",))
 
     def step(
-        self, node: Node, net: Writer, part: Blob, state: Blob, direction: int, suffix: str
+        self,
+        node: Node,
+        net: Writer,
+        part: Blob,
+        state: Blob,
+        direction: int,
+        suffix: str,
+        shared: str,
     ) -> Blob:
         weights = [node.weights(2, "weight")[direction]]
-        back = self.product(node, net, state, weights, f"{suffix}_back", f"_{direction}")
+        back = self.product(node, net, state, weights, f"{suffix}_back", shared)
         top = net.layer("Eltwise", [part, back], f"{suffix}_sum")
         ((kind,),) = self.kinds(node)
         return net.layer({"Tanh": "TanH", "Relu": "ReLU"}[kind], [top], suffix)
@@ -294,7 +313,14 @@ class GRU(_WrittenOut):
         return of_input + of_state
 
     def step(
-        self, node: Node, net: Writer, part: Blob, state: Blob, direction: int, suffix: str
+        self,
+        node: Node,
+        net: Writer,
+        part: Blob,
+        state: Blob,
+        direction: int,
+        suffix: str,
+        shared: str,
     ) -> Blob:
         hidden = node.shape(2)[2]
         gates, new = np.split(node.weights(2, "weight")[direction], [2 * hidden])
@@ -302,13 +328,11 @@ class GRU(_WrittenOut):
         of_gates, of_new = net.layers(
             "Slice", [part], [f"{suffix}_gates_in", f"{suffix}_new_in"], **cut_at
         )
-        back = self.product(
-            node, net, state, [gates], f"{suffix}_gates_back", f"_{direction}_gates"
-        )
+        back = self.product(node, net, state, [gates], f"{suffix}_gates_back", f"{shared}_gates")
         both = net.layer("Eltwise", [of_gates, back], f"{suffix}_gates_sum")
         both = net.layer("Sigmoid", [both], f"{suffix}_gates")
         z, r = net.layers("Slice", [both], [f"{suffix}_z", f"{suffix}_r"], axis=2)
-        shared = f"_{direction}_new"
+        shared = f"{shared}_new"
         if node.get("linear_before_reset"):
             bias = _biases(node, direction, 3 * hidden)[1][2 * hidden :]
             back = self.product(node, net, state, [new, bias], f"{suffix}_new_back", shared)
