@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -41,6 +42,11 @@ class Parser(argparse.ArgumentParser):
         """Print the message with the program's name before it, and exit with status 1."""
         print_error(self.prog, f"{message} (--help tells more)")
         sys.exit(1)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print what --help and --version print; argparse's own takes no notice of a full disk."""
+        if message and (file or sys.stderr) is not None:
+            (file or sys.stderr).write(message)
 
 
 def shape_of(text: str) -> tuple[int, ...]:
@@ -84,10 +90,14 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
     """
     _hold_descriptors()
     try:
+        _name_stdout()
         start.end()
-        status = main()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            status = main()
+        except SystemExit:  # of the parser: --help, --version
+            _flush()
+            raise
+        _flush()
         return status or 0
     except KeyboardInterrupt:
         start.begin()  # whoever interrupts again does not wait for the end
@@ -101,8 +111,7 @@ def exit_status(main: Callable[[], int | None], tell: Callable[[str], object]) -
             raise
         tell(line)
         try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            _flush()
         except OSError:  # what was printed cannot be written: the disk is full, say
             _drop_output()
         return error.status if isinstance(error, CaffeError) else 1
@@ -118,6 +127,41 @@ def _hold_descriptors() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+class _Stdout(io.FileIO):
+    """Descriptor 1, whose errors name it as those of a file name the file."""
+
+    def write(self, data: Any) -> Any:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "stdout"
+            raise
+
+
+def _name_stdout() -> None:
+    """Have what cannot be printed be an error of "stdout", and not of nobody knows what."""
+    out = sys.stdout
+    if type(out) is not io.TextIOWrapper or out.fileno() != 1:
+        return  # a caller's own
+    below = getattr(out.buffer, "raw", out.buffer)  # of -u there is no buffer
+    if isinstance(below, _Stdout):
+        return
+    out.flush()
+    raw = _Stdout(1, "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        raw if below is out.buffer else io.BufferedWriter(raw),
+        encoding=out.encoding,
+        errors=out.errors,
+        line_buffering=out.line_buffering,
+        write_through=out.write_through,
+    )
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _drop_output() -> None:

@@ -75,9 +75,13 @@ def _with_bytes_as_they_are(text: str) -> str:
         if _is_utf_8(data):
             return found[0]
         lines = "\n" * found["strings"].count("\n")
-        return f'"{text_encoding.CEscape(encoding.decode(data), True)}"{lines}'
+        return f"{_quoted(encoding.decode(data))}{lines}"
 
     return _STRINGS_OR_COMMENT.sub(unescaped, text)
+
+
+def _quoted(text: Any) -> str:
+    return f'"{text_encoding.CEscape(text, True)}"'
 
 
 def _is_utf_8(data: bytes) -> bool:
@@ -243,7 +247,7 @@ _SHOW: dict[int, Callable[[Any], str] | None] = {
     FieldDescriptor.TYPE_FLOAT: _float,
     FieldDescriptor.TYPE_DOUBLE: _double,
     FieldDescriptor.TYPE_BOOL: lambda value: "true" if value else "false",
-    FieldDescriptor.TYPE_STRING: lambda value: f'"{text_encoding.CEscape(value, True)}"',
+    FieldDescriptor.TYPE_STRING: _quoted,
     FieldDescriptor.TYPE_BYTES: lambda value: f'"{text_encoding.CEscape(value, False)}"',
     FieldDescriptor.TYPE_ENUM: None,
 }

@@ -126,9 +126,52 @@ def test_a_reader_that_went_away_is_silent():
     assert (done.returncode, done.stderr) == (READER_GONE, "")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_behind_stdout_is_one_line():
-    code = "from netgen.commandline import run; run(lambda: print('x' * 10), 'tool')"
+full_device = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+
+
+@full_device
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "work",
+    [
+        "print('x' * 10)",
+        "print('x' * 100_000)",
+        "say('x')",
+        "sys.stdout.buffer.write(b'x')",
+        "Parser().parse_args(['--help'])",
+    ],
+)
+def test_a_full_disk_behind_stdout_is_one_line(work, unbuffered):
+    code = f"""
+import sys
+from netgen.commandline import Parser, run, say
+run(lambda: {work} and None, 'tool')
+"""
     with open("/dev/full", "w") as full:
-        done = _python(code, stdout=full)
-    assert (done.returncode, done.stderr) == (1, "tool: No space left on device\n")
+        done = _python(code, stdout=full, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    assert (done.returncode, done.stderr) == (1, "tool: stdout: No space left on device\n")
+
+
+@full_device
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("netgen", ["baseline"]),
+        ("netgen", ["describe", "prototxt/lenet_deploy.prototxt"]),
+        ("netgen", ["baseline", "--help"]),
+        ("data_prep", ["--help"]),
+        ("study", ["--help"]),
+        ("caffe", ["--version"]),
+        ("caffe", ["--help"]),
+    ],
+)
+def test_every_program_names_stdout_where_its_disk_is_full(program, words):
+    module = "runner" if program == "caffe" else program
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("stdout: No space left on device\n")
