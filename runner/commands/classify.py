@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import prod
 from typing import Any, NamedTuple
 
@@ -194,12 +195,31 @@ def _treatment(flags: Flags, shape: Sequence[int]) -> Treatment:
 
 
 def _mean_file(path: str) -> np.ndarray:
-    """(C, H, W) of a mean file; of 1xCxHxW missing axes on the right are 1, as a Blob's."""
-    mean = read_mean(path)
+    """(C, H, W) of a mean file; of 1xCxHxW missing axes on the right are 1, as a Blob's.
+
+    A .npy file, as the ilsvrc_2012_mean.npy of Caffe's scripts, holds CxHxW, or a value a channel.
+    """
+    mean = _numpy_mean(path) if path.endswith(".npy") else read_mean(path)
+    if mean.ndim == 1 and path.endswith(".npy"):
+        mean = mean[:, None, None]
     shape = mean.shape if mean.ndim == 3 else (*mean.shape, 1, 1, 1, 1)[1:4]
     if prod(shape) != mean.size:
         raise CaffeError(f"{path}: it is {by(mean.shape)}, a mean image is 1xCxHxW")
     return mean.reshape(shape)
+
+
+def _numpy_mean(path: str) -> np.ndarray:
+    """The float32 array of a .npy file. Raises CaffeError."""
+    try:
+        with open(path, "rb") as file:  # which NumPy leaves open where it finds a damaged archive
+            mean = np.load(file, allow_pickle=False)
+        if not isinstance(mean, np.ndarray) or mean.dtype.kind not in "uif":
+            raise ValueError("a mean is one array of numbers")
+    except FileNotFoundError:
+        raise CaffeError(f"File not found: {path}") from None
+    except (*schema.DAMAGED_ARRAYS, MemoryError) as error:
+        raise CaffeError(f"{path}: no mean file of NumPy: {error}") from None
+    return mean.astype(np.float32)
 
 
 def _data_layer(path: str) -> caffe_pb.LayerParameter:
@@ -236,20 +256,36 @@ def _values(
 ) -> Iterator[tuple[str, np.ndarray | str]]:
     """(path, what the net says of it, (K,), or why it cannot be read) for every picture."""
     size = declared if declared > 1 else BATCH
-    for start in range(0, len(paths), size):
-        read: dict[int, np.ndarray] = {}
-        unreadable: dict[int, str] = {}
-        for number, path in enumerate(paths[start : start + size], start):
-            try:
-                read[number] = treatment.read(path)
-            except CaffeError as error:
-                unreadable[number] = _why(error, path)
-        answers: dict[int, Any] = dict(unreadable)
-        if read:
-            rows = net.forward([output.blob], **{name: treatment.apply(read.values())})[output.blob]
-            answers |= dict(zip(read, rows.reshape(len(read), -1), strict=True))
-        for number in sorted(answers):
-            yield paths[number], answers[number]
+    batches = [paths[start : start + size] for start in range(0, len(paths), size)]
+    with ThreadPoolExecutor(thread_name_prefix="pictures") as pool:
+        reads = [[pool.submit(treatment.read, path) for path in batch] for batch in batches[:1]]
+        for number, batch in enumerate(batches):
+            for following in batches[number + 1 : number + 2]:  # while the net computes
+                reads.append([pool.submit(treatment.read, path) for path in following])
+            yield from _answers(net, name, output, treatment, batch, reads.pop(0))
+
+
+def _answers(
+    net: Net,
+    name: str,
+    output: _Output,
+    treatment: Treatment,
+    paths: Sequence[str],
+    reads: Sequence[Future[np.ndarray]],
+) -> Iterator[tuple[str, np.ndarray | str]]:
+    """What `_values` gives, for the pictures of one batch."""
+    read: dict[str, np.ndarray] = {}
+    answers: dict[str, Any] = {}
+    for path, picture in zip(paths, reads, strict=True):
+        try:
+            read[path] = picture.result()
+        except CaffeError as error:
+            answers[path] = _why(error, path)
+    if read:
+        rows = net.forward([output.blob], **{name: treatment.apply(read.values())})[output.blob]
+        answers |= dict(zip(read, rows.reshape(len(read), -1), strict=True))
+    for path in paths:
+        yield path, answers[path]
 
 
 def _why(error: CaffeError, path: str) -> str:

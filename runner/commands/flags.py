@@ -50,9 +50,9 @@ OWN_FLAGS = {
     "inputs": ("", "For 'forward': an .npz file with an array for each input blob."),
     "outputs": ("", "For 'forward': the .npz file to write, with an array for each output."),
     "blobs": ("", "Optional; for 'forward': the blobs to write instead, separated by ','."),
-    "mean": ("", "Optional; the mean image that the net was trained with (binaryproto). A "
-                 "preprocessing.npz beside it is used as well. Only used for 'classify', as are "
-                 "all below."),
+    "mean": ("", "Optional; the mean image that the net was trained with, a binaryproto, or a "
+                 ".npy as of Caffe's scripts. A preprocessing.npz beside it is used as well. Only "
+                 "used for 'classify', as are all below."),
     "preprocessing": ("", "Optional; the preprocessing.npz that data_prep wrote beside the records "
                           "of the training: size, order of channels, GCN, ZCA, zeros around."),
     "transform": ("", "Optional; the net that was trained: the transform_param (mean, scale, crop) "

@@ -238,6 +238,41 @@ def test_a_mean_image_larger_than_the_input_is_the_size_of_the_records(make, caf
     [row] = net.forward(data=bgr[None, :, 2:10, 1:9])["prob"]
     result = caffe(*made.words, "-mean", "mean.binaryproto", "0.png")
     assert result.out.splitlines()[1] == f'{row.max():.4f} - "{row.argmax()}"'
+    np.save(work / "mean.npy", mean.astype(float))  # as ilsvrc_2012_mean.npy
+    assert caffe(*made.words, "-mean", "mean.npy", "0.png").out == result.out
+
+
+def test_a_mean_of_numpy_may_be_a_value_a_channel(make, caffe, work):
+    """As Caffe's scripts take it, of np.load("ilsvrc_2012_mean.npy").mean(1).mean(1)."""
+    made = make("mean values")
+    np.save(work / "values.npy", np.array([104, 117, 123]))
+    with_values = caffe(*made.words, "-json", "-mean", "values.npy", "0.png")
+    blob = caffe_pb.BlobProto(num=1, channels=3, height=1, width=1, data=[104, 117, 123])
+    schema.write_binary(blob, work / "values.binaryproto")
+    assert (
+        with_values.out == caffe(*made.words, "-json", "-mean", "values.binaryproto", "0.png").out
+    )
+
+
+def test_more_pictures_than_fit_a_batch_keep_their_order(make, caffe, work):
+    made = make("mean")
+    wanted = [f"{number % COUNT}.png" for number in range(40)]
+    wanted[20] = "absent.png"
+    told = json.loads(caffe(*made.words, *made.case.flags, "--json", *wanted).out)
+    assert [entry["image"] for entry in told] == wanted
+    alone = {
+        name: json.loads(caffe(*made.words, *made.case.flags, "--json", name).out)[0]
+        for name in set(wanted)
+    }
+    for entry in told:
+        if "error" in entry:
+            assert entry == alone[entry["image"]]
+            continue
+        for found, single in zip(
+            entry["predictions"], alone[entry["image"]]["predictions"], strict=True
+        ):
+            assert found["class"] == single["class"]
+            assert found["probability"] == pytest.approx(single["probability"], rel=1e-5)
 
 
 def test_pictures_that_cannot_be_read_are_told_and_the_others_classified(make, caffe, work):
@@ -346,6 +381,10 @@ def test_of_several_outputs_the_probabilities_are_taken(make, caffe, work):
     (("-mean", "small.binaryproto"),
      "records of 3x4x8 are smaller than the net's input, 3x8x8"),
     (("-mean", "absent"), "File not found: absent"),
+    (("-mean", "absent.npy"), "File not found: absent.npy"),
+    (("-mean", "text.npy"), "text.npy: no mean file of NumPy: "),
+    (("-mean", "words.npy"), "words.npy: no mean file of NumPy: a mean is one array of numbers"),
+    (("-mean", "wide.npy"), "wide.npy: it is 2x3x8x8, a mean image is 1xCxHxW"),
     (("-mean", "two.binaryproto"), "two.binaryproto: it is 2x3x8x8, a mean image is 1xCxHxW"),
     (("-mean", "set/mean.binaryproto", "-transform", "net.prototxt"),
      "-mean and -transform both tell of the mean: give one of them"),
@@ -367,6 +406,9 @@ def test_contradictions_are_one_line(make, caffe, work, words, reason):
         mean = caffe_pb.BlobProto(num=1, data=[0] * int(np.prod(shape)))
         mean.channels, mean.height, mean.width = shape
         schema.write_binary(mean, work / f"{name}.binaryproto")
+    (work / "text.npy").write_text("no array")
+    np.save(work / "words.npy", np.array(["a mean"]))
+    np.save(work / "wide.npy", np.zeros((2, 3, 8, 8)))
     two = caffe_pb.BlobProto(num=2, channels=3, height=8, width=8, data=[0] * 384)
     schema.write_binary(two, work / "two.binaryproto")
     schema.Preprocessing(image_shape=(3, 8, 8), pad=1).save(work / "other.npz")
