@@ -347,6 +347,16 @@ class LayerParameter(Message):
     def lifted_struct_sim_softmax_loss_param(self) -> LiftedStructSimilaritySoftmaxLossParameter: ...
     @property
     def margin_inner_product_param(self) -> MarginInnerProductParameter: ...
+    @property
+    def normalize_param(self) -> FaceNormalizeParameter: ...
+    @property
+    def flip_param(self) -> FlipParameter: ...
+    @property
+    def label_specific_add_param(self) -> LabelSpecificAddParameter: ...
+    @property
+    def roi_warping_param(self) -> ROIPoolingParameter: ...
+    @property
+    def mask_resize_param(self) -> MaskResizeParameter: ...
     forward_type: int
     backward_type: int
     forward_math: int
@@ -448,6 +458,11 @@ class LayerParameter(Message):
         yolo_detection_output_param: YoloDetectionOutputParameter | Mapping[str, Any] | None = ...,
         lifted_struct_sim_softmax_loss_param: LiftedStructSimilaritySoftmaxLossParameter | Mapping[str, Any] | None = ...,
         margin_inner_product_param: MarginInnerProductParameter | Mapping[str, Any] | None = ...,
+        normalize_param: FaceNormalizeParameter | Mapping[str, Any] | None = ...,
+        flip_param: FlipParameter | Mapping[str, Any] | None = ...,
+        label_specific_add_param: LabelSpecificAddParameter | Mapping[str, Any] | None = ...,
+        roi_warping_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
+        mask_resize_param: MaskResizeParameter | Mapping[str, Any] | None = ...,
         forward_type: int | str | None = ...,
         backward_type: int | str | None = ...,
         forward_math: int | str | None = ...,
@@ -1025,6 +1040,7 @@ class InnerProductParameter(Message):
     axis: int
     transpose: bool
     engine: int
+    normalize: bool
     def __init__(
         self,
         *,
@@ -1035,6 +1051,7 @@ class InnerProductParameter(Message):
         axis: int | None = ...,
         transpose: bool | None = ...,
         engine: int | str | None = ...,
+        normalize: bool | None = ...,
     ) -> None: ...
 
 class InputParameter(Message):
@@ -2108,6 +2125,60 @@ class MarginInnerProductParameter(Message):
         power: float | None = ...,
         iteration: int | None = ...,
         lambda_min: float | None = ...,
+    ) -> None: ...
+
+class FaceNormalizeParameter(Message):
+    normalize_type: str
+    fix_gradient: bool
+    bp_norm: bool
+    def __init__(
+        self,
+        *,
+        normalize_type: str | None = ...,
+        fix_gradient: bool | None = ...,
+        bp_norm: bool | None = ...,
+    ) -> None: ...
+
+class FlipParameter(Message):
+    flip_width: bool
+    flip_height: bool
+    def __init__(
+        self,
+        *,
+        flip_width: bool | None = ...,
+        flip_height: bool | None = ...,
+    ) -> None: ...
+
+class LabelSpecificAddParameter(Message):
+    bias: float
+    transform_test: bool
+    bias_base: float
+    bias_gamma: float
+    bias_power: float
+    bias_min: float
+    bias_max: float
+    iteration: int
+    def __init__(
+        self,
+        *,
+        bias: float | None = ...,
+        transform_test: bool | None = ...,
+        bias_base: float | None = ...,
+        bias_gamma: float | None = ...,
+        bias_power: float | None = ...,
+        bias_min: float | None = ...,
+        bias_max: float | None = ...,
+        iteration: int | None = ...,
+    ) -> None: ...
+
+class MaskResizeParameter(Message):
+    output_height: int
+    output_width: int
+    def __init__(
+        self,
+        *,
+        output_height: int | None = ...,
+        output_width: int | None = ...,
     ) -> None: ...
 
 class MultiBoxLossParameter(Message):

@@ -9,12 +9,11 @@ NAMES = {
         KernelLoss LayerParameter.kernel_loss_param
     """,
     "AMSoftmax": """
-        ChannelScale GlobalLSEMargin LabelSpecificAdd
-        LayerParameter.label_specific_add_param
+        GlobalLSEMargin
     """,
     "AMSoftmax, NormFace": """
-        AccuracyParameter.min_is_better Flip InnerProductParameter.normalize
-        LayerParameter.normalize_param SoftmaxParameter.normalize_type
+        AccuracyParameter.min_is_better
+        SoftmaxParameter.normalize_type
     """,
     "caffe-fast-rcnn": """
         SolverParameter.stepearly
@@ -73,9 +72,9 @@ NAMES = {
         WeightEuclideanLoss
     """,
     "FlowNet": """
-        AbsLoss DataParameter.disk_reader_threads DataParameter.huge_video_dataset
+        DataParameter.disk_reader_threads DataParameter.huge_video_dataset
         DataParameter.limit_samples DataParameter.preselection_file
-        DataParameter.preselection_label DataParameter.range_start FlowWarp Warping
+        DataParameter.preselection_label DataParameter.range_start Warping
     """,
     "HDSR-with-RNN": """
         LayerParameter.Sequence_accuracy_param SequenceAccuracy
@@ -112,10 +111,6 @@ NAMES = {
     """,
     "LRCN, intel": """
         ImageDataParameter.min_height ImageDataParameter.min_width
-    """,
-    "MNC": """
-        LayerParameter.mask_resize_param LayerParameter.roi_warping_param MaskPooling
-        MaskResize ROIWarping
     """,
     "MobileNet-YOLO": """
         AssistedExcitation LaneData LayerParameter.segmentation_evaluate_param

@@ -10,7 +10,10 @@ import torch.nn.functional as F
 
 from netgen import graph
 from netgen.schema import caffe_pb
-from runner.layers.base import Layer, Tensors
+from runner.layers.base import Context, Layer, Tensors
+
+#: What NormFace's InnerProduct adds to the sum of squares of a row.
+NORMALIZE_EPS = 1e-6
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _DECONV = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -126,9 +129,19 @@ class Deconvolution(Convolution, type="Deconvolution"):
 
 
 class InnerProduct(Layer, type="InnerProduct"):
-    """Weight (N, K), or (K, N) with `transpose`; K flattens the bottom from `axis` on."""
+    """Weight (N, K), or (K, N) with `transpose`; K flattens the bottom from `axis` on.
+
+    With `normalize` (NormFace, Wang et al. 2017) every forward scales the rows of the blob to
+    length 1, in place; their gradient is that of the plain product.
+    """
 
     takes_bfloat16 = True
+
+    def __init__(self, param: caffe_pb.LayerParameter, context: Context) -> None:
+        super().__init__(param, context)
+        if param.inner_product_param.normalize:
+            self.takes_bfloat16 = False
+            self.untraceable = "it normalizes its weights in place"
 
     def fillers(self) -> list[caffe_pb.FillerParameter]:
         p = self.param.inner_product_param
@@ -137,6 +150,9 @@ class InnerProduct(Layer, type="InnerProduct"):
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         x = bottoms[0].flatten(self.shapes.axis)
         weight, bias = blobs if len(blobs) == 2 else (blobs[0], None)
+        if self.param.inner_product_param.normalize:
+            with torch.no_grad():
+                weight.mul_((weight.square().sum(1, keepdim=True) + NORMALIZE_EPS).rsqrt())
         if self.param.inner_product_param.transpose:
             weight = weight.t()
         return [F.linear(x, weight, bias)]

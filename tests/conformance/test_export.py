@@ -24,6 +24,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 import onnxruntime  # noqa: E402
 
 OTHERS = """
+AbsLoss : 2x3 2x3
 Axpy : 2x3 2x3x4x5 2x3x4x5
 BN PSPNet's: 2x3x4x5 | {frozen: true}
 BN SegNet's: 2x3x4x5 | {bn_mode: INFERENCE}
@@ -40,6 +41,12 @@ Interp like another: 2x3x5x6 2x1x7x8
 Lstm : 6x5 | lstm_param { num_output: 4 batch_size: 2 weight_filler { type: "xavier" } }
 Reorg : 2x4x4x6 | {stride: 2}
 Reorg reverse: 2x4x4x6 | {stride: 2 reverse: true}
+ChannelScale : 2x3x4x5 2x1x4x5
+Flip : 2x3x4x5 | {flip_height: true}
+FlowWarp : 2x3x4x5 2x2x4x5
+MaskPooling : 2x3x4x5 2x1x4x5
+MaskResize : 2x3x4x5 | {output_height: 3 output_width: 4}
+Normalize of faces: 2x4x3x2 | normalize_param { normalize_type: "L1" }
 Reverse : 2x4x4x6 | {axis: 1}
 ShuffleChannel : 2x6x4x4 | {group: 3}
 """

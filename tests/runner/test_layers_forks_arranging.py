@@ -108,3 +108,13 @@ def test_refused(one_layer, text, words):
 def test_not_in_place(one_layer, kind):
     with pytest.raises(NetError, match="does not allow in-place computation"):
         one_layer(f'type: "{kind}"', X, in_place=True)
+
+
+@pytest.mark.parametrize(
+    "more, axes", [("", (3,)), ("flip_height: true", (2, 3)), ("flip_width: false", ())]
+)
+def test_flip(one_layer, more, axes):
+    x = RANDOM.normal(size=(2, 3, 4, 5))
+    layer = one_layer(f'type: "Flip" flip_param {{ {more} }}', x)
+    np.testing.assert_allclose(layer.forward()[0], np.flip(x, axes), rtol=1e-6)
+    layer.check_gradients()

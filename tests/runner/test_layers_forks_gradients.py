@@ -30,8 +30,8 @@ WITHOUT = {
     "YoloDetectionOutput",
     "Yolov3DetectionOutput",
 }
-#: whose fork computes the gradient, and of it the value: test_layers_forks_yolo.py
-BACKWARDS = {"RegionLoss", "Yolov3"}
+#: whose gradient is not the derivative of the value: test_layers_forks_yolo.py, _warping.py
+BACKWARDS = {"ROIWarping", "RegionLoss", "Yolov3"}
 
 
 def normal(*shape):
@@ -53,29 +53,37 @@ BOX = "multibox_loss_param { num_classes: 3 code_type: CENTER_SIZE %s }"
 
 #: (type, fields, bottoms, the inputs whose gradient is checked: bottoms, then blobs)
 CASES = [
+    ("AbsLoss", "", [normal(3, 4), normal(3, 4)], (0, 1)),
     ("Axpy", "", [normal(2, 3), normal(2, 3, 2, 2), normal(2, 3, 2, 2)], (0, 1, 2)),
     ("BN", "bn_param { bn_mode: LEARN }", [normal(3, 2, 2, 2)], (0, 1, 2)),
     ("BN", "bn_param { bn_mode: INFERENCE }", [normal(3, 2, 2, 2)], (0, 1, 2)),
     ("BN", "bn_param { momentum: 0.9 eps: 0.1 }", [normal(3, 2, 2, 2)], (0, 1, 2)),
     ("BN", "bn_param { frozen: true }", [normal(3, 2, 2, 2)], (0,)),
     ("CenterLoss", "center_loss_param { num_output: 3 }", [normal(4, 3), np.array([0, 2, 0, 1])], (0,)),
+    ("ChannelScale", "", [normal(2, 3, 2, 2), normal(2, 1, 2, 2)], (0, 1)),
     ("ConvolutionDepthwise", "convolution_param { num_output: 4 kernel_size: 3 pad: 1 }", [normal(1, 2, 4, 3)], (0, 1, 2)),
     # The gradient is that of the sum of the losses, the value their mean: of one they are alike.
     ("CtcLoss", "ctc_loss_param { alphabet_size: 3 time_step: 4 }", [normal(4, 1, 3), np.array([[1, 2]])], (0,)),
     ("DiceCoefLoss", "", [normal(3, 4), normal(3, 4)], (0, 1)),
     ("DepthwiseConvolution", "convolution_param { num_output: 2 kernel_size: 3 group: 2 stride: 2 }", [normal(1, 2, 5, 5)], (0, 1, 2)),
+    ("Flip", "", [normal(2, 3, 2, 4)], (0,)),
+    ("FlowWarp", "", [normal(1, 2, 3, 4), np.linspace(-1.3, 1.4, 24).reshape(1, 2, 3, 4)], (0, 1)),
     ("Interp", "interp_param { height: 5 width: 7 }", [normal(1, 2, 3, 4)], (0,)),
     ("Interp", "interp_param { shrink_factor: 2 pad_beg: -1 }", [normal(1, 2, 6, 6)], (0,)),
     ("L1Loss", "", [normal(3, 4), normal(3, 4)], (0, 1)),
+    ("LabelSpecificAdd", "label_specific_add_param { bias: -0.3 }", [normal(4, 3), np.array([0, 2, 0, 1])], (0,)),
     ("LiftedStructSimilaritySoftmaxLoss", "", [normal(5, 3), np.array([0, 1, 0, 2, 1])], (0,)),
     ("LiftedStructSimilaritySoftmaxLoss", "lifted_struct_sim_softmax_loss_param { margin: -1 }", [normal(5, 3), np.array([0, 1, 0, 2, 1])], (0,)),
     ("Lstm", LSTM, [normal(6, 3)], (0, 1, 2, 3)),
     ("Lstm", LSTM, [normal(6, 3), np.array([0, 0, 1, 0, 1, 1])], (0, 2, 3, 4)),
     # with a margin neither gradient is the derivative: test_layers_forks_metric.py
     ("MarginInnerProduct", 'margin_inner_product_param { num_output: 3 weight_filler { type: "xavier" } }', [normal(4, 3), np.array([0, 2, 0, 1])], (0,)),
+    ("MaskPooling", "", [normal(2, 3, 2, 2), normal(2, 1, 2, 2)], (0, 1)),
+    ("MaskResize", "mask_resize_param { output_height: 3 output_width: 4 }", [normal(1, 2, 5, 6)], (0,)),
     ("MultiBoxLoss", BOX % "", [normal(2, 16), normal(2, 12), PRIORS, TRUTH[None, None]], (0, 1)),
     ("MultiBoxLoss", BOX % "mining_type: NONE conf_loss_type: LOGISTIC loc_loss_type: L2", [normal(2, 16), normal(2, 12), PRIORS, TRUTH[None, None]], (0, 1)),
     ("Normalize", "", [normal(2, 3, 2, 2)], (0,)),
+    ("Normalize", 'normalize_param { normalize_type: "L1" }', [normal(2, 3, 2, 2)], (0,)),
     ("Normalize", "norm_param { eps: 0.5 }", [normal(2, 3, 2, 2)], (0, 1)),
     # SSD's gradient leaves scales out of the projection: it is the derivative while they are alike.
     ("Normalize", "norm_param { across_spatial: false channel_shared: false }", [normal(2, 3, 2, 2)], (0, 1)),

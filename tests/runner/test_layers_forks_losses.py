@@ -153,8 +153,9 @@ def test_a_label_without_a_centre_is_refused(one_layer):
         layer.forward()
 
 
-def test_l1_loss(one_layer):
-    layer = one_layer('type: "L1Loss"', X, TARGET)
+@pytest.mark.parametrize("kind", ["L1Loss", "AbsLoss"])
+def test_l1_loss(one_layer, kind):
+    layer = one_layer(f'type: "{kind}"', X, TARGET)
     np.testing.assert_allclose(layer.forward()[0], np.abs(X - TARGET).sum() / 4, rtol=1e-5)
     sign = np.sign(X - TARGET) / 4
     for got, wanted in zip(layer.gradients(), (sign, -sign), strict=True):

@@ -127,3 +127,50 @@ def test_a_label_outside_is_refused(one_layer):
     )
     with pytest.raises(NetError, match="label 2 is outside the 2 classes"):
         layer.forward()
+
+
+SCORES = RANDOM.uniform(0.3, 1, size=(6, 3))
+
+
+def added(one_layer, more, tops=1, phase="TRAIN"):
+    return one_layer(
+        f'type: "LabelSpecificAdd" label_specific_add_param {{ {more} }}',
+        SCORES,
+        LABELS,
+        tops=tops,
+        phase=phase,
+    )
+
+
+def test_label_specific_add_takes_the_margin_from_the_label(one_layer):
+    SCORES[1, LABELS[1]] = 0.2  # under the margin: it stays
+    layer = added(one_layer, "bias: -0.25 transform_test: true")
+    expected = SCORES.copy()
+    for i, label in enumerate(LABELS):
+        expected[i, label] -= 0.25 if SCORES[i, label] > 0.25 else 0
+    assert expected[1, LABELS[1]] == 0.2
+    np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-5)
+    upstream = RANDOM.normal(size=SCORES.shape)
+    np.testing.assert_array_equal(layer.gradients(upstream)[0], upstream)
+    test = added(one_layer, "bias: -0.25 transform_test: true", phase="TEST")
+    np.testing.assert_allclose(test.forward()[0], SCORES, rtol=1e-6)
+
+
+def test_a_bias_that_changes_with_each_forward(one_layer):
+    layer = added(
+        one_layer,
+        "bias_base: -0.1 bias_gamma: 0.5 bias_power: -1 bias_min: -0.6 bias_max: 0 iteration: 1",
+        tops=2,
+    )
+    biases = [layer.forward()[1][0] for _ in range(3)]
+    expected = [max(-0.1 + (1 + 0.5 * i) ** -1 - 1, -0.6) for i in (1, 2, 3)]
+    np.testing.assert_allclose(biases, expected, rtol=1e-6)
+    assert layer.layer.state() == {"iteration": 4}
+    layer.layer.load_state({"iteration": 1})
+    np.testing.assert_allclose(layer.forward()[1], expected[:1], rtol=1e-6)
+
+
+def test_a_label_without_a_score_is_refused(one_layer):
+    layer = one_layer('type: "LabelSpecificAdd"', np.zeros((1, 2)), np.array([2.0]))
+    with pytest.raises(NetError, match="label 2 is outside the 2 scores"):
+        layer.forward()

@@ -166,3 +166,50 @@ def test_bn_without_fields_goes_by_tops_and_params(one_layer):
     assert len(one_layer('type: "BN" param { } param { } param { } param { }', X).blobs) == 4
     with pytest.raises(NetError, match="PSPNet's BN has one top"):
         one_layer('type: "BN" bn_param { eps: 1 }', X, tops=2)
+
+
+@pytest.mark.parametrize("kind", ["L2", "L1"])
+@pytest.mark.parametrize("bp_norm", ["true", "false"])
+def test_face_forks_normalize_with_norms(one_layer, kind, bp_norm):
+    x = np.random.default_rng(3).normal(size=(2, 4, 3, 2))
+    layer = one_layer(
+        f'type: "Normalize" normalize_param {{ normalize_type: "{kind}" bp_norm: {bp_norm} }}',
+        x,
+        tops=2,
+    )
+    sums = np.abs(x) if kind == "L1" else x**2
+    norm = sums.sum(1, keepdims=True) + 1e-6
+    norm = norm if kind == "L1" else np.sqrt(norm)
+    top, norms = layer.forward()
+    np.testing.assert_allclose(top, x / norm, rtol=1e-5)
+    np.testing.assert_allclose(norms, norm, rtol=1e-5)
+    if bp_norm == "true":
+        layer.check_gradients()
+        return
+    upstream = np.random.default_rng(4).normal(size=x.shape)
+    along = np.sign(x) if kind == "L1" else x / norm
+    expected = (upstream - along * (x / norm * upstream).sum(1, keepdims=True)) / norm
+    found = layer.gradients(upstream, np.ones(norm.shape))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_gradient_that_is_not_divided_by_the_norm(one_layer):
+    x = np.random.default_rng(3).normal(size=(2, 4))
+    upstream = np.random.default_rng(4).normal(size=x.shape)
+    layer = one_layer('type: "Normalize" normalize_param { fix_gradient: true }', x)
+    unit = x / np.sqrt((x**2).sum(1, keepdims=True) + 1e-6)
+    expected = upstream - unit * (unit * upstream).sum(1, keepdims=True)
+    np.testing.assert_allclose(layer.gradients(upstream)[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "more, tops, words",
+    [
+        ('normalize_param { normalize_type: "L3" }', 1, "normalize_type is L1 or L2, not L3"),
+        ("norm_param { } normalize_param { }", 1, "norm_param and normalize_param are two layers"),
+        ("norm_param { }", 2, "Normalize with norm_param has one top"),
+    ],
+)
+def test_normalize_refused(one_layer, more, tops, words):
+    with pytest.raises(NetError, match=words):
+        one_layer(f'type: "Normalize" {more}', np.zeros((1, 2, 1, 1)), tops=tops)

@@ -59,3 +59,32 @@ def test_axpy(one_layer, shape):
 def test_axpy_refused(one_layer, shapes, words):
     with pytest.raises(NetError, match=f"layer 'l': {words}"):
         one_layer('type: "Axpy"', *map(np.zeros, shapes))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 2), (2, 4, 2)])
+def test_channel_scale(one_layer, shape):
+    factors = RANDOM.normal(size=shape)
+    layer = one_layer('type: "ChannelScale"', X, factors)
+    expected = X * factors.reshape(2, 1, 4, 2)
+    np.testing.assert_allclose(layer.forward()[0], expected, rtol=1e-5)
+    layer.check_gradients(bottoms=(0, 1))
+
+
+def test_mask_pooling(one_layer):
+    masks = RANDOM.uniform(size=(2, 1, 4, 2))
+    layer = one_layer('type: "MaskPooling"', X, masks)
+    np.testing.assert_allclose(layer.forward()[0], X * masks, rtol=1e-5)
+    layer.check_gradients(bottoms=(0, 1))
+
+
+@pytest.mark.parametrize(
+    "kind, shape, words",
+    [
+        ("ChannelScale", (2, 3, 4, 2), r"bottom\[1\] must have one factor for each place"),
+        ("ChannelScale", (1, 16), "both bottoms must have one batch size"),
+        ("MaskPooling", (2, 3, 4, 2), "the masks must be 2 1 4 2"),
+    ],
+)
+def test_factors_of_other_shapes_are_refused(one_layer, kind, shape, words):
+    with pytest.raises(NetError, match=f"layer 'l': {words}"):
+        one_layer(f'type: "{kind}"', X, np.zeros(shape))

@@ -309,3 +309,28 @@ def test_what_does_not_fit(one_layer, text, shape, words):
 def test_no_bottom_at_all(one_layer):
     with pytest.raises(NetError, match="InnerProduct Layer takes 1 bottom blob"):
         one_layer('type: "InnerProduct" inner_product_param { num_output: 2 }')
+
+
+def test_inner_product_with_rows_of_length_1(one_layer):
+    """NormFace's: every forward scales the blob's rows, and backward is the plain product's."""
+    x = np.random.default_rng(5).normal(size=(4, 3))
+    layer = one_layer(
+        'type: "InnerProduct" inner_product_param { num_output: 2 normalize: true '
+        'bias_term: false weight_filler { type: "gaussian" std: 3 } }',
+        x,
+    )
+    weights = np.array(layer.blobs[0], float)
+    weights /= np.sqrt((weights**2).sum(1, keepdims=True) + 1e-6)
+    np.testing.assert_allclose(layer.forward()[0], x @ weights.T, rtol=1e-5)
+    np.testing.assert_allclose(layer.blobs[0], weights, rtol=1e-5)
+    weights /= np.sqrt((weights**2).sum(1, keepdims=True) + 1e-6)  # again, by gradients
+    upstream = np.random.default_rng(6).normal(size=(4, 2))
+    to_x, to_weights = layer.gradients(upstream)
+    np.testing.assert_allclose(to_x, upstream @ weights, rtol=1e-5)
+    np.testing.assert_allclose(to_weights, upstream.T @ x, rtol=1e-5)
+    with pytest.raises(NetError, match="normalize is not implemented with transpose"):
+        one_layer(
+            'type: "InnerProduct" inner_product_param '
+            "{ num_output: 2 normalize: true transpose: true }",
+            x,
+        )

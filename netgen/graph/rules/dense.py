@@ -15,6 +15,9 @@ def inner_product(setup: Setup) -> LayerShapes:
     axis = axis_of(bottom, param.axis)
     n, k = param.num_output, prod(bottom[axis:])
     require(n > 0, "num_output must be positive")
+    require(
+        not (param.normalize and param.transpose), "normalize is not implemented with transpose"
+    )
     weight = (k, n) if param.transpose else (n, k)
     params: list[Shape] = [weight, (n,)] if param.bias_term else [weight]
     macs = prod(bottom[:axis]) * n * k

@@ -13,5 +13,6 @@ from runner.layers.forks import (  # noqa: F401  (each import registers its type
     resizing,
     scaling,
     sequences,
+    warping,
     yolo,
 )

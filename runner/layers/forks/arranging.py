@@ -1,8 +1,20 @@
-"""Permute, Reorg, Reverse, ShuffleChannel: the same values at other places."""
+"""Flip, Permute, Reorg, Reverse, ShuffleChannel: the same values at other places."""
 
 import torch
 
 from runner.layers.base import Elementwise, Layer, Tensors
+
+
+class Flip(Elementwise, type="Flip"):
+    """The bottom (N, C, H, W) mirrored, as faces are (NormFace, Wang et al. 2017)."""
+
+    takes_bfloat16 = True
+
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        p = self.param.flip_param
+        return x.flip(
+            [a for a, on in ((2, p.flip_height), (3, p.flip_width)) if on and a < x.dim()]
+        )
 
 
 class Permute(Layer, type="Permute"):

@@ -48,8 +48,11 @@ class SmoothL1Loss(Layer, type="SmoothL1Loss"):
         return [custom_gradient(value, [x, target], backward)]
 
 
-class L1Loss(Layer, type="L1Loss"):
-    """The L1 distance of two bottoms over the batch size (DetectNet of NVIDIA's fork)."""
+class L1Loss(Layer, type=("L1Loss", "AbsLoss")):
+    """The L1 distance of two bottoms over the batch size (DetectNet of NVIDIA's fork).
+
+    Others call it AbsLoss, as in light field synthesis.
+    """
 
     is_loss = True
 

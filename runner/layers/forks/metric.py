@@ -1,4 +1,4 @@
-"""LiftedStructSimilaritySoftmaxLoss and MarginInnerProduct: layers that learn distances."""
+"""LabelSpecificAdd, LiftedStructSimilaritySoftmaxLoss, MarginInnerProduct: learning distances."""
 
 from __future__ import annotations
 
@@ -15,6 +15,54 @@ Margin = caffe_pb.MarginInnerProductParameter
 
 #: log of "no negative at all", far below every distance and finite, so that gradients are 0.
 _NONE = -1e30
+
+
+class LabelSpecificAdd(Layer, type="LabelSpecificAdd"):
+    """Scores, the label's with a bias added (AM-Softmax, Wang et al. 2018: minus the margin).
+
+    A score of -bias or less stays. In phase TEST nothing is added, whatever transform_test says,
+    as in the authors' Caffe. With bias_base the bias changes with each forward.
+    """
+
+    no_force_backward = (1,)
+    refuses_backward_to = (1,)
+    untraceable = "it is for training"
+
+    def __init__(self, param: caffe_pb.LayerParameter, context: Context) -> None:
+        super().__init__(param, context)
+        p = param.label_specific_add_param
+        self._iteration, self._bias = p.iteration, p.bias
+        self._anneals = p.HasField("bias_base")
+        self.replayable = not self._anneals
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        scores, labels = bottoms
+        p = self.param.label_specific_add_param
+        tops: Tensors = [scores.clone(), scores.new_zeros(1)]
+        if self.phase == caffe_pb.TRAIN:
+            if self._anneals:
+                grown = p.bias_base + (1 + p.bias_gamma * self._iteration) ** p.bias_power - 1
+                self._bias = min(max(grown, p.bias_min), p.bias_max)
+                self._iteration += 1
+            rows = scores.reshape(scores.shape[0], -1)
+            index = labels.detach().reshape(-1, 1).long()
+            refuse_outside(
+                index,
+                rows.shape[1],
+                lambda value: (
+                    f"layer '{self.name}': label {value} is outside the {rows.shape[1]} scores"
+                ),
+            )
+            added = self._bias * (rows.detach().gather(1, index) > -self._bias)
+            tops[0] = rows.scatter_add(1, index, added.to(rows.dtype)).reshape(scores.shape)
+            tops[1] = scores.new_full((1,), self._bias)
+        return tops[: len(self.param.top)]
+
+    def state(self) -> dict[str, int] | None:
+        return {"iteration": self._iteration} if self._anneals else None
+
+    def load_state(self, state: Any) -> None:
+        self._iteration = state["iteration"]
 
 
 class LiftedStructSimilaritySoftmaxLoss(Layer, type="LiftedStructSimilaritySoftmaxLoss"):

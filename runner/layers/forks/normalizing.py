@@ -20,7 +20,8 @@ class Normalize(Layer, type="Normalize"):
     With norm_param it is SSD's layer: the norm over all values of a record, or over the channels
     at each place, sqrt(sum + eps), and then a learned scale. Its gradient leaves the scale out
     of the projection, which matters where channels have scales of their own. Without norm_param
-    it is that of face forks, over the channels and with no blob.
+    it is that of face forks (NormFace, Wang et al. 2017), over the channels and with no blob; the
+    norm is L2 or L1, and a second top has the norms, which only with bp_norm hand a gradient down.
     """
 
     def fillers(self) -> list[caffe_pb.FillerParameter]:
@@ -32,7 +33,7 @@ class Normalize(Layer, type="Normalize"):
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         (x,), p = bottoms, self.param.norm_param
         if not blobs:
-            return [x * (x.square().sum(1, keepdim=True) + FACE_EPS).rsqrt()]
+            return self._of_faces(x)
         axes = tuple(range(1, x.dim())) if p.across_spatial else (1,)
         norm = (x.square().sum(axes, keepdim=True) + p.eps).sqrt()
         scale = blobs[0].reshape(-1, *[1] * (x.dim() - 2))  # (1 or C, 1, 1)
@@ -47,6 +48,23 @@ class Normalize(Layer, type="Normalize"):
             return (upstream - unit * along) / norm * scale, (unit * upstream).sum(others)
 
         return [custom_gradient(unit * scale, [x, blobs[0]], backward)]
+
+    def _of_faces(self, x: torch.Tensor) -> Tensors:
+        p, norms_too = self.param.normalize_param, len(self.param.top) == 2
+        if p.normalize_type == "L1":
+            norm = x.abs().sum(1, keepdim=True) + FACE_EPS
+        else:
+            norm = (x.square().sum(1, keepdim=True) + FACE_EPS).sqrt()
+        unit = x / norm
+        if p.fix_gradient:
+            kept, along = unit.detach(), x.detach().sign() if p.normalize_type == "L1" else unit
+            along = along.detach()
+
+            def backward(upstream: torch.Tensor) -> list[torch.Tensor]:
+                return [upstream - along * (kept * upstream).sum(1, keepdim=True)]
+
+            unit = custom_gradient(unit, [x], backward)
+        return [unit, norm if p.bp_norm else norm.detach()] if norms_too else [unit]
 
 
 def _a_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from runner.layers.base import Layer, Tensors
 FLT_MAX = torch.finfo(torch.float32).max
 
 
-def _rounded(x: torch.Tensor) -> torch.Tensor:
+def rounded(x: torch.Tensor) -> torch.Tensor:
     """x rounded as C's round does it, halves away from zero."""
     return ((x.double().abs() + 0.5).floor() * x.sign()).to(x.dtype)
 
@@ -37,7 +37,7 @@ class ROIPooling(Layer, type="ROIPooling"):
         x, rois = bottoms
         p = self.param.roi_pooling_param
         rois = rois.detach().reshape(rois.shape[0], 5)
-        places = _rounded(rois[:, 1:] * p.spatial_scale).long().tolist()
+        places = rounded(rois[:, 1:] * p.spatial_scale).long().tolist()
         images = rois[:, 0].long().tolist()
         index = x.new_full((len(images), x.shape[1], p.pooled_h, p.pooled_w), -1, dtype=torch.int64)
         with torch.no_grad():
@@ -96,8 +96,8 @@ class PSROIPooling(Layer, type="PSROIPooling"):
         num, _, height, width = x.shape
         parts, size = p.group_size, (p.output_dim, p.group_size, p.group_size)
         rois = rois.detach().reshape(rois.shape[0], 5).to(x.dtype)
-        start = _rounded(rois[:, 1:3]) * p.spatial_scale
-        extent = ((_rounded(rois[:, 3:]) + 1) * p.spatial_scale - start).clamp(min=0.1)
+        start = rounded(rois[:, 1:3]) * p.spatial_scale
+        extent = ((rounded(rois[:, 3:]) + 1) * p.spatial_scale - start).clamp(min=0.1)
         columns, rows = (
             _covered(start[:, axis], extent[:, axis], parts, places)
             for axis, places in ((0, width), (1, height))

@@ -1,4 +1,4 @@
-"""ReLU6 and Axpy."""
+"""ReLU6, Axpy, ChannelScale, MaskPooling."""
 
 import torch
 
@@ -22,3 +22,19 @@ class Axpy(Layer, type="Axpy"):
         factors, x, y = bottoms
         spread = factors.reshape(*x.shape[:2], *[1] * (x.dim() - 2))
         return [torch.addcmul(y, spread, x)]
+
+
+class ChannelScale(Layer, type="ChannelScale"):
+    """bottom[0], its channels at each place times bottom[1] there (NormFace, Wang et al. 2017)."""
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        x, factors = bottoms
+        return [x * factors.reshape(x.shape[0], 1, *x.shape[2:])]
+
+
+class MaskPooling(Layer, type="MaskPooling"):
+    """Features times the mask of their region (MNC, Dai et al. 2016)."""
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        features, masks = bottoms
+        return [features * masks]

@@ -9,5 +9,6 @@ from netgen.graph.rules.forks import (  # noqa: F401
     resizing,
     scaling,
     sequences,
+    warping,
     yolo,
 )

@@ -1,8 +1,16 @@
-"""Permute, Reorg, Reverse, ShuffleChannel: the same values at other places."""
+"""Flip, Permute, Reorg, Reverse, ShuffleChannel: the same values at other places."""
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import dim, shape_string
+
+
+@rule("Flip")
+def flip(setup: Setup) -> LayerShapes:
+    setup.refuse_in_place()
+    (bottom,) = setup.bottoms
+    require(len(bottom) <= 4, f"Flip takes at most 4 axes, not {shape_string(bottom)}")
+    return LayerShapes([bottom])
 
 
 @rule("Permute")

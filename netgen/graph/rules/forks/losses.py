@@ -62,7 +62,7 @@ def center_loss(setup: Setup) -> LayerShapes:
     return LayerShapes([()], [(param.num_output, prod(features[axis:]))], axis=axis)
 
 
-@rule("L1Loss", "DiceCoefLoss", bottoms=2, automatic_top=True)
+@rule("L1Loss", "AbsLoss", "DiceCoefLoss", bottoms=2, automatic_top=True)
 def l1_loss(setup: Setup) -> LayerShapes:
     """Predictions and targets of one size."""
     x, target = setup.bottoms

@@ -1,10 +1,19 @@
-"""LiftedStructSimilaritySoftmaxLoss and MarginInnerProduct: layers that learn distances."""
+"""LabelSpecificAdd, LiftedStructSimilaritySoftmaxLoss, MarginInnerProduct: learning distances."""
 
 from math import prod
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import axis_of
+
+
+@rule("LabelSpecificAdd", bottoms=2, tops=(1, 2))
+def label_specific_add(setup: Setup) -> LayerShapes:
+    """Scores (N, ...) and labels (N); a second top has the bias."""
+    scores, labels = setup.bottoms
+    require(len(scores) >= 2, "bottom[0] must be (N, C)")
+    require_equal(scores[0], prod(labels), "there must be one label a record")
+    return LayerShapes([scores, (1,)][: setup.num_tops])
 
 
 @rule("LiftedStructSimilaritySoftmaxLoss", bottoms=2, automatic_top=True)

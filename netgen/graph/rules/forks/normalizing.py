@@ -1,6 +1,6 @@
 """Both layers called Normalize, and both called BN."""
 
-from netgen.graph.errors import require
+from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import Shape, legacy_dim
 from netgen.schema import caffe_pb
@@ -9,13 +9,22 @@ _SEGNET = ("scale_filler", "shift_filler", "bn_mode")
 _PSPNET = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
 
 
-@rule("Normalize")
+@rule("Normalize", tops=(1, 2))
 def normalize(setup: Setup) -> LayerShapes:
-    """SSD's has norm_param and one blob, a scale or one a channel; that of face forks neither."""
+    """SSD's has norm_param and one blob, a scale or one a channel; that of face forks neither.
+
+    A second top of the latter has the norms.
+    """
     (bottom,) = setup.bottoms
     require(len(bottom) >= 2, f"Number of axes of bottom blob must be >=2. ({len(bottom)} vs. 2)")
     if not setup.layer.HasField("norm_param"):
-        return LayerShapes([bottom])
+        kind = setup.layer.normalize_param.normalize_type
+        require(kind in ("L1", "L2"), f"normalize_type is L1 or L2, not {kind}")
+        return LayerShapes([bottom, (bottom[0], 1, *bottom[2:])][: setup.num_tops])
+    require(
+        not setup.layer.HasField("normalize_param"), "norm_param and normalize_param are two layers"
+    )
+    require_equal(1, setup.num_tops, "Normalize with norm_param has one top")
     scale: Shape = () if setup.layer.norm_param.channel_shared else (bottom[1],)
     return LayerShapes([bottom], [scale])
 

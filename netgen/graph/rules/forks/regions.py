@@ -10,7 +10,7 @@ from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import Shape, legacy_dim, shape_string
 
 
-def _check_regions(bottom: Shape, rois: Shape) -> None:
+def check_regions(bottom: Shape, rois: Shape) -> None:
     require_equal(
         4, len(bottom), "Input must have 4 axes, corresponding to (num, channels, height, width)"
     )
@@ -25,7 +25,7 @@ def roi_pooling(setup: Setup) -> LayerShapes:
     param, (bottom, rois) = setup.layer.roi_pooling_param, setup.bottoms
     require(param.pooled_h > 0, "pooled_h must be > 0")
     require(param.pooled_w > 0, "pooled_w must be > 0")
-    _check_regions(bottom, rois)
+    check_regions(bottom, rois)
     return LayerShapes([(rois[0], bottom[1], param.pooled_h, param.pooled_w)])
 
 
@@ -34,7 +34,7 @@ def psroi_pooling(setup: Setup) -> LayerShapes:
     param, (bottom, rois) = setup.layer.psroi_pooling_param, setup.bottoms
     require(param.output_dim > 0, "output_dim must be > 0")
     require(param.group_size > 0, "group_size must be > 0")
-    _check_regions(bottom, rois)
+    check_regions(bottom, rois)
     require_equal(
         bottom[1],
         param.output_dim * param.group_size**2,

@@ -1,4 +1,6 @@
-"""ReLU6 and Axpy."""
+"""ReLU6, Axpy, ChannelScale, MaskPooling."""
+
+from math import prod
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
@@ -22,5 +24,30 @@ def axpy(setup: Setup) -> LayerShapes:
     require(
         x == y,
         f"bottom[1] and bottom[2] must have one shape ({shape_string(x)} vs. {shape_string(y)})",
+    )
+    return LayerShapes([x])
+
+
+@rule("ChannelScale", bottoms=2)
+def channel_scale(setup: Setup) -> LayerShapes:
+    """Features (N, C, H, W), and one factor for each of their places."""
+    x, factors = setup.bottoms
+    require(len(x) >= 2, f"bottom[0] must be (N, C) or more, not {shape_string(x)}")
+    require_equal(x[:1], factors[:1], "both bottoms must have one batch size")
+    require_equal(
+        x[0] * prod(x[2:]), prod(factors), "bottom[1] must have one factor for each place"
+    )
+    return LayerShapes([x])
+
+
+@rule("MaskPooling", bottoms=2)
+def mask_pooling(setup: Setup) -> LayerShapes:
+    """Features (N, C, H, W) and masks (N, 1, H, W)."""
+    x, masks = setup.bottoms
+    require_equal(4, len(x), "MaskPooling needs 4 axes")
+    wanted = (x[0], 1, *x[2:])
+    require(
+        masks == wanted,
+        f"the masks must be {shape_string(wanted)}, not {shape_string(masks)}",
     )
     return LayerShapes([x])
