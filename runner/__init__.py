@@ -18,10 +18,10 @@ Together, WARM_UP, DATA_MEMORY, prepare_host, set_precision.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own takes its time, in which Ctrl-C would find the command
 if TYPE_CHECKING:  # what __getattr__ gives, for type checkers and editors
+    from typing import Any
+
     from netgen.graph import LayerShapes as LayerShapes
     from netgen.graph import rule as rule
     from netgen.schema import declare as declare
@@ -79,6 +79,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'runner' has no attribute '{name}'")
+    from importlib import import_module
+
     module, own_name = _HOMES[name]
     value = globals()[name] = getattr(import_module(module), own_name)
     return value

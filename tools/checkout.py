@@ -5,10 +5,10 @@ rooms lie a folder higher, and this is the one place that adds it. It also tells
 begins (netgen.start).
 """
 
+import os
 import sys
-from pathlib import Path
 
-ROOT = str(Path(__file__).resolve().parents[1])
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
