@@ -23,14 +23,18 @@ class FatalError(CaffeError, RuntimeError):
 
 
 BYTE = 0x10FF00  # the private character that stands for the byte 0 where text is not UTF-8
-_ESCAPED = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff\U0010ff80-\U0010ffff]")
+_ESCAPED = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+    "\U0010ff80-\U0010ffff]"
+)
 
 
 def printable(text: str) -> str:
     r"""Text that a terminal, a log or a figure shows as it is: \x1b for an escape character.
 
     Names come from files of others. Line feeds, which forge lines of a log, are \n in it, and
-    \304 stands where the byte 0xC4 is not UTF-8, as protobuf shows it.
+    \304 stands where the byte 0xC4 is not UTF-8, as protobuf shows it, and \u202e where what
+    follows would be shown from right to left.
     """
     return text if text.isprintable() else _ESCAPED.sub(_escape, text)
 
@@ -41,7 +45,8 @@ def _escape(found: re.Match[str]) -> str:
         return f"\\{number - BYTE:03o}"
     if "\udc80" <= char <= "\udcff":  # a byte of a file's name
         return f"\\{number & 0xFF:03o}"
-    return {"\n": "\\n", "\r": "\\r"}.get(char, f"\\x{number:02x}")
+    code = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+    return {"\n": "\\n", "\r": "\\r"}.get(char, code)
 
 
 def line_of(error: BaseException) -> str | None:

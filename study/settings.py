@@ -31,6 +31,8 @@ DATA_SETS = {
     "lenet": "mnist",
 }
 SHARE = 50  # a window before `split_at` has 15 intervals of at most so small a part of it
+LARGEST = 2**31 - 1  # of Caffe's numbers
+_MOST = {"rounds": 100, "seeds": 10_000}  # each round is made of the one before it
 MOST_SNAPSHOTS = 500  # until `split_at`, and no more
 
 
@@ -108,6 +110,8 @@ class Settings:
         for name, value in [*counts.items(), *(("iterations", n) for n in self.iterations)]:
             if value < 1:
                 raise CaffeError(f"{name} must be at least 1, not {value}")
+            if value > _MOST.get(name, LARGEST):
+                raise CaffeError(f"{name} must be at most {_MOST.get(name, LARGEST)}")
         for name in ("test_interval", "deep_seeds"):
             if getattr(self, name) < 0:
                 raise CaffeError(f"{name} must not be negative, but is {getattr(self, name)}")

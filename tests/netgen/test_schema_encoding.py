@@ -113,6 +113,10 @@ def test_what_a_terminal_would_obey_is_escaped():
     )
 
 
+def test_what_would_hide_or_turn_a_line_is_escaped():
+    assert printable("a\u2028b\u202egnp.jpg\u2066 שלום") == r"a\u2028b\u202egnp.jpg\u2066 שלום"
+
+
 @pytest.mark.parametrize("comment", [b"\xb2\xe2\xca\xd4", b"caf\xe9"])
 def test_a_solver_with_a_comment_in_any_encoding(tmp_path, comment):
     path = tmp_path / "solver.prototxt"

@@ -238,6 +238,9 @@ def test_settings_are_refused(tmp_path, records):
         settle(str(tmp_path), {"scale": "tiny", "data": str(records), "seeds": 0})
     with pytest.raises(CaffeError, match="^iterations must be at least 1, not -2$"):
         replace(SCALES["tiny"], iterations=(5, -2))
+    for name, most in (("rounds", 100), ("seeds", 10_000), ("batch_size", 2**31 - 1)):
+        with pytest.raises(CaffeError, match=f"^{name} must be at most {most}$"):
+            replace(SCALES["tiny"], **{name: 10**30})
     with pytest.raises(
         CaffeError,
         match=r"nodata/cifar10_train_lmdb: .*; `python -m data_prep "
