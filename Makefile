@@ -47,9 +47,11 @@ ATTACK ?=
 torture: setup
 	OMP_NUM_THREADS=1 $(RUN) tests/torture/run.py $(ATTACK) $(if $(PAGE),--page '$(PAGE)')
 
-# Speed beside PyTorch by hand and C++ Caffe: bench/RESULTS.md. Wants the machine to itself.
+# Speed beside PyTorch by hand, C++ Caffe and programs for inference: bench/RESULTS.md and
+# bench/INFERENCE.md. Wants the machine to itself, for under 20 minutes.
 bench: setup
 	$(RUN) -m bench
+	$(RUN) -m bench.inference
 
 # --- demo: the whole path on a quarter-width All-CNN-C, in demo/ ---
 # CIFAR10=DIR names the official distribution (archive or folder); without it the archive in

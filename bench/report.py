@@ -44,14 +44,21 @@ def _number(value, digits=None):
     )
 
 
-def _about(results):
-    about = results["about"]
+def measured_on(about):
+    """The line that says on what, with what and when something was measured."""
     machine = about["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    lines = [
+    return (
         f"{machine['device']}, {machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['system']}; {versions}; commit {machine['commit']}; {about['date']}; "
-        f"{about['minutes']:.0f} minutes, load before {about['load']:.1f}.",
+        f"{about['minutes']:.0f} minutes, load before {about['load']:.1f}."
+    )
+
+
+def _about(results):
+    about = results["about"]
+    lines = [
+        measured_on(about),
         "",
         "Written by `make bench`; [README.md](README.md) says what is compared with what. "
         "Figures are medians of n rounds with least and most; candidates take turns in each "
