@@ -46,6 +46,7 @@ TITLES = {
 TARGETS = {1: 0.7, 32: 0.9}  # {batch: so much of the fastest peer's speed}
 TOLERANCE = 1e-4  # of the largest output; float32 sums in another order
 SECONDS = 0.2  # of a round of one candidate
+WARM = 30  # passes of one image before: from the twentieth on Net.forward has all it prepares
 SLOW, FEW = 0.2, 3  # rounds of nets of which a pass takes so many seconds
 PASSES = 300  # of C++ Caffe in a round, at most
 # torch.compile takes a minute of these, and onnxruntime is far ahead of it with one image.
@@ -113,6 +114,9 @@ def _of_batch(folder, name, batch, rounds, compiled):
             raise Failed(f"{name}, batch {batch}: {peer} differs by {differences[peer]:.1g}")
         runs[peer] = found
     candidates = {peer: _timed(found, images) for peer, found in runs.items()}
+    if batch == 1:
+        for _ in range(WARM):
+            forward(images)
     pass_seconds = candidates[OURS]()
     if caffe := external_caffe():
         candidates[CAFFE] = _caffe(caffe, param, weights, folder, pass_seconds)

@@ -112,6 +112,12 @@ class Net:
     def _prepare(self, steady: bool) -> None:
         """steady: whether nobody but this face changes the weights, and every pass is the same."""
         self._steady = steady
+        self._slots: dict[str, Blob] = {  # {input: the Blob that an Input layer reads}
+            top: self.engine.blobs[top]
+            for node in self.engine.nodes
+            if node.param.type == "Input"
+            for top in node.tops
+        }
         self._prepared: dict[tuple[str, ...], inference.Prepared] = {}
         self._checked: set[tuple] = set()
         self._windows: weakref.WeakSet[Window] = weakref.WeakSet()
@@ -137,7 +143,7 @@ class Net:
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """{name: shape} of the tops of Input layers."""
-        return {name: self.blob_shapes[name] for name in self._slots()}
+        return {name: self.blob_shapes[name] for name in self._slots}
 
     @property
     def blob_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -173,9 +179,11 @@ class Net:
         and is zero before. Layers that read, such as Data, go on to their next batch. The
         arrays are copies. A blob that is written in place has its last value. On a CPU a net of
         phase TEST without data layers has its weights laid out once for many calls
-        (runner.net.inference), so values are the layers' but for rounding; not while somebody
-        holds arrays of `params`, through which the weights may change at any time. Raises CaffeError
-        for names that the net does not have and for shapes that do not fit.
+        (runner.net.inference), and once more for passes of a few images that are repeated often,
+        of which one then takes longer; so values are the layers' but for rounding. Not so while
+        somebody holds arrays of `params`, through which the weights may change at any time: let
+        go of them for speed. Raises CaffeError for names that the net does not have and for
+        shapes that do not fit.
         """
         wanted = None if blobs is None else list(blobs)
         self._check_names(wanted or [], self.engine.blob_shapes, "blob")
@@ -201,7 +209,7 @@ class Net:
         """
         if self._windows:
             return None
-        shapes = tuple(blob.shape for blob in self._slots().values())
+        shapes = tuple(blob.shape for blob in self._slots.values())
         with torch.no_grad():
             if shapes not in self._checked:
                 self.engine.forward()
@@ -224,32 +232,21 @@ class Net:
         """The context in which this net works: a silent one unless it was made with log=True."""
         return contextlib.nullcontext() if self._log else glog.quiet()
 
-    def _slots(self) -> dict[str, Blob]:
-        """{input: the Blob that an Input layer reads}."""
-        return {
-            top: self.engine.blobs[top]
-            for node in self.engine.nodes
-            if node.param.type == "Input"
-            for top in node.tops
-        }
-
     def _fill(self, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> None:
-        slots = self._slots()
-        self._check_names(inputs, slots, "input")
+        self._check_names(inputs, self._slots, "input")
         where = self.engine.context.device
         values = {name: _copied(value).to(where) for name, value in inputs.items()}
         for name, value in values.items():
-            shape = self.blob_shapes[name]
+            shape = tuple(self.engine.blob_shapes[name])
             if len(value.shape) != len(shape) or tuple(value.shape[1:]) != shape[1:]:
                 raise CaffeError(
                     f"net '{self.name}': input '{name}' is {_shape(shape)}, its first axis of any "
                     f"size, and was given {_shape(value.shape)}"
                 )
         for name, value in values.items():
-            slots[name].put(value)
+            self._slots[name].put(value)
 
-    def _check_names(self, names: Iterable[str], known: Iterable[str], kind: str) -> None:
-        known = list(known)
+    def _check_names(self, names: Iterable[str], known: Mapping[str, object], kind: str) -> None:
         for name in names:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)

@@ -8,13 +8,17 @@ they get are left out. The other layers run as they always do.
 
 from __future__ import annotations
 
+import operator
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from netgen.schema import caffe_pb
 from runner.layers.linear import Convolution, channels_last
+from runner.net import scripted
 from runner.net.net import Net
 from runner.net.wiring import Node
 
@@ -59,6 +63,13 @@ STEADY = frozenset(
 )
 #: layers that in phase TEST hand on what they get
 HANDS_ON = ("Dropout", "Split")
+#: passes of the same shapes after which it pays to script them, of at most so many images: it takes
+#: as long as some hundred passes, and with many images the calls themselves count for little
+OFTEN, FEW = 20, 4
+SHAPES = 4  # that are scripted, at most
+
+
+_VERSION = operator.attrgetter("_version")
 
 
 class Call:
@@ -69,6 +80,8 @@ class Call:
         self.behind: list[Node] = []  # BatchNorm, Scale and Bias that are in its weights
         self.sums = self.rectified = False
         self.run: Callable[[list[torch.Tensor]], list[torch.Tensor]] = self._layer
+        #: its top from its bottoms in operators of PyTorch that `scripted` can join with others'
+        self.plain: Callable[..., torch.Tensor] | None = None
 
     def _layer(self, bottoms: list[torch.Tensor]) -> list[torch.Tensor]:
         return self.node.layer.forward(bottoms, self.node.blobs)
@@ -99,7 +112,36 @@ class Call:
             top = binary(x, other, reordered, bias, *window, groups, "add", 1.0, None, [], None)
             return [end(top)]
 
-        self.run = added if self.sums else alone
+        def in_plain(x, *others):
+            top = F.conv2d(channels_last(x), weight, bias, **options)
+            top = top + others[0] if others else top
+            return torch.clamp_min(top, 0.0) if self.rectified else top
+
+        self.run, self.plain = added if self.sums else alone, in_plain
+
+    def pack_product(self) -> None:
+        """Put an inner product's weights in the order of channels_last images."""
+        weight = self.node.blobs[0].detach()
+        if self.node.layer.param.inner_product_param.transpose:
+            weight = weight.t()
+        bias = self.node.blobs[1].clone() if len(self.node.blobs) > 1 else None
+        channels, *sides = self.node.bottom_shapes[0][1:]
+        images = len(sides) == 2 and sides != [1, 1]
+        if images:
+            weight = weight.reshape(-1, channels, *sides).permute(0, 2, 3, 1)
+        weight = weight.flatten(1).clone(memory_format=torch.contiguous_format)
+
+        def product(bottoms):
+            x = bottoms[0].permute(0, 2, 3, 1) if images else bottoms[0]
+            return [F.linear(x.flatten(1), weight, bias)]
+
+        self.run = product
+
+    def crop(self) -> None:
+        """Crop to the size that the second bottom has at set-up, without it."""
+        like = torch.empty(self.node.bottom_shapes[1], device="meta")
+        self.bottoms = self.bottoms[:1]
+        self.run = lambda bottoms: self.node.layer.forward([bottoms[0], like], [])
 
 
 class Prepared:
@@ -110,13 +152,20 @@ class Prepared:
 
     def __init__(self, net: Net, wanted: Collection[str], batch: int) -> None:
         self._net = net
-        self._calls, self._inputs, self._found = _calls(net, wanted)
-        self._calls = _joined(self._calls, set(self._found.values()))
-        self._blobs = [blob for node in net.nodes for blob in node.blobs]
+        calls, inputs, self._found = _calls(net, wanted)
+        kept = set(self._found.values())
+        self._calls = _joined(_used(calls, kept), kept)
+        self._inputs = [(net.blobs[name], number) for name, number in inputs.items()]
+        self._learned = [node for node in net.nodes if node.blobs]
+        self._blobs = [blob for node in self._learned for blob in node.blobs]
         for call in self._calls:
             if _packable(call.node):
                 bottom = call.node.bottoms[0]
                 call.pack([batch, *net.blob_shapes[bottom][1:]])
+            elif call.node.param.type == "InnerProduct" and call.node.shapes.axis == 1:
+                call.pack_product()
+        self._passes: Counter[tuple[torch.Size, ...]] = Counter()
+        self._scripts: dict[tuple[torch.Size, ...], list[Any] | None] = {}
         self._versions = self._current()
 
     def holds(self) -> bool:
@@ -124,20 +173,31 @@ class Prepared:
         return self._versions == self._current()
 
     def _current(self):
-        blobs = [blob for node in self._net.nodes for blob in node.blobs]
-        same = all(one is other for one, other in zip(blobs, self._blobs, strict=True))
-        flat = self._net.parameters.data
-        return same, flat._version, *(blob._version for blob in blobs)
+        blobs = [blob for node in self._learned for blob in node.blobs]
+        same = all(map(operator.is_, blobs, self._blobs))
+        return same, self._net.parameters.data._version, *map(_VERSION, blobs)
 
     def __call__(self) -> dict[str, torch.Tensor]:
         """{name: values} of the wanted blobs, from what lies in the Input layers' blobs."""
-        values: dict[int, torch.Tensor] = {
-            number: self._net.blobs[name].tensor() for name, number in self._inputs.items()
-        }
-        for call in self._calls:
-            tops = call.run([values[number] for number in call.bottoms])
-            values.update(zip(call.tops, tops, strict=True))
+        values = {number: blob.tensor() for blob, number in self._inputs}
+        shapes = tuple(value.shape for value in values.values())
+        steps = self._scripts.get(shapes)
+        if steps is None:
+            steps = self._calls
+            self._passes[shapes] += 1
+            if self._passes[shapes] == OFTEN:
+                self._script(shapes, dict(values))
+        for step in steps:
+            tops = step.run([values[number] for number in step.bottoms])
+            values.update(zip(step.tops, tops, strict=True))
         return {name: values[number] for name, number in self._found.items()}
+
+    def _script(self, shapes, values):
+        """Have passes of these shapes scripted from now on, where that pays and can be done."""
+        few = all(shape[:1] <= (FEW,) for shape in shapes)
+        if few and len(self._scripts) < SHAPES:
+            kept = set(self._found.values())
+            self._scripts[shapes] = scripted.scripted(self._calls, kept, values)
 
 
 def can_prepare(net: Net) -> bool:
@@ -170,8 +230,20 @@ def _calls(net, wanted):
                 inputs.update(zip(node.tops, tops, strict=True))
             else:
                 calls.append(Call(node, bottoms, tops))
+                if node.param.type == "Crop" and node.shapes.axis > 0:
+                    calls[-1].crop()
         numbers.update(zip(node.tops, tops, strict=True))
     return calls, inputs, {name: numbers[name] for name in wanted}
+
+
+def _used(calls, kept):
+    """The calls that something in `kept`, numbers of values, depends on."""
+    needed, used = set(kept), []
+    for call in reversed(calls):
+        if not needed.isdisjoint(call.tops):
+            needed.update(call.bottoms)
+            used.append(call)
+    return used[::-1]
 
 
 def _joined(calls, kept):

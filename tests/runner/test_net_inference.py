@@ -11,7 +11,8 @@ import runner
 from netgen import nets, schema
 from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
-from runner.net.inference import Prepared, can_prepare
+from runner.net.inference import FEW, OFTEN, Prepared, can_prepare
+from runner.net.scripted import Segment, scripted
 
 CONVOLUTION = 'type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 pad: 1 }'
 INPUT = """layer { name: "data" type: "Input" top: "data"
@@ -167,3 +168,99 @@ def test_one_path_serves_every_batch():
         wanted = by_layers(net, data=x)
         with torch.inference_mode():
             agree({"a": prepared()["a"].numpy()}, wanted)
+
+
+CROP = """layer { name: "pool" type: "Pooling" bottom: "a" top: "p" pooling_param { kernel_size: 2 } }
+layer { name: "crop" type: "Crop" bottom: "a" bottom: "p" top: "c" crop_param { axis: 2 offset: 1 } }
+"""
+
+
+def test_what_only_lends_its_size_is_not_computed():
+    net, x = net_of(CROP), images(3, 4, 6, 6)
+    wanted = by_layers(net, data=x)
+    agree(net.forward(data=x), wanted)
+    (prepared,) = net._prepared.values()
+    assert [call.node.name for call in prepared._calls] == ["a", "crop"]
+    assert net.forward(["p"], data=x)["p"].shape == (3, 4, 5, 5)
+
+
+@pytest.mark.parametrize("bottom", ["data", "a", "p"])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_inner_products_of_images_and_rows(bottom, transpose):
+    pool = CROP.partition("\n")[0].replace("kernel_size: 2", "global_pooling: true")
+    fields = f"num_output: 3 transpose: {str(transpose).lower()}"
+    flat = f'layer {{ name: "f" type: "InnerProduct" bottom: "{bottom}" top: "f" '
+    again = 'layer { name: "g" type: "InnerProduct" bottom: "f" top: "g" '
+    again += "inner_product_param { num_output: 2 bias_term: false } }"
+    net = net_of(pool, f"{flat} inner_product_param {{ {fields} }} }}", again)
+    x = images(2, 4, 6, 6)
+    agree(net.forward(data=x), by_layers(net, data=x))
+
+
+def repeated(net, x, times=OFTEN + 1):
+    """The outputs of the last of so many passes, and the path that they took."""
+    for _ in range(times):
+        found = net.forward(data=x)
+    (prepared,) = net._prepared.values()
+    return found, prepared
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        (NORMAL, RELU),
+        (TWO, SUM.replace('"data"', '"b"'), RELU_S),
+        (NORMAL, TWO.replace('"data"', '"a"'), SUM.replace('"data"', '"b"'), RELU_S),
+        (RELU, CROP, TWO.replace('"data"', '"c"')),
+    ],
+)
+def test_passes_that_are_repeated_are_scripted_and_give_the_same(parts):
+    net, x = net_of(*parts), images(2, 4, 6, 6)
+    found, prepared = repeated(net, x)
+    agree(found, by_layers(net, data=x))
+    (steps,) = prepared._scripts.values()
+    assert any(isinstance(step, Segment) for step in steps)
+    x = images(3, 4, 6, 6)
+    agree(net.forward(data=x), by_layers(net, data=x))
+
+
+def test_scripts_are_of_the_weights_that_the_net_has():
+    net, x = net_of(NORMAL, RELU), images(1, 4, 6, 6)
+    before, _ = repeated(net, x)
+    net.params["a"][0][...] *= 2
+    after, prepared = repeated(net, x)
+    assert prepared._scripts and abs(after["a"] - before["a"]).max() > 0.1
+    agree(after, by_layers(net, data=x))
+
+
+def test_what_is_no_number_goes_through_scripts_as_through_layers():
+    net, x = net_of(RELU, TWO.replace('"data"', '"a"')), images(1, 4, 6, 6)
+    _, prepared = repeated(net, x)
+    assert all(prepared._scripts.values())
+    x[0, 1, 0, 0], x[0, 2, 5, 5], x[0, 0, 5, 0] = np.nan, np.inf, -np.inf
+    found, wanted = net.forward(data=x), by_layers(net, data=x)
+    assert np.isnan(wanted["b"]).any() and np.isfinite(wanted["b"]).any()
+    np.testing.assert_array_equal(np.isnan(found["b"]), np.isnan(wanted["b"]))
+    finite = np.isfinite(wanted["b"])
+    np.testing.assert_allclose(found["b"][finite], wanted["b"][finite], rtol=1e-4, atol=1e-4)
+
+
+def test_many_images_are_not_scripted():
+    net = net_of(RELU)
+    _, prepared = repeated(net, images(FEW + 1, 4, 6, 6))
+    assert not prepared._scripts
+
+
+def test_scripts_that_differ_are_not_taken():
+    net, x = net_of(RELU), images(1, 4, 6, 6)
+    net.forward(data=x)
+    (prepared,) = net._prepared.values()
+    (call,) = prepared._calls
+    values = {number: torch.from_numpy(x) for number in call.bottoms}
+    with torch.inference_mode():
+        assert scripted([call], call.tops, dict(values)) is not None
+        right = call.plain
+        call.plain = lambda image: right(image) * 1.001
+        assert scripted([call], call.tops, dict(values)) is None
+    assert not torch.jit.onednn_fusion_enabled()
