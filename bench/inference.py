@@ -369,6 +369,11 @@ def main():
     parser.add_argument("--nets", choices=NETS, nargs="+", help="all by default")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
+        "--no-compile",
+        action="store_true",
+        help="leave torch.compile out, which takes more time than everything else",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
@@ -389,7 +394,7 @@ def main():
                 folder=folder,
                 net=name,
                 rounds=2 if args.quick else args.rounds,
-                compiled=not args.quick,
+                compiled=not (args.quick or args.no_compile),
             )
             print(f"inference {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     about = {
