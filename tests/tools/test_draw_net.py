@@ -9,6 +9,7 @@ import pytest
 
 from caffe_tools.draw_net import NO_GRAPHVIZ, NoGraphviz, main, render, role_of, to_dot
 from netgen import schema
+from netgen.errors import CaffeError
 from netgen.schema import caffe_pb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,3 +202,16 @@ def test_pycaffes_words(tmp_path):
     for bad in ([net], [*words, "-o", str(out)], [*words, "--rankdir", "up"]):
         with pytest.raises(SystemExit):
             main(bad)
+
+
+def test_a_record_whose_shape_nobody_knows(tmp_path):
+    text = (ROOT / "prototxt/cifar10_full.prototxt").read_text()
+    (tmp_path / "net.prototxt").write_text(text)
+    words = [str(tmp_path / "net.prototxt"), "-o", str(tmp_path / "net.dot")]
+    with pytest.raises(CaffeError) as caught:
+        main(words)
+    assert str(caught.value) == (
+        f"{words[0]}: layer 'data': without crop_size the shape of its records is known only from "
+        "its source; give it with --input-shape C,H,W"
+    )
+    assert main([*words, "--input-shape", "3,32,32"]) == 0

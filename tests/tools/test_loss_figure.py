@@ -63,7 +63,7 @@ def test_a_chain_goes_on_where_the_one_before_ended(drawn, example):
     parent, _, child, _, join = losses.get_lines()
     assert list(parent.get_xdata()) == [0, 100, 200] and list(child.get_xdata()) == [200, 300]
     assert list(join.get_xdata()) == [200, 200]
-    assert texts(accuracies)[1] == "child: best accuracy 0.9 at 100"  # of its own iterations
+    assert texts(accuracies)[1] == "child: best accuracy 0.9 at 100 of its own"
     losses = drawn(logs, chain=True, x="seconds")[0]
     parent, _, child, _, _ = losses.get_lines()
     assert child.get_xdata()[0] == pytest.approx(parent.get_xdata()[-1], abs=5)

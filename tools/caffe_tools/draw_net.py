@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         phase = None if options.phase == "ALL" else caffe_pb.Phase.Value(options.phase)
         text = to_dot(net, phase, options.input_shape, options.rankdir)
     except graph.NetError as error:
-        raise CaffeError(f"{options.net}: {error}") from None
+        hint = "; give it with --input-shape C,H,W"
+        unknown = isinstance(error, graph.UnknownShapeError)
+        raise CaffeError(f"{options.net}: {error}{hint if unknown else ''}") from None
     kind = options.output.rpartition(".")[2].lower()
     content = text.encode() if kind in ("dot", "gv") else render(text, kind)
     schema.write_bytes(content, options.output)

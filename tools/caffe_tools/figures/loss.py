@@ -180,6 +180,8 @@ def _accuracies(
             if best is not None:
                 axes.plot(at[best], values[best], **style, **STAR)
                 text = f"best {printable(series.label)} {values[best]:.6g} at {series.iterations[best]:,}"
+                if axis.starts[label]:
+                    text += " of its own"
                 bests[label].append((style, text))
     axes.set_ylabel("test accuracy")
     return bests
