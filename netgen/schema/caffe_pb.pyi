@@ -357,6 +357,12 @@ class LayerParameter(Message):
     def roi_warping_param(self) -> ROIPoolingParameter: ...
     @property
     def mask_resize_param(self) -> MaskResizeParameter: ...
+    @property
+    def transpose_param(self) -> TransposeParameter: ...
+    @property
+    def ctc_decoder_param(self) -> CTCDecoderParameter: ...
+    @property
+    def denseblock_param(self) -> DenseBlockParameter: ...
     forward_type: int
     backward_type: int
     forward_math: int
@@ -463,6 +469,9 @@ class LayerParameter(Message):
         label_specific_add_param: LabelSpecificAddParameter | Mapping[str, Any] | None = ...,
         roi_warping_param: ROIPoolingParameter | Mapping[str, Any] | None = ...,
         mask_resize_param: MaskResizeParameter | Mapping[str, Any] | None = ...,
+        transpose_param: TransposeParameter | Mapping[str, Any] | None = ...,
+        ctc_decoder_param: CTCDecoderParameter | Mapping[str, Any] | None = ...,
+        denseblock_param: DenseBlockParameter | Mapping[str, Any] | None = ...,
         forward_type: int | str | None = ...,
         backward_type: int | str | None = ...,
         forward_math: int | str | None = ...,
@@ -1953,12 +1962,71 @@ class CtcLossParameter(Message):
     alphabet_size: int
     time_step: int
     blank_label: int
+    blank_index: int
     def __init__(
         self,
         *,
         alphabet_size: int | None = ...,
         time_step: int | None = ...,
         blank_label: int | None = ...,
+        blank_index: int | None = ...,
+    ) -> None: ...
+
+class CTCDecoderParameter(Message):
+    blank_index: int
+    ctc_merge_repeated: bool
+    def __init__(
+        self,
+        *,
+        blank_index: int | None = ...,
+        ctc_merge_repeated: bool | None = ...,
+    ) -> None: ...
+
+class DenseBlockParameter(Message):
+    numTransition: int
+    initChannel: int
+    growthRate: int
+    pad_h: int
+    pad_w: int
+    conv_verticalStride: int
+    conv_horizentalStride: int
+    filter_H: int
+    filter_W: int
+    @property
+    def Filter_Filler(self) -> FillerParameter: ...
+    @property
+    def BN_Scaler_Filler(self) -> FillerParameter: ...
+    @property
+    def BN_Bias_Filler(self) -> FillerParameter: ...
+    gpuIdx: int
+    use_dropout: bool
+    dropout_amount: float
+    use_BC: bool
+    BC_ultra_space_efficient: bool
+    workspace_MB: int
+    moving_average_fraction: float
+    def __init__(
+        self,
+        *,
+        numTransition: int | None = ...,
+        initChannel: int | None = ...,
+        growthRate: int | None = ...,
+        pad_h: int | None = ...,
+        pad_w: int | None = ...,
+        conv_verticalStride: int | None = ...,
+        conv_horizentalStride: int | None = ...,
+        filter_H: int | None = ...,
+        filter_W: int | None = ...,
+        Filter_Filler: FillerParameter | Mapping[str, Any] | None = ...,
+        BN_Scaler_Filler: FillerParameter | Mapping[str, Any] | None = ...,
+        BN_Bias_Filler: FillerParameter | Mapping[str, Any] | None = ...,
+        gpuIdx: int | None = ...,
+        use_dropout: bool | None = ...,
+        dropout_amount: float | None = ...,
+        use_BC: bool | None = ...,
+        BC_ultra_space_efficient: bool | None = ...,
+        workspace_MB: int | None = ...,
+        moving_average_fraction: float | None = ...,
     ) -> None: ...
 
 class DetectionEvaluateParameter(Message):
@@ -2169,6 +2237,15 @@ class LabelSpecificAddParameter(Message):
         bias_min: float | None = ...,
         bias_max: float | None = ...,
         iteration: int | None = ...,
+    ) -> None: ...
+
+class TransposeParameter(Message):
+    @property
+    def dim(self) -> RepeatedScalarFieldContainer[int]: ...
+    def __init__(
+        self,
+        *,
+        dim: Iterable[int] | None = ...,
     ) -> None: ...
 
 class MaskResizeParameter(Message):

@@ -28,10 +28,6 @@ NAMES = {
     "caffe_colorizer": """
         GANLoss LayerParameter.ganloss_param
     """,
-    "caffe_ocr": """
-        CTCGreedyDecoder DenseBlock LayerParameter.denseblock_param
-        LayerParameter.transpose_param Transpose WarpCTCLoss
-    """,
     "cell_counting": """
         SoftmaxParameter.pos_cid SoftmaxParameter.pos_mult WeightedSoftmaxWithLoss
     """,

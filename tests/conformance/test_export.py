@@ -43,12 +43,14 @@ Reorg : 2x4x4x6 | {stride: 2}
 Reorg reverse: 2x4x4x6 | {stride: 2 reverse: true}
 ChannelScale : 2x3x4x5 2x1x4x5
 Flip : 2x3x4x5 | {flip_height: true}
+DenseBlock TEST phase: 2x3x4x5 | phase: TEST denseblock_param { numTransition: 2 growthRate: 2 Filter_Filler { type: "xavier" } BN_Scaler_Filler { value: 1 } }
 FlowWarp : 2x3x4x5 2x2x4x5
 MaskPooling : 2x3x4x5 2x1x4x5
 MaskResize : 2x3x4x5 | {output_height: 3 output_width: 4}
 Normalize of faces: 2x4x3x2 | normalize_param { normalize_type: "L1" }
 Reverse : 2x4x4x6 | {axis: 1}
 ShuffleChannel : 2x6x4x4 | {group: 3}
+Transpose : 2x3x4x5 | {dim: 0 dim: 3 dim: 1 dim: 2}
 """
 #: What the layer does to its first axis is for one size of it.
 ONE_SIZE = re.compile(

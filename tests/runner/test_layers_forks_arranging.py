@@ -118,3 +118,13 @@ def test_flip(one_layer, more, axes):
     layer = one_layer(f'type: "Flip" flip_param {{ {more} }}', x)
     np.testing.assert_allclose(layer.forward()[0], np.flip(x, axes), rtol=1e-6)
     layer.check_gradients()
+
+
+def test_transpose(one_layer):
+    x = RANDOM.normal(size=(2, 3, 4, 5))
+    text = 'type: "Transpose" transpose_param { dim: 3 dim: 2 dim: 0 dim: 1 }'
+    layer = one_layer(text, x)
+    np.testing.assert_allclose(layer.forward()[0], x.transpose(3, 2, 0, 1), rtol=1e-6)
+    layer.check_gradients()
+    with pytest.raises(NetError, match="must name each of the 3 axes once, not .3, 2, 0, 1."):
+        one_layer(text, x[0])

@@ -21,6 +21,7 @@ ALIASES = {"ConvolutionDepthwise", "DepthwiseConvolution"}  # of Convolution
 #: what has no backward in any fork
 WITHOUT = {
     "BoxAnnotatorOHEM",
+    "CTCGreedyDecoder",
     "ContinuationIndicator",
     "DetectionEvaluate",
     "DetectionOutput",
@@ -30,8 +31,8 @@ WITHOUT = {
     "YoloDetectionOutput",
     "Yolov3DetectionOutput",
 }
-#: whose gradient is not the derivative of the value: test_layers_forks_yolo.py, _warping.py
-BACKWARDS = {"ROIWarping", "RegionLoss", "Yolov3"}
+#: whose gradient is not the derivative: test_layers_forks_yolo.py, _warping.py, _sequences.py
+BACKWARDS = {"ROIWarping", "RegionLoss", "WarpCTCLoss", "Yolov3"}
 
 
 def normal(*shape):
@@ -64,6 +65,7 @@ CASES = [
     ("ConvolutionDepthwise", "convolution_param { num_output: 4 kernel_size: 3 pad: 1 }", [normal(1, 2, 4, 3)], (0, 1, 2)),
     # The gradient is that of the sum of the losses, the value their mean: of one they are alike.
     ("CtcLoss", "ctc_loss_param { alphabet_size: 3 time_step: 4 }", [normal(4, 1, 3), np.array([[1, 2]])], (0,)),
+    ("DenseBlock", 'denseblock_param { numTransition: 1 growthRate: 2 use_BC: true Filter_Filler { type: "gaussian" } BN_Scaler_Filler { value: 1 } BN_Bias_Filler { value: 0.1 } }', [normal(2, 2, 2, 3)], (0, 1, 2, 3, 6, 7, 8)),
     ("DiceCoefLoss", "", [normal(3, 4), normal(3, 4)], (0, 1)),
     ("DepthwiseConvolution", "convolution_param { num_output: 2 kernel_size: 3 group: 2 stride: 2 }", [normal(1, 2, 5, 5)], (0, 1, 2)),
     ("Flip", "", [normal(2, 3, 2, 4)], (0,)),
@@ -100,6 +102,7 @@ CASES = [
     ("SmoothL1Loss", "", [normal(3, 4), normal(3, 4), np.full((3, 4), 2), np.full((3, 4), 3)], (0, 1)),
     ("SmoothL1LossOHEM", "", [normal(3, 4, 1, 1), normal(3, 4, 1, 1)], (0, 1)),
     ("SoftmaxWithLossOHEM", "loss_param { ignore_label: 1 }", [normal(4, 3), np.array([0, 1, 2, 0])], (0,)),
+    ("Transpose", "transpose_param { dim: 2 dim: 0 dim: 1 }", [normal(2, 3, 2)], (0,)),
     ("Upsample", "upsample_param { scale: 2 }", [normal(1, 2, 2, 3)], (0,)),
     ("Upsample", "upsample_param { scale: 2 }", [normal(1, 1, 1, 3), np.array([[[[7, 0, 4]]]])], (0,)),
 ]  # fmt: skip

@@ -184,3 +184,92 @@ def test_lstm_clips_the_gradient_of_its_gates(one_layer):
     assert np.abs(limited[3]).max() > 0.05
     with pytest.raises(NetError, match="layer 'l': bottom.0. must have steps of 2 streams"):
         one_layer(LSTM + "}", np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_warp_ctc_loss(one_layer, blank):
+    """All steps count, and the gradient is that of the sum whatever weighs the loss."""
+    scores, labels = RANDOM.normal(size=(4, 4, 3, 1)), np.array(LABELS[blank])
+    layer = one_layer(
+        f'type: "WarpCTCLoss" ctc_loss_param {{ blank_index: {blank} }} loss_weight: 5',
+        scores,
+        labels,
+    )
+    wanted = [[c for c in row if c != blank] for row in labels]
+    each = [ctc(scores[:, n, :, 0], row, blank) for n, row in enumerate(wanted)]
+    np.testing.assert_allclose(layer.forward()[0], np.mean(each), rtol=1e-5)
+    plain = ctc_layer(one_layer, scores[..., 0], labels, blank)
+    expected = plain.gradients()[0][..., None]
+    np.testing.assert_allclose(layer.gradients(np.array(5.0))[0], expected, rtol=1e-6)
+
+
+PATHS = np.array([[1, 1, 0, 1, 2], [0, 2, 2, 0, 0], [3, 0, 0, 3, 3], [0, 0, 0, 0, 0]])
+
+
+def scores_of(paths, letters=4):
+    """(T, N, C) scores whose best paths these are."""
+    return (np.eye(letters)[paths] + RANDOM.uniform(0, 0.5, (*paths.shape, letters))).swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_ctc_greedy_decoder(one_layer, merged):
+    layer = one_layer(
+        f'type: "CTCGreedyDecoder" ctc_decoder_param {{ ctc_merge_repeated: {str(merged).lower()} }}',
+        scores_of(PATHS),
+    )
+    expected = -np.ones((4, 5))
+    for n, path in enumerate(PATHS):
+        said = said_by(path, 0) if merged else [c for c in path if c]
+        expected[n, : len(said)] = said
+    np.testing.assert_array_equal(layer.forward()[0][..., 0, 0], expected)
+
+
+def edits(one, other):
+    if not one or not other:
+        return len(one) + len(other)
+    return min(
+        edits(one[1:], other) + 1,
+        edits(one, other[1:]) + 1,
+        edits(one[1:], other[1:]) + (one[0] != other[0]),
+    )
+
+
+@pytest.mark.parametrize("blank", [0, -1])
+def test_ctc_greedy_decoders_accuracies(one_layer, blank):
+    paths, labels = PATHS, np.array([[1, 1, 2], [2, 3, 0], [3, -1, 2], [0, 0, 0]])
+    if blank:  # the last letter instead of the first
+        paths, labels = (paths - 1) % 4, np.where(labels < 0, labels, (labels - 1) % 4)
+    layer = one_layer(
+        f'type: "CTCGreedyDecoder" ctc_decoder_param {{ blank_index: {blank} }}',
+        scores_of(paths),
+        labels,
+    )
+    letter = 3 if blank else 0
+    wanted = [list(itertools.takewhile(lambda c: c >= 0, row)) for row in labels.tolist()]
+    wanted = [[c for c in row if c != letter] for row in wanted]
+    said = [said_by(path, letter) for path in paths.tolist()]
+    distances = [
+        edits(a, b) / max(len(a), len(b)) if a or b else 0
+        for a, b in zip(wanted, said, strict=True)
+    ]
+    assert distances == [0, 0.5, 0.5, 0]
+    # the last says nothing and should: no distance, but not counted as right either
+    np.testing.assert_allclose(layer.forward()[0].ravel(), [0.75, 0.25])
+
+
+@pytest.mark.parametrize(
+    "text, shapes, words",
+    [
+        ('type: "WarpCTCLoss"', [(4, 2, 3, 2), (2, 2)], r"bottom\[0\] must be \(T, N, C\)"),
+        ('type: "WarpCTCLoss"', [(4, 2, 3), (3, 2)], "both bottoms must have one batch size"),
+        (
+            'type: "WarpCTCLoss" ctc_loss_param { blank_index: 3 }',
+            [(4, 2, 3), (2, 2)],
+            "blank_index 3 is outside the 3 scores",
+        ),
+        ('type: "CTCGreedyDecoder"', [(4, 2, 3), (3, 2)], "both bottoms must have one batch"),
+    ],
+)
+def test_steps_refused(one_layer, text, shapes, words):
+    with pytest.raises(NetError, match=f"layer 'l': {words}"):
+        one_layer(text, *map(np.zeros, shapes))

@@ -6,6 +6,7 @@ which in some losses is not the derivative of the value.
 
 from runner.layers.forks import (  # noqa: F401  (each import registers its types)
     arranging,
+    dense_block,
     losses,
     metric,
     normalizing,

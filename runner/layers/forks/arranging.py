@@ -1,4 +1,4 @@
-"""Flip, Permute, Reorg, Reverse, ShuffleChannel: the same values at other places."""
+"""Flip, Permute, Reorg, Reverse, ShuffleChannel, Transpose: the same values at other places."""
 
 import torch
 
@@ -17,8 +17,11 @@ class Flip(Elementwise, type="Flip"):
         )
 
 
-class Permute(Layer, type="Permute"):
-    """The bottom with its axes in another order (SSD, Liu et al. 2016)."""
+class Permute(Layer, type=("Permute", "Transpose")):
+    """The bottom with its axes in another order (SSD, Liu et al. 2016).
+
+    As Transpose, of caffe_ocr, a fork for reading text, it names them all.
+    """
 
     takes_bfloat16 = True
 

@@ -116,7 +116,7 @@ class BN(Layer, type="BN"):
             with torch.no_grad():  # Caffe leaves these tops as they were: zero
                 unused = [torch.zeros_like(scale) for _ in self.param.top[1:]]
             return [x * _a_channel(scale, x) + _a_channel(shift, x), *unused]
-        top, mean, variance = _normalized(x, scale, shift, eps=1e-9)
+        top, mean, variance = normalized(x, scale, shift, eps=1e-9)
         return [top, mean, variance][: len(self.param.top)]
 
     def _pspnets(
@@ -134,14 +134,14 @@ class BN(Layer, type="BN"):
             if p.frozen:
                 slope, bias = slope.detach(), bias.detach()
             return F.batch_norm(x, *running, slope, bias, eps=p.eps)
-        top, batch_mean, batch_variance = _normalized(x, slope, bias, eps=p.eps)
+        top, batch_mean, batch_variance = normalized(x, slope, bias, eps=p.eps)
         with torch.no_grad():
             for running, of_batch in ((mean, batch_mean), (variance, batch_variance)):
                 running.mul_(p.momentum).add_(of_batch.reshape(running.shape), alpha=1 - p.momentum)
         return top
 
 
-def _normalized(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, eps: float) -> Tensors:
+def normalized(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, eps: float) -> Tensors:
     """x normalised by its channels' statistics, scaled and shifted; and these statistics.
 
     The means and the biased variances are (1, C, 1, 1), without gradients.

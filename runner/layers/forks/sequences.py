@@ -1,5 +1,6 @@
-"""Lstm, ContinuationIndicator, CtcLoss, LabelsequenceAccuracy: sequences and their labels."""
+"""Lstm, ContinuationIndicator, CTC losses and decoders: sequences and their labels."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,35 +88,64 @@ class CtcLoss(Loss, type="CtcLoss"):
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         scores, labels = bottoms
         p, batch = self.param.ctc_loss_param, scores.shape[1]
-        x = scores.detach()[: p.time_step].requires_grad_(scores.requires_grad)
         rows = labels.detach().reshape(batch, -1).long()
-        low, high = (int(v) for v in torch.aminmax(rows))
-        if low < 0 or high >= p.alphabet_size:
-            raise graph.NetError(
-                f"layer '{self.name}': label {low if low < 0 else high} is outside the alphabet "
-                f"of {p.alphabet_size}"
-            )
-        said = rows != p.blank_label
-        lengths = said.sum(1).cpu()
-        if not lengths.any():
+        if not (rows != p.blank_label).any():
             raise graph.NetError(f"layer '{self.name}': total length should be greater than 0.")
-        steps = torch.full((batch,), p.time_step)
-        with torch.enable_grad():
-            each = F.ctc_loss(
-                x.log_softmax(2),
-                rows[said],
-                steps,
-                lengths,
-                p.blank_label,
-                reduction="none",
-                zero_infinity=True,
-            )
-        if not scores.requires_grad:
-            return [each.sum() / batch]
-        (gradient,) = torch.autograd.grad(each.sum(), x)
+        value, gradient = _ctc(self, scores[: p.time_step], rows, p.blank_label)
+        if gradient is None:
+            return [value]
         gradient = F.pad(gradient, (0, 0, 0, 0, 0, scores.shape[0] - p.time_step))
-        value = each.detach().sum() / batch
         return [custom_gradient(value, [scores], lambda upstream: [upstream * gradient])]
+
+
+class WarpCTCLoss(Loss, type="WarpCTCLoss"):
+    """The same with all steps, of caffe_ocr, a fork for reading text.
+
+    Its gradient is that of the sum, whatever the loss weight.
+    """
+
+    replayable = False
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        scores, labels = bottoms
+        rows = labels.detach().reshape(scores.shape[1], -1).long()
+        value, gradient = _ctc(self, scores.flatten(2), rows, self.param.ctc_loss_param.blank_index)
+        if gradient is None:
+            return [value]
+        gradient = gradient.reshape(scores.shape)
+        return [custom_gradient(value, [scores], lambda upstream: [gradient])]
+
+
+def _ctc(
+    layer: Layer, scores: torch.Tensor, rows: torch.Tensor, blank: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The mean of the losses, and the gradient of their sum if the scores need one.
+
+    scores: (T, N, C). rows: (N, L), the labels, of which blanks do not count. Raises NetError
+    for a label that has no score.
+    """
+    (steps, batch, letters), x = scores.shape, scores.detach().requires_grad_(scores.requires_grad)
+    low, high = (int(v) for v in torch.aminmax(rows))
+    if low < 0 or high >= letters:
+        raise graph.NetError(
+            f"layer '{layer.name}': label {low if low < 0 else high} is outside the alphabet "
+            f"of {letters}"
+        )
+    said = rows != blank
+    with torch.enable_grad():
+        each = F.ctc_loss(
+            x.log_softmax(2),
+            rows[said],
+            torch.full((batch,), steps),
+            said.sum(1).cpu(),
+            blank,
+            reduction="none",
+            zero_infinity=True,
+        )
+    value = each.detach().sum() / batch
+    if not scores.requires_grad:
+        return value, None
+    return value, torch.autograd.grad(each.sum(), x)[0]
 
 
 class LabelsequenceAccuracy(Layer, type="LabelsequenceAccuracy"):
@@ -140,6 +170,56 @@ class LabelsequenceAccuracy(Layer, type="LabelsequenceAccuracy"):
         size = max(said.shape[1], wanted.shape[1])
         said, wanted = (F.pad(s, (0, size - s.shape[1]), value=-1) for s in (said, wanted))
         return [(said == wanted).all(1).to(scores.dtype).mean()]
+
+
+class CTCGreedyDecoder(Layer, type="CTCGreedyDecoder"):
+    """What the best path of each sequence says, -1 behind it (caffe_ocr, a fork for reading text).
+
+    The best path takes the highest score of each step, the first of equal ones; repetitions
+    become one label, unless ctc_merge_repeated is false, and blanks none. With labels the top
+    is 1 - the mean edit distance, over the longer of both sequences, and the share of sequences
+    that are right. A label below 0 ends the labels; where nothing is said and nothing is wanted
+    counts as wrong in the share.
+    """
+
+    no_force_backward = (0, 1)
+    refuses_backward_to = (0, 1)
+    replayable = False  # edit distances are found on the host
+    untraceable = "it reads what the scores say on the host"
+
+    def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        p, scores = self.param.ctc_decoder_param, bottoms[0].detach()
+        scores = scores.reshape(scores.shape[:3])
+        blank = p.blank_index if p.blank_index >= 0 else scores.shape[2] - 1
+        path = scores.argmax(2).T
+        kept = path != blank
+        if p.ctc_merge_repeated:
+            kept[:, 1:] &= path[:, 1:] != path[:, :-1]
+        said = _packed(path, kept)
+        if len(bottoms) == 1:
+            return [said.to(scores.dtype).reshape(self.shapes_of(*bottoms).tops[0])]
+        distance, right = 0.0, 0
+        labels = bottoms[1].detach().reshape(len(said), -1)
+        for found, row in zip(said.tolist(), labels.tolist(), strict=True):
+            found = [c for c in found if c >= 0]
+            ended = itertools.takewhile(lambda c: c >= 0, row)
+            wanted = [label for c in ended if (label := int(c + 0.5)) != blank]
+            if found or wanted:
+                edits = _edit_distance(wanted, found)
+                distance += edits / max(len(found), len(wanted))
+                right += not edits
+        top = scores.new_tensor([1 - distance / len(said), right / len(said)])
+        return [top.reshape(1, 2, 1, 1)]
+
+
+def _edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many labels must be added, left out or changed (Levenshtein 1966)."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
 
 
 def _packed(rows: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from netgen.graph.rules.forks import (  # noqa: F401
     arranging,
+    dense_block,
     losses,
     metric,
     normalizing,

@@ -1,4 +1,4 @@
-"""Flip, Permute, Reorg, Reverse, ShuffleChannel: the same values at other places."""
+"""Flip, Permute, Reorg, Reverse, ShuffleChannel, Transpose: the same values at other places."""
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
@@ -65,3 +65,15 @@ def shuffle_channel(setup: Setup) -> LayerShapes:
     require(group > 0, "group must be greater than 0")
     require_equal(0, channels % group, f"Wrong group size: {channels} channels, group {group}")
     return LayerShapes([bottom])
+
+
+@rule("Transpose")
+def transpose(setup: Setup) -> LayerShapes:
+    """Permute with all axes named."""
+    setup.refuse_in_place()
+    (bottom,), order = setup.bottoms, tuple(setup.layer.transpose_param.dim)
+    require(
+        sorted(order) == list(range(len(bottom))),
+        f"transpose_param must name each of the {len(bottom)} axes once, not {list(order)}",
+    )
+    return LayerShapes([tuple(bottom[axis] for axis in order)], order=order)

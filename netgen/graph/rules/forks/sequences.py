@@ -1,10 +1,10 @@
-"""Lstm, ContinuationIndicator, CtcLoss, LabelsequenceAccuracy: sequences and their labels."""
+"""Lstm, ContinuationIndicator, CTC losses and decoders: sequences and their labels."""
 
 from math import prod
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
-from netgen.graph.shape import shape_string
+from netgen.graph.shape import Shape, shape_string
 
 
 @rule("ContinuationIndicator", bottoms=0)
@@ -74,3 +74,32 @@ def lstm(setup: Setup) -> LayerShapes:
     macs = x[0] * gates * (inputs + outputs)
     params = [(gates, inputs), (gates, outputs), (gates,)]
     return LayerShapes([(x[0], outputs)], params, macs)
+
+
+def _check_steps(scores: Shape) -> None:
+    require(
+        len(scores) >= 3 and prod(scores[3:]) == 1,
+        f"bottom[0] must be (T, N, C), not {shape_string(scores)}",
+    )
+
+
+@rule("WarpCTCLoss", bottoms=2, automatic_top=True)
+def warp_ctc_loss(setup: Setup) -> LayerShapes:
+    """Scores (T, N, C) or (T, N, C, 1) and labels (N, L, ...)."""
+    scores, labels = setup.bottoms
+    _check_steps(scores)
+    require_equal(scores[1], labels[0], "both bottoms must have one batch size")
+    blank = setup.layer.ctc_loss_param.blank_index
+    require(0 <= blank < scores[2], f"blank_index {blank} is outside the {scores[2]} scores")
+    return LayerShapes([()])
+
+
+@rule("CTCGreedyDecoder", bottoms=(1, 2))
+def ctc_greedy_decoder(setup: Setup) -> LayerShapes:
+    """Scores (T, N, C) to sequences (N, T, 1, 1); with labels (N, L, ...) two accuracies."""
+    scores, *labels = setup.bottoms
+    _check_steps(scores)
+    if not labels:
+        return LayerShapes([(scores[1], scores[0], 1, 1)])
+    require_equal(scores[1], labels[0][0], "both bottoms must have one batch size")
+    return LayerShapes([(1, 2, 1, 1)])
