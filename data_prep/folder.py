@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.errors import DataError
-from netgen.schema.files import StrPath, host, lock, sync
+from netgen.schema.files import DAY, StrPath, host, lock, swept_hosts, sync
 
 
 @contextmanager
@@ -21,14 +22,15 @@ def new_folder(out: StrPath, replace: bool = False) -> Iterator[Path]:
 
     If the block raises, KeyboardInterrupt included, the temporary folder is removed and
     `out` is as it was. With replace, a folder at `out` gives way at the very end; without,
-    only an empty one does, else DataError. What a killed process of this machine left is removed
-    first.
+    only an empty one does, else DataError. What a killed process left is removed first.
     """
     out = Path(out).resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    for left in out.parent.glob(f".{glob.escape(out.name)}.{host()}.*.part"):
+    hosts = swept_hosts(out.parent)
+    pattern = re.compile(rf"\.{re.escape(out.name)}\.{hosts}\.[0-9a-f]+\.part")
+    for left in [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]:
         with _locked(left) as mine:
-            if mine:
+            if mine and (f".{host()}." in left.name or _is_old(left)):
                 shutil.rmtree(left, ignore_errors=True)
     part = _sibling(out)
     part.mkdir()
@@ -43,6 +45,12 @@ def new_folder(out: StrPath, replace: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether nothing was written in it for a DAY."""
+    newest = max((path.lstat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
+    return time.time() - newest > DAY
 
 
 def _sibling(out: Path) -> Path:

@@ -91,18 +91,42 @@ _NEW = 2.0  # seconds that a temporary file may take from its making to its lock
 
 
 def host() -> str:
-    """Eight hex digits that stand for this machine in names of temporary files.
-
-    Who sweeps a folder that several machines share cannot tell whether another's process lives:
-    not every network file system hands locks on.
-    """
+    """Eight hex digits that stand for this machine, or container, in names of temporary files."""
     return f"{zlib.crc32(os.uname().nodename.encode(errors='replace')):08x}"
+
+
+#: file systems of a disk that one kernel has for itself, so that its locks say who lives
+_LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "zfs", "tmpfs", "overlay"}
+#: seconds after which nobody can be writing any more what bears the name of another host; a
+#: machine that we serve our disk to may not hand its locks on
+DAY = 86_400.0
+
+
+def swept_hosts(folder: StrPath, mounts: StrPath = "/proc/self/mountinfo") -> str:
+    """The regular expression of the hosts whose leftovers in a folder may be looked at.
+
+    On a disk of this machine those are all, for whoever else writes there, a container with a
+    name drawn at random, is under the same kernel and has locked what it writes; that was written
+    a DAY ago, at least, as such a disk may be served to others. In a folder that machines share
+    it is this host: not every network file system hands locks on.
+
+    mounts: the file that says of what kind file systems are; see proc(5).
+    """
+    with contextlib.suppress(OSError):
+        device = os.stat(folder or ".").st_dev
+        number = f"{os.major(device)}:{os.minor(device)}"
+        with open(mounts, encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file]
+        kinds = {line[line.index("-") + 1] for line in lines if line[2:3] == [number]}
+        if kinds and kinds <= _LOCAL:
+            return "[0-9a-f]{8}"
+    return host()
 
 
 def temporary_name(path: str) -> str:
     """A name that nobody foresees, in the folder of a file, for what is to take its place.
 
-    What killed processes of this machine have left under such names in that folder is removed.
+    What killed processes have left under such names in that folder is removed; see swept_hosts.
     """
     folder, name = os.path.split(path)
     _sweep(folder)
@@ -110,8 +134,8 @@ def temporary_name(path: str) -> str:
 
 
 def _sweep(folder: str) -> None:
-    """Remove this machine's temporary files in a folder that no process has locked."""
-    pattern = re.compile(rf"\..{{1,40}}\.{host()}\.[0-9a-f]{{16}}\.tmp")
+    """Remove the temporary files in a folder that no process has locked."""
+    pattern = re.compile(rf"\..{{1,40}}\.{swept_hosts(folder)}\.[0-9a-f]{{16}}\.tmp")
     left: list[str] = []
     with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
         left = [entry.path for entry in entries if pattern.fullmatch(entry.name)]
@@ -120,10 +144,14 @@ def _sweep(folder: str) -> None:
             handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 of = os.fstat(handle)
-                old = of.st_size or time.time() - of.st_mtime > _NEW
+                age = time.time() - of.st_mtime
+                foreign = f".{host()}." not in os.path.basename(path)
+                old = age > DAY if foreign else of.st_size or age > _NEW
                 ours = of.st_uid == os.getuid() and of.st_nlink == 1
                 if stat.S_ISREG(of.st_mode) and ours and old:
                     lock(handle)
+                    if foreign:  # the lock that a machine would have that we serve the disk to
+                        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.unlink(path)
             finally:
                 os.close(handle)

@@ -1,11 +1,12 @@
 import fcntl
 import os
+import time
 
 import pytest
 
 from data_prep import DataError
 from data_prep.folder import new_folder
-from netgen.schema.files import host
+from netgen.schema.files import DAY, host, swept_hosts
 
 
 def contents(folder):
@@ -70,6 +71,20 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         (tmp_path / name).mkdir()
     fill(out, "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "out[1]"])
+
+
+@pytest.mark.skipif(swept_hosts(".") == host(), reason="this disk may be another machine's too")
+def test_what_a_killed_container_left_is_removed_after_a_day(tmp_path):
+    left = tmp_path / f".out.{int(host(), 16) ^ 1:08x}.0123abcd.part"
+    left.mkdir()
+    (left / "file").write_text("half")
+    os.utime(left, (time.time() - 2 * DAY,) * 2)
+    fill(tmp_path / "out", "x")
+    assert left.exists()  # something in it is new
+    os.utime(left / "file", (time.time() - 2 * DAY,) * 2)
+    (tmp_path / "out" / "file").unlink()
+    fill(tmp_path / "out", "y")
+    assert not left.exists()
 
 
 def test_what_a_living_process_builds_is_not(tmp_path):

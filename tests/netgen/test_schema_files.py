@@ -5,12 +5,13 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from netgen.schema.files import host, temporary_name
+from netgen.schema.files import DAY, host, lock, swept_hosts, temporary_name
 
 READERS = [
     schema.read_net,
@@ -267,11 +268,72 @@ with schema.writing(sys.argv[1]) as file:
         killed.kill()
         killed.wait()
         ours = f"{host()}.0123456789abcdef.tmp"
-        elsewhere = f".file.{int(host(), 16) ^ 1:08x}.0123456789abcdef.tmp"  # of another machine
-        users = [".file.tmp", f".file.{ours}.bak", f"file.{ours}", elsewhere]
-        for name in users:
+        elsewhere = f".file.{int(host(), 16) ^ 1:08x}.0123456789abcdef.tmp"  # of a container
+        users = [".file.tmp", f".file.{ours}.bak", f"file.{ours}", ".file.container.0123.tmp"]
+        for name in (*users, elsewhere):
             (tmp_path / name).write_text("mine")
+            os.utime(tmp_path / name, (time.time() - 2 * DAY,) * 2)
         assert {left, held} <= set(os.listdir(tmp_path))
         schema.write_bytes(b"y", tmp_path / "another")
-        assert sorted(os.listdir(tmp_path)) == sorted(["another", held, *users])
+        there = [] if swept_hosts(tmp_path) != host() else [elsewhere]
+        assert sorted(os.listdir(tmp_path)) == sorted(["another", held, *users, *there])
         alive.kill()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "all_hosts"),
+    [("ext4", True), ("tmpfs", True), ("nfs4", False), ("fuse.sshfs", False),
+     ("ext4 nfs", False), ("", False)],
+)  # fmt: skip
+def test_what_other_hosts_left_is_looked_at_on_disks_that_nobody_else_has(
+    tmp_path, kinds, all_hosts
+):
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 27 0:0 / /proc rw,relatime - proc proc rw\n"
+        + "".join(f"25 24 {number} / /x rw shared:7 - {kind} /dev/x rw\n" for kind in kinds.split())
+    )
+    assert (swept_hosts(tmp_path, mounts) != host()) is all_hosts
+    assert swept_hosts(tmp_path, tmp_path / "none") == host()
+
+
+@pytest.mark.skipif(swept_hosts(".") == host(), reason="this disk may be another machine's too")
+def test_a_living_process_of_another_container_keeps_its_file(tmp_path):
+    name = tmp_path / f".file.{int(host(), 16) ^ 1:08x}.0123456789abcdef.tmp"
+    with open(name, "wb") as file:
+        file.write(b"half")
+        file.flush()
+        os.utime(name, (time.time() - 2 * DAY,) * 2)
+        lock(file.fileno())
+        schema.write_bytes(b"y", tmp_path / "file")
+        assert name.exists()
+    os.utime(name, (time.time() - DAY / 2,) * 2)  # maybe written from a machine that we serve
+    schema.write_bytes(b"y", tmp_path / "file")
+    assert name.exists()
+    os.utime(name, (time.time() - 2 * DAY,) * 2)
+    schema.write_bytes(b"y", tmp_path / "file")
+    assert not name.exists()
+
+
+@pytest.mark.skipif(swept_hosts(".") == host(), reason="this disk may be another machine's too")
+def test_a_file_locked_by_a_machine_that_we_serve_stays(tmp_path):
+    """The kernel's server takes such a lock as fcntl's, which another process here holds."""
+    name = tmp_path / f".file.{int(host(), 16) ^ 1:08x}.0123456789abcdef.tmp"
+    name.write_bytes(b"half")
+    os.utime(name, (time.time() - 2 * DAY,) * 2)
+    code = """
+import fcntl, sys
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code, name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        schema.write_bytes(b"y", tmp_path / "file")
+        assert name.exists()
+    schema.write_bytes(b"y", tmp_path / "file")
+    assert not name.exists()
