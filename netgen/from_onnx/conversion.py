@@ -66,6 +66,13 @@ def convert(
         except (Refusal, CaffeError) as error:
             raise refused([(node.op, node.name, str(error))]) from None
     outputs = _outputs(graph, net)
+    if net.lacking:
+        raise refused(
+            [
+                (node.op, node.name, f"{target.name} has no {kind}")
+                for node, kind in dict.fromkeys(net.lacking)
+            ]
+        )
     last = {blob.name: value for value, blob in net.values.items()}
     made = [value for node in graph for value in node.outputs if value in net.values]
     return Conversion(

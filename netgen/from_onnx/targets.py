@@ -12,17 +12,23 @@ from netgen.from_onnx.errors import ConversionError
 class Target:
     """A dialect of Caffe.
 
-    types: the layer types that it has beside those of Caffe 1.0. floor: the fields with which its
+    types: the layer types that it has beside those of Caffe 1.0; lacks: those of Caffe 1.0 that it
+    has not, of the ones that rules write. floor: the fields with which its
     Pooling rounds the size of its output down, if it has any.
     """
 
     name: str
     types: frozenset[str] = frozenset()
     floor: Mapping[str, object] = field(default_factory=dict)
+    lacks: frozenset[str] = frozenset()
 
     def knows(self, layer_type: str) -> bool:
         """Whether it has a layer type that Caffe 1.0 lacks."""
         return layer_type in self.types
+
+    def has(self, layer_type: str) -> bool:
+        """Whether it has a layer type of Caffe 1.0."""
+        return layer_type not in self.lacks
 
     def also(self, types: Iterable[str]) -> Target:
         """The same dialect with more layer types. Raises ConversionError for unknown ones."""
@@ -47,7 +53,9 @@ TARGETS = {
         Target("bvlc", frozenset({"Clip", "Swish"}), {"round_mode": "FLOOR"}),
         Target("ssd", frozenset({"Permute"})),
         Target("opencv", frozenset({"Interp", "Permute", "ReLU6", "ShuffleChannel", "Swish"}),
-               {"ceil_mode": False}),
+               {"ceil_mode": False},
+               frozenset({"ArgMax", "Bias", "DummyData", "Embed", "Parameter", "Reduction",
+                          "Threshold", "Tile"})),
         Target("plain"),
     )
 }  # fmt: skip

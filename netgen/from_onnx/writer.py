@@ -58,15 +58,18 @@ class Blob:
 class Writer:
     """Takes layers in their order; a rule's `apply` adds those of its node.
 
-    values: {ONNX value: Blob}. target: what the reader of the net knows.
+    values: {ONNX value: Blob}. target: what the reader of the net knows. lacking: the (node, layer
+    type) for which that was not enough.
     """
 
     def __init__(self, source: Graph, target: Target) -> None:
         self.target = target
         self.values: dict[str, Blob] = {}
+        self.lacking: list[tuple[Node, str]] = []
         self.net = caffe_pb.NetParameter(name=source.name)
         self._names = Names(source)
         self._base = ""
+        self._node: Node | None = None
         self._weights: dict[str, list[np.ndarray]] = {}
         for name, shape in source.inputs.items():
             blob = self.layer("Input", [], name=legal(name) or "data", shape={"dim": list(shape)})
@@ -75,7 +78,7 @@ class Writer:
 
     def begin(self, node: Node) -> None:
         """Name the layers that come next after a node."""
-        self._base = self._names.of(node)
+        self._base, self._node = self._names.of(node), node
 
     def end(self, node: Node, blobs: Sequence[Blob]) -> None:
         """Have the blobs stand for the outputs of a node."""
@@ -138,6 +141,8 @@ class Writer:
     ) -> list[Blob]:
         """Add a layer of as many tops as suffixes; see `layer`. The first one names the layer."""
         base = self._base if name is None else name
+        if self._node is not None and not self.target.has(kind):
+            self.lacking.append((self._node, kind))
         layer = self.net.layer.add(type=kind)
         layer.name = self._names.layer(f"{base}{suffixes[0] if len(suffixes) == 1 else ''}")
         layer.bottom.extend(blob.name for blob in bottoms)

@@ -131,6 +131,12 @@ def with_constant(
     spanned = blob.shape[first : last + 1]
     value = np.broadcast_to(value.reshape(value.shape[first : last + 1]), spanned)
     number = {} if first == last else {"num_axes": last - first + 1}
+    if not product and not net.target.has("Bias"):
+        weights = [np.ones_like(value), value]
+        return net.layer(
+            "Scale", [blob], suffix, weights=weights, frozen=not learned, bias_term=True,
+            **axis_field(first), **number,
+        )  # fmt: skip
     return net.layer(
         "Scale" if product else "Bias", [blob], suffix, weights=[value], frozen=not learned,
         **axis_field(first), **number,

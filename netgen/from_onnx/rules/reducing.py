@@ -53,7 +53,8 @@ class Reduce(Rule):
         before, core, after = _REDUCTIONS[node.op]
         top, axes = net.input(node), self.axes(node)
         ndim = len(top.shape)
-        if axes and core != "MAX" and axes == list(range(axes[0], ndim)) and not (
+        reduction = core != "MAX" and net.target.has("Reduction")
+        if axes and reduction and axes == list(range(axes[0], ndim)) and not (
             core == "MEAN" and axes[0] == 2 and ndim >= 4
         ):  # fmt: skip
             name = _WITHIN[before[0][0]] if before else core

@@ -34,7 +34,9 @@ def tiled(net: Writer, blob: Blob, shape: Shape, suffix: str = "") -> Blob:
     ones = len(shape) - len(blob.shape)
     blob = reshaped(net, blob, (1,) * ones + blob.shape, f"{suffix}_axes")
     for axis, (have, want) in enumerate(zip(blob.shape, shape, strict=True)):
-        if have != want:
+        if have != want and not net.target.has("Tile"):
+            blob = along(net, blob, axis, np.ones((want, 1)), f"{suffix}_tile")
+        elif have != want:
             blob = net.layer("Tile", [blob], f"{suffix}_tile", axis=axis, tiles=want)
     return blob
 
