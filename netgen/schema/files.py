@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import stat
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from typing import IO, Any, TypeAlias
 from netgen.errors import CaffeError
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
+
+
+#: Where a package that was installed has the bundled nets and solvers, to be looked at.
+BUNDLED = os.path.join(sys.prefix, "share", "caffe-split")
 
 
 class SchemaError(CaffeError):
@@ -29,7 +34,10 @@ def read_bytes(path: StrPath) -> bytes:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
-        raise SchemaError(f"File not found: {path}") from None
+        told = f"File not found: {path}"
+        if os.path.isfile(os.path.join(BUNDLED, path)):
+            told += "; this writes it: python -m netgen generate"
+        raise SchemaError(told) from None
     except OSError as error:
         raise SchemaError(f"{path}: cannot be read: {error.strerror}") from None
     if not data:

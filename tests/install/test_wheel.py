@@ -101,6 +101,15 @@ def test_bundled_prototxts_come_along(installed):
             assert (share / folder / path.name).read_bytes() == path.read_bytes()
 
 
+def test_a_bundled_solver_that_is_not_there_yet(installed, tmp_path):
+    told = installed.run(
+        ["sh", "-c", "caffe train -solver solvers/lenet.prototxt 2>&1 || true"], tmp_path
+    ).stdout
+    assert told.endswith(
+        "] File not found: solvers/lenet.prototxt; this writes it: python -m netgen generate\n"
+    )
+
+
 def test_the_checkout_is_not_what_runs(installed):
     modules = ("netgen", "caffe", "data_prep", "runner", "study", "caffe_tools", "torch")
     show = f"import {', '.join(modules)}; print(*(m.__file__ for m in ({', '.join(modules)})))"
