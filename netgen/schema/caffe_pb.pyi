@@ -725,6 +725,12 @@ class ConvolutionParameter(Message):
     cudnn_convolution_algo_seeker: int
     conv_algos_override: str
     conv_algorithm: str
+    @property
+    def kernel_shape(self) -> BlobShape: ...
+    @property
+    def pad_shape(self) -> BlobShape: ...
+    @property
+    def stride_shape(self) -> BlobShape: ...
     def __init__(
         self,
         *,
@@ -753,6 +759,9 @@ class ConvolutionParameter(Message):
         cudnn_convolution_algo_seeker: int | str | None = ...,
         conv_algos_override: str | None = ...,
         conv_algorithm: str | None = ...,
+        kernel_shape: BlobShape | Mapping[str, Any] | None = ...,
+        pad_shape: BlobShape | Mapping[str, Any] | None = ...,
+        stride_shape: BlobShape | Mapping[str, Any] | None = ...,
     ) -> None: ...
 
 class CropParameter(Message):
@@ -1180,6 +1189,12 @@ class PoolingParameter(Message):
     pad_r: int
     pad_t: int
     pad_b: int
+    @property
+    def kernel_shape(self) -> BlobShape: ...
+    @property
+    def pad_shape(self) -> BlobShape: ...
+    @property
+    def stride_shape(self) -> BlobShape: ...
     def __init__(
         self,
         *,
@@ -1201,6 +1216,9 @@ class PoolingParameter(Message):
         pad_r: int | None = ...,
         pad_t: int | None = ...,
         pad_b: int | None = ...,
+        kernel_shape: BlobShape | Mapping[str, Any] | None = ...,
+        pad_shape: BlobShape | Mapping[str, Any] | None = ...,
+        stride_shape: BlobShape | Mapping[str, Any] | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):

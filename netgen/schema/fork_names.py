@@ -207,12 +207,6 @@ NAMES = {
         TransformationParameter.more_fix_crop TransformationParameter.multi_scale
         TransformationParameter.scale_ratios
     """,
-    "video-caffe": """
-        ConvolutionParameter.kernel_shape ConvolutionParameter.pad_shape
-        ConvolutionParameter.stride_shape NdConvolution NdPooling
-        PoolingParameter.kernel_shape PoolingParameter.pad_shape
-        PoolingParameter.stride_shape
-    """,
     "visual-concepts": """
         CrossEntropyLoss LayerParameter.mil_data_param LayerParameter.mil_param MILData
         V1LayerParameter.mil_data_param V1LayerParameter.type=CROSS_ENTROPY_LOSS

@@ -28,6 +28,7 @@ _NAMES = {
     "DepthwiseConvolution": _WEIGHT_AND_BIAS,
     "Embed": _WEIGHT_AND_BIAS,
     "InnerProduct": _WEIGHT_AND_BIAS,
+    "NdConvolution": _WEIGHT_AND_BIAS,
     "PReLU": ("weight",),
     "Scale": _WEIGHT_AND_BIAS,
 }

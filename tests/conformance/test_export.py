@@ -47,6 +47,9 @@ DenseBlock TEST phase: 2x3x4x5 | phase: TEST denseblock_param { numTransition: 2
 FlowWarp : 2x3x4x5 2x2x4x5
 MaskPooling : 2x3x4x5 2x1x4x5
 MaskResize : 2x3x4x5 | {output_height: 3 output_width: 4}
+NdConvolution : 2x3x4x5x6 | convolution_param { num_output: 2 kernel_shape { dim: 3 dim: 3 dim: 3 } pad_shape { dim: 1 dim: 1 dim: 0 } weight_filler { type: "xavier" } }
+NdPooling : 2x3x4x5x6 | pooling_param { kernel_shape { dim: 2 dim: 2 dim: 3 } stride_shape { dim: 2 dim: 2 dim: 1 } }
+NdPooling AVE: 2x3x4x5x6 | pooling_param { pool: AVE kernel_shape { dim: 2 dim: 2 dim: 3 } }
 Normalize of faces: 2x4x3x2 | normalize_param { normalize_type: "L1" }
 Reverse : 2x4x4x6 | {axis: 1}
 ShuffleChannel : 2x6x4x4 | {group: 3}

@@ -84,6 +84,8 @@ CASES = [
     ("MaskResize", "mask_resize_param { output_height: 3 output_width: 4 }", [normal(1, 2, 5, 6)], (0,)),
     ("MultiBoxLoss", BOX % "", [normal(2, 16), normal(2, 12), PRIORS, TRUTH[None, None]], (0, 1)),
     ("MultiBoxLoss", BOX % "mining_type: NONE conf_loss_type: LOGISTIC loc_loss_type: L2", [normal(2, 16), normal(2, 12), PRIORS, TRUTH[None, None]], (0, 1)),
+    ("NdConvolution", "convolution_param { num_output: 2 kernel_shape { dim: 2 dim: 2 dim: 1 } }", [normal(1, 2, 3, 3, 2)], (0, 1, 2)),
+    ("NdPooling", "pooling_param { kernel_shape { dim: 2 dim: 2 dim: 2 } }", [apart(1, 2, 3, 3, 3)], (0,)),
     ("Normalize", "", [normal(2, 3, 2, 2)], (0,)),
     ("Normalize", 'normalize_param { normalize_type: "L1" }', [normal(2, 3, 2, 2)], (0,)),
     ("Normalize", "norm_param { eps: 0.5 }", [normal(2, 3, 2, 2)], (0, 1)),

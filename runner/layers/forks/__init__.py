@@ -14,6 +14,7 @@ from runner.layers.forks import (  # noqa: F401  (each import registers its type
     resizing,
     scaling,
     sequences,
+    spatial,
     warping,
     yolo,
 )

@@ -10,6 +10,7 @@ from netgen.graph.rules.forks import (  # noqa: F401
     resizing,
     scaling,
     sequences,
+    spatial,
     warping,
     yolo,
 )
