@@ -141,7 +141,10 @@ class _Stdout(io.FileIO):
 
 
 def _name_stdout() -> None:
-    """Have what cannot be printed be an error of "stdout", and not of nobody knows what."""
+    """Have what cannot be printed be an error of "stdout", and not of nobody knows what.
+
+    A name that the encoding of a locale does not have is printed with escapes.
+    """
     out = sys.stdout
     if type(out) is not io.TextIOWrapper or out.fileno() != 1:
         return  # a caller's own
@@ -153,7 +156,7 @@ def _name_stdout() -> None:
     sys.stdout = io.TextIOWrapper(
         raw if below is out.buffer else io.BufferedWriter(raw),
         encoding=out.encoding,
-        errors=out.errors,
+        errors="backslashreplace" if out.errors == "strict" else out.errors,
         line_buffering=out.line_buffering,
         write_through=out.write_through,
     )

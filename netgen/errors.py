@@ -62,6 +62,8 @@ def line_of(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
+    if isinstance(error, UnicodeEncodeError):  # of a word of the command line, say
+        return f"'{printable(error.object)}' is not {error.encoding.upper()}"
     text = str(error)
     if isinstance(error, ValueError) and "null byte" in text:
         return "a file's name holds a null byte"

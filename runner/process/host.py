@@ -6,12 +6,21 @@
 import ctypes
 import os
 
+from netgen.errors import CaffeError
+
 # glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 def prepare() -> None:
-    """Settings of this process; what the user has set in the environment stays."""
+    """Settings of this process; what the user has set in the environment stays.
+
+    Raises CaffeError where the current folder was removed, in which PyTorch cannot be loaded.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise CaffeError("the current folder was removed: go to another one") from None
     # On a shared machine threads that spin while they wait take the cores from those that work:
     # three times the time at twice the load.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -27,6 +27,7 @@ from runner.solver.tallies import check_evaluation, tally_of
 from runner.solver.updates import Updater, check_solver
 from runner.solver.workers import Alone, Request, Workers
 
+MOST_TEST_NETS = 1000  # a damaged solver asks for thousands, each with memory of its own
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
@@ -149,6 +150,11 @@ class Solver:
             raise CaffeError(
                 "test_iter must be specified for each test network. "
                 f"({len(p.test_iter)} test_iter, {own} test nets)"
+            )
+        if len(p.test_iter) > MOST_TEST_NETS:
+            raise CaffeError(
+                f"test_iter is given {len(p.test_iter):,} times, and as many test nets would be "
+                f"made; {MOST_TEST_NETS:,} are the most"
             )
         if p.test_state and len(p.test_state) != len(p.test_iter):
             raise CaffeError(

@@ -152,6 +152,21 @@ run(lambda: {work} and None, 'tool')
     assert (done.returncode, done.stderr) == (1, "tool: stdout: No space left on device\n")
 
 
+def test_a_name_that_the_locale_does_not_have_is_printed_with_escapes():
+    code = "from netgen.commandline import run; run(lambda: print('d\\xe9 \\u4f60'), 'tool')"
+    done = _python(code, stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "d\\xe9 \\u4f60\n", "")
+
+
+def test_a_word_that_is_no_text_is_one_line(tmp_path):
+    net = tmp_path / "net.prototxt"
+    net.write_text('layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 } } }')
+    words = [sys.executable, "-m", "netgen", "plan", net, "--layers", b"d\xe9"]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert line_of(UnicodeEncodeError("utf-8", "d\udce9", 1, 2, "x")) == r"'d\351' is not UTF-8"
+
+
 @full_device
 @pytest.mark.parametrize(
     ("program", "words"),

@@ -183,6 +183,8 @@ def test_bad_words(caffe, write_solver, words, message):
         ({"test_state": ["{ level: 0 }"] * 2},
          "test_state must be unspecified or specified once per test net. "
          "(2 test_state, 1 test nets)"),
+        ({"test_iter": [2] * 1001},
+         "test_iter is given 1,001 times, and as many test nets would be made; 1,000 are the most"),
         ({"test_interval": None}, "Check failed: param_.test_interval() > 0 (0 vs. 0)"),
         ({"type": '"Sgd"'}, "Unknown solver type: Sgd (known types: AdaDelta, AdaGrad, Adam, "
                             "Nesterov, RMSProp, SGD)"),
@@ -396,3 +398,14 @@ def test_a_log_that_cannot_be_made_is_told_and_the_training_goes_on(work, write_
 def test_a_null_byte_in_a_path_is_one_line(caffe, work, write_solver, field):
     told = caffe("train", "-solver", write_solver(**{field: '"a\\000b"'}))
     assert told.status == 1 and told.lines[-1][0] == "F" and "Traceback" not in told.err
+
+
+def test_a_current_folder_that_was_removed_is_one_line(work, write_solver):
+    solver = work / write_solver(max_iter=1)
+    gone = work / "gone"
+    gone.mkdir()
+    command = f'cd gone && rmdir ../gone && "{sys.executable}" -m runner train -solver {solver}'
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.endswith("] the current folder was removed: go to another one\n")

@@ -149,7 +149,7 @@ class Inputs:
 
     def _run(self, name: str, *words: str, folder: Path | None = None) -> str:
         command = Command(name, words, folder or self.folder)
-        ended = self.starter.run(command)
+        ended = self.starter.run(command, 600)
         if ended.status:
             raise RuntimeError(f"{command}: status {ended.status}: {ended.err}")
         return ended.err
