@@ -42,6 +42,7 @@ class SolverOptions:
     net: str | None = None
     prefix: str | None = None
     random_seed: int | None = None
+    test_initialization: bool | None = None
 
 
 def build_solver(name: str, options: SolverOptions | None = None) -> caffe_pb.SolverParameter:
@@ -72,7 +73,7 @@ def build_solver(name: str, options: SolverOptions | None = None) -> caffe_pb.So
         snapshot_prefix=o.prefix or f"snapshots/{stem(name)}",
         type=o.type,
     )
-    if not recipe.test_initialization:
+    if not o.test_initialization:
         solver.test_initialization = False
     if o.lr_policy == "multistep":
         solver.gamma = 0.1

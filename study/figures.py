@@ -21,8 +21,8 @@ from study.trainings import label
 
 COLORS = {BASELINE: "tab:gray", SPLIT: "tab:orange", RESTART: "tab:blue"}
 OTHERS = ("tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan")
+REST = "0.35"  # of all other arms, where the rows of a figure tell them apart
 MARKERS = "osD^v<>pPX*"
-HOURS = 3600
 
 
 def curves(folder: str, results: Sequence[Result]) -> dict[int, str]:
@@ -41,7 +41,7 @@ def finals(folder: str, groups: Sequence[Group]) -> str:
 
     Those of trainings that collapsed are left out: they would leave the others no room.
     """
-    colors = {group.label: COLORS[group.arm] for group in groups if group.arm in COLORS}
+    colors = {group.label: COLORS.get(group.arm, REST) for group in groups}
     shown = {
         group.label: [r.final for r in group.results if not r.collapsed]
         for group in groups
@@ -52,12 +52,15 @@ def finals(folder: str, groups: Sequence[Group]) -> str:
 
 
 def intervals(folder: str, effects: Sequence[Effect], claim: float) -> str:
-    """Write the figure of effects with their intervals, a row each; returns its file name."""
+    """Write the figure of effects with their intervals, a row each; returns its file name.
+
+    The axis is on the seeds: of two, which have wide intervals, these run out of the figure.
+    """
 
     def draw(figure: Figure, shown: Sequence[Effect]) -> None:
         axes = figure.subplots()
         for row, effect in enumerate(shown):
-            color = COLORS.get(effect.other.arm, "0.35") if row else COLORS[SPLIT]
+            color = COLORS.get(effect.other.arm, REST) if row else COLORS[SPLIT]
             axes.plot(effect.values, [row] * len(effect.values), "o", color=color, alpha=0.35)
             found = effect.final
             if found.low is not None and found.high is not None:
@@ -67,6 +70,12 @@ def intervals(folder: str, effects: Sequence[Effect], claim: float) -> str:
         axes.axvline(claim, color="0.5", linewidth=0.8, linestyle="--", label="the claim")
         axes.set_yticks(range(len(shown)), [effect.label for effect in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
+        points = [0.0, claim, *(value for effect in shown for value in effect.values)]
+        ends = [end for e in shown for end in (e.final.low, e.final.high) if end is not None]
+        room = max(points) - min(points)
+        left = max(min(points) - room, min([*points, *ends]))
+        right = min(max(points) + room, max([*points, *ends]))
+        axes.set_xlim(left - 0.05 * room, right + 0.05 * room)
         axes.set_xlabel("points of final accuracy: a dot a seed, a diamond their mean, a line 95 %")
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1))
         _plain(axes)
@@ -82,6 +91,8 @@ def costs(folder: str, groups: Sequence[Group]) -> str:
 
     def draw(figure: Figure, shown: Sequence[Group]) -> None:
         left, right = figure.subplots(1, 2, sharey=True)
+        longest = max(r.in_all("seconds") for group in shown for r in group.results)
+        unit, seconds = ("hours", 3600) if longest > 3 * 3600 else ("minutes", 60)
         for number, group in enumerate(shown):
             color = COLORS.get(group.arm, OTHERS[number % len(OTHERS)])
             style: dict[str, Any] = {"color": color, "alpha": 0.7, "linestyle": "none"}
@@ -89,12 +100,11 @@ def costs(folder: str, groups: Sequence[Group]) -> str:
             found = [r for r in group.results if not r.collapsed]
             final = [r.final for r in found]
             flops = [r.in_all("flops") for r in found]
-            hours = [r.in_all("seconds") / HOURS for r in found]
             left.plot(flops, final, label=group.label, **style)
-            right.plot(hours, final, **style)
+            right.plot([r.in_all("seconds") / seconds for r in found], final, **style)
         left.set_xlabel("FLOPs of all training, parents' included")
         left.xaxis.set_major_formatter(EngFormatter(sep=""))
-        right.set_xlabel("hours of wall time, parents' included")
+        right.set_xlabel(f"{unit} of wall time, parents' included")
         left.set_ylabel("final test accuracy")
         left.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         figure.legend(loc="outside right upper", fontsize="small", frameon=False)
@@ -127,7 +137,8 @@ def chains(folder: str, results: Sequence[Result]) -> str:
             name = None if (number, arm) in named else label(number, arm.name)
             named.add((number, arm))
             axes.plot(*zip(*points, strict=True), color=COLORS[arm], linewidth=1, label=name)
-            seen += [value for _, value in points[len(points) // 3 :]]
+            begins = 0 if result.training.start else len(points) // 3
+            seen += [value for _, value in points[begins:]]
             if before or begin:
                 axes.axvline(before or begin, color="0.8", linewidth=0.8, zorder=0)
         room = 0.05 * (max(seen) - min(seen)) or 0.01
@@ -136,7 +147,7 @@ def chains(folder: str, results: Sequence[Result]) -> str:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_ylabel("test accuracy")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes.legend(frameon=False, loc="lower right")
+        figure.legend(loc="outside right upper", fontsize="small", frameon=False)
         _plain(axes)
 
     shown = [r for r in results if r.training.arm in COLORS and not r.collapsed]

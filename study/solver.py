@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise CaffeError(f"{options.solver}: has train_net or test_net; one net for both is needed")
     solver = remade(solver, iterations)
     solver.net, solver.snapshot_prefix = options.net, options.prefix
+    solver.ClearField("test_initialization")  # right after a split there is to be a test
     solver.test_interval = options.test_interval or testing_interval(iterations)
     if options.lr_policy and options.lr_policy != solver.lr_policy:
         for name in ("stepvalue", "stepsize", "gamma", "power"):

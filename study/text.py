@@ -125,10 +125,12 @@ def _could_show(found: Paired, claim: float) -> str:
     if found.detectable is None:
         return "The differences of all seeds are equal, which tells nothing of their spread."
     needed = units_needed(claim / found.sd)
+    seen = f"differences from {found.detectable:.2f} points on"
+    if found.detectable >= POINTS:
+        seen = "no difference that accuracies can have"
     return (
-        f"With this spread (sd {found.sd:.2f}) {found.n} seeds show differences from "
-        f"{found.detectable:.2f} points on ({POWER:.0%} power), and {claim:g} would take "
-        f"{needed or 'over 1,000'} seeds."
+        f"With this spread (sd {found.sd:.2f}) {found.n} seeds show {seen} ({POWER:.0%} power), "
+        f"and {claim:g} would take {needed or 'over 1,000'} seeds."
     )
 
 

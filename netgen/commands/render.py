@@ -122,6 +122,12 @@ def _net_parser() -> Parser:
     return parser
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not '{text}'")
+    return text.lower() == "true"
+
+
 def _solver_parser() -> Parser:
     parser = _parser(
         "solver",
@@ -151,4 +157,10 @@ def _solver_parser() -> Parser:
     add("--net", metavar="PATH", help="the net's prototxt (prototxt/NET.prototxt)")
     add("--prefix", metavar="PATH", help="of snapshots (snapshots/NET)")
     add("--random-seed", type=int, metavar="N", help="none: from the clock")
+    add(
+        "--test-initialization",
+        type=_truth,
+        metavar="true|false",
+        help="a test before the first iteration (true)",
+    )
     return parser

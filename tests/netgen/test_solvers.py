@@ -4,6 +4,7 @@ import pytest
 
 from netgen import nets, schema, solvers
 from netgen.commands.generate import bundled
+from netgen.commands.render import render
 from netgen.errors import CaffeError
 from netgen.nets import registry
 from netgen.schema import SOLVER_TYPES, caffe_pb
@@ -48,6 +49,18 @@ def test_paths_follow_the_name():
 def test_drops_keep_their_place_in_the_training(options, steps, max_iter):
     solver = solvers.build_solver("baseline", SolverOptions(**options))
     assert (list(solver.stepvalue), solver.max_iter) == (steps, max_iter)
+
+
+@pytest.mark.parametrize(("net", "own"), [("resnet20", False), ("baseline", True)])
+def test_the_first_test_is_the_recipe_s_or_as_it_was_asked_for(net, own, capsys):
+    assert solvers.build_solver(net).test_initialization is own
+    for word in ("true", "False"):
+        text = render(["solver", net, "--test-initialization", word])
+        solver = schema.parse_text(text, caffe_pb.SolverParameter)
+        assert solver.test_initialization is (word == "true")
+    with pytest.raises(SystemExit):
+        render(["solver", net, "--test-initialization", "no"])
+    assert "must be true or false, not 'no'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
