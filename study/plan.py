@@ -35,7 +35,7 @@ def stages(settings: Settings, out: str) -> list[Stage]:
     for training in planned:
         make = _MAKERS.get(training.arm.net)  # other nets are there already
         own = [*(make(settings, training) if make else ()), _train(settings, training)]
-        found += [replace(stage, of=training.folder) for stage in own]
+        found += [replace(one, of=training.folder, begun=training.begun) for one in own]
     report = _study("report", out, makes=(f"{out}/report.md", f"{out}/report.html"))
     inputs = (f"{out}/{FILE}", *(training.record for training in planned))
     return [*found, Stage("report", (report,), inputs)]
@@ -119,7 +119,8 @@ def _wider(s: Settings, training: Training) -> Iterator[Stage]:
         words = (parent.net, parent.weights, net, "--seed", training.seed, "-o", start)
         command = _study("net2wider", *words, makes=(start,))
         inputs = (parent.net, parent.record, net)
-        yield Stage(f"{training.stage_name}_transfer", (command,), inputs)
+        name = f"{training.stage_name}_transfer"
+        yield Stage(name, (command,), inputs, passing=(start,))
 
 
 def _split(s: Settings, training: Training) -> Iterator[Stage]:
@@ -157,7 +158,8 @@ def _split(s: Settings, training: Training) -> Iterator[Stage]:
         words = (parent.net, weights, net, start, "--json")
         commands.append(_tool("verify_split", *words, stdout=training.verified))
     inputs = (parent.net, parent.record, plan, net)
-    yield Stage(f"{training.stage_name}_transfer", tuple(commands), inputs)
+    name, passing = f"{training.stage_name}_transfer", (*makes, training.gradient)
+    yield Stage(name, tuple(commands), inputs, passing=passing)
 
 
 _MAKERS = {"plain": _plain, "wider": _wider, "split": _split}
@@ -237,4 +239,6 @@ def _solver(s: Settings, training: Training) -> Command:
         return _study("solver", *words, "--test-interval", tested, *last, makes=(solver,))
     tests = ("--test-size", s.test_size, "--test-batch-size", s.test_batch_size)
     words = ("--net", training.net, "--max-iter", n, *tests, *rate, "--test-interval", tested)
+    if training.start and not s.is_allcnn:  # the recipe may be without the test right after a split
+        words += ("--test-initialization", "true")
     return _netgen("solver", s.net, *words, *last, makes=(solver,))

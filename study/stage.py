@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import IO
 
@@ -49,7 +50,8 @@ class Stage:
     """Commands that are run together. inputs: files that they read of other stages.
 
     trains: the last command is a training; it takes flags for caffe after `--`. of: the folder of
-    the training that it is a part of; "" of the report.
+    the training that it is a part of; "" of the report. passing: outputs that may be gone once the
+    file `begun` is there, as the training has a snapshot of its own.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Stage:
     inputs: tuple[str, ...]
     trains: bool = False
     of: str = ""
+    begun: str = ""
+    passing: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -105,8 +109,12 @@ def stale(stages: Iterable[Stage]) -> list[Stage]:
 
 
 def _fresh(stage: Stage) -> bool:
-    made = [_time(path) for path in stage.outputs]
-    return None not in made and all((_time(path) or 0) <= min(made) for path in stage.inputs)
+    gone = stage.passing if stage.begun and os.path.exists(stage.begun) else ()
+    kept = (path for path in stage.outputs if path not in gone or os.path.exists(path))
+    made = [_time(path) for path in kept]
+    if None in made:
+        return False
+    return all((_time(path) or 0) <= min(made, default=inf) for path in stage.inputs)
 
 
 def _time(path: str) -> int | None:

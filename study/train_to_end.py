@@ -65,8 +65,16 @@ class ResumableTraining:
         self.prefix, self.iterations = param.snapshot_prefix, param.max_iter
         paths = {"solver": options.solver, "net": param.net, "weights": options.weights}
         paths["state"] = options.state
-        self.start = schema.read_solverstate(options.state).iter if options.state else 0
-        self.inputs = {name: schema.file_digest(path) for name, path in paths.items() if path}
+        state = options.state if options.state and os.path.exists(options.state) else None
+        self.start = schema.read_solverstate(state).iter if state else 0
+        known = _read(self.begun_path) or {"inputs": {}}  # what was read may be gone since
+        self.inputs = {
+            name: schema.file_digest(path)
+            if os.path.exists(path) or name not in known["inputs"]
+            else known["inputs"][name]
+            for name, path in paths.items()
+            if path
+        }
         self.begun = None
 
     def is_complete(self) -> bool:

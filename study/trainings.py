@@ -180,6 +180,11 @@ class Training:
             return False
         return bool(read_json(self._left_out)["parent"] == file_digest(self.parent.record))
 
+    @property
+    def begun(self) -> str:
+        """What `study.train_to_end` writes before it begins."""
+        return self.file("train.begun.json")
+
     def weights_at(self, iteration: int) -> str:
         """The weights of a snapshot."""
         return f"{self.prefix}_iter_{iteration}.caffemodel"
