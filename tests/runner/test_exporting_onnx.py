@@ -371,7 +371,16 @@ def test_a_grown_child_comes_back(caffe, work):
         cli.main(["split", "parent.prototxt", "--plan", "plan.json", "-o", "child.prototxt"]) == 0
     )
     as_trained(schema.read_net("child.prototxt")).save("child.caffemodel")
-    words = ("-model", "child.prototxt", "-weights", "child.caffemodel", "-o", "child.onnx")
+    words = (
+        "-model",
+        "child.prototxt",
+        "-weights",
+        "child.caffemodel",
+        "-o",
+        "child.onnx",
+        "-batch",
+        "1",
+    )
     assert caffe("export", *words).status == 0
     words = ["child.onnx", "-o", "back.prototxt", "--weights", "back.caffemodel", "--no-check"]
     assert cli.main(["from-onnx", *words]) == 0
