@@ -147,7 +147,12 @@ def exported():
     for kind in KINDS:
         for probe in PROBES[kind]:
             named = names_of(probe)
-            if not (always_refused(kind) or named in REFUSED or ONE_SIZE.match(named)):
+            if not (
+                always_refused(kind)
+                or named in REFUSED
+                or ONE_SIZE.match(named)
+                or probe.in_place  # the same layer once more, in a net that is only run forward
+            ):
                 found[probe.family].append(probe)
     return found
 
