@@ -79,7 +79,8 @@ def leave_out(stage: Stage, error: CaffeError, settings: Settings, out: str) -> 
     """Leave out the training whose stage has failed, if it cannot be made of its parent.
 
     That is so where the parent learnt nothing: weights that are no numbers have no TPM, and of a
-    net of dead kernels no layer is worth splitting. Raises `error` for all else.
+    net of dead kernels no layer is worth splitting. Such a stage fails again at once; one that does
+    not was hindered by something else, and is done. Raises `error` for all else.
     """
     from study.results import collect  # only now, as only failures need it
 
@@ -87,8 +88,12 @@ def leave_out(stage: Stage, error: CaffeError, settings: Settings, out: str) -> 
     training = next((one for one in planned if one.folder == stage.of), None)
     parent = training and training.parent
     known = {result.training.folder: result for result in collect(planned)}
-    if not (training and parent and parent.folder in known and known[parent.folder].collapsed):
+    learnt_nothing = parent and parent.folder in known and known[parent.folder].collapsed
+    if not training or not learnt_nothing or stage.trains:
         raise error
+    with contextlib.suppress(CaffeError):
+        run_stage(stage)
+        return
     training.leave_out(f"{error}")
     print(f"{error}\n{training.folder} is left out: its parent learnt nothing", file=sys.stderr)
 
