@@ -27,12 +27,20 @@ class SchemaError(CaffeError):
     """A file or message that cannot be read, written or understood."""
 
 
+LARGEST = 2**31 - 1  # bytes of a message of protobuf (io.cpp, kProtoReadBytesLimit)
+_MOST_OF_DEVICE = 1 << 24  # a terminal, say
+
+
 def read_bytes(path: StrPath) -> bytes:
-    """The contents of a file. Raises SchemaError where there is none or it is empty."""
+    """The contents of a file. Raises SchemaError where there is none, it is empty or larger than
+    any message of protobuf: a device may never end, and a file with holes be of any size.
+    """
     path = os.fspath(path)
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            about = os.fstat(file.fileno())
+            most = _MOST_OF_DEVICE if stat.S_ISCHR(about.st_mode) else LARGEST
+            data = file.read(most + 1) if about.st_size <= most else b""
     except FileNotFoundError:
         told = f"File not found: {path}"
         if os.path.isfile(os.path.join(BUNDLED, path)):
@@ -40,6 +48,8 @@ def read_bytes(path: StrPath) -> bytes:
         raise SchemaError(told) from None
     except OSError as error:
         raise SchemaError(f"{path}: cannot be read: {error.strerror}") from None
+    if about.st_size > most or len(data) > most:
+        raise SchemaError(f"{path}: larger than {most:,} bytes")
     if not data:
         raise SchemaError(f"{path}: the file is empty")
     return data

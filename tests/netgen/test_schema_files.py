@@ -11,7 +11,7 @@ import pytest
 
 from netgen import schema
 from netgen.schema import caffe_pb
-from netgen.schema.files import DAY, host, lock, swept_hosts, temporary_name
+from netgen.schema.files import DAY, host, lock, read_bytes, swept_hosts, temporary_name
 
 READERS = [
     schema.read_net,
@@ -337,3 +337,16 @@ sys.stdin.read()
         assert name.exists()
     schema.write_bytes(b"y", tmp_path / "file")
     assert not name.exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs /dev/zero")
+def test_what_has_no_end_is_one_line(tmp_path):
+    with pytest.raises(schema.SchemaError, match="^/dev/zero: larger than 16,777,216 bytes$"):
+        read_bytes("/dev/zero")
+    path = tmp_path / "holes.caffemodel"
+    with open(path, "wb") as file:
+        file.truncate(1 << 36)
+    with pytest.raises(schema.SchemaError, match="larger than 2,147,483,647 bytes$"):
+        schema.read_caffemodel(path)
+    with pytest.raises(schema.SchemaError, match="^/dev/null: the file is empty$"):
+        read_bytes("/dev/null")

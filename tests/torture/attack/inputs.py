@@ -8,17 +8,18 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from attack.commands import ROOT
 from attack.starter import Command, Starter
 from fabricated import Fabricated, pack
 from tiny import DATA, LOSS, write_lmdbs
 
 from netgen import schema
 from netgen.schema import caffe_pb
+from study.settings import SCALES
 
 NET = (
     DATA
@@ -118,7 +119,7 @@ class Inputs:
         self._write_deployed()
         models = sorted(map(str, self.snapshots.glob("*.caffemodel")))
         self._run("netgen", "tpm", str(self.net), *models, "--json", str(self.tpm))
-        shutil.copy(ROOT / "results" / "small" / "study.json", self.study)
+        schema.write_json(asdict(SCALES["small"]), self.study)
         words = ("--layers", "conv1", "-o", str(self.plan))
         self._run("netgen", "plan", str(self.tpm), *words)
         return self
