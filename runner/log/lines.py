@@ -18,7 +18,7 @@ PREFIX = re.compile(
 )
 STAMP = re.compile(rf"[IWEF]({_DATE} \d\d:\d\d):\d\d\.\d{{6}}")
 #: abseil's, in seconds since 1970, as long as it has not been told to log.
-EPOCH_STAMP = re.compile(r"[IWEF]0000 00:00:(\d{9,}\.\d{6})")
+EPOCH_STAMP = re.compile(r"[IWEF]0000 00:00:(\d{9,11}\.\d{6})")
 #: How Python's logging, DIGITS and containers write the time, in front of what was logged.
 ISO_STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{3}(?:\d{3})?)?")
 FATAL = re.compile(rf"F{_DATE} \d\d:\d\d:\d\d\.")

@@ -389,7 +389,7 @@ def _printed(line: bytes) -> bytes:
     try:
         record = json.loads(line)
         return f"{record.get('time', '')} {record['log']}".rstrip("\n").encode()
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return line
 
 

@@ -179,9 +179,11 @@ def test_abseils_time_before_it_is_told_to_log(parse, events):
         f"I0000 00:00:{1764064800 + i}.250000   12345 {line.partition('12345 ')[2]}"
         for i, line in enumerate(line for line in events().lines if "] " in line)
     ]
+    lines.append(f"I0000 00:00:{'9' * 400}.250000 12345 solver.cpp:1] Iteration 400, loss = 1")
     run = parse("\n".join(lines) + "\n").training()
     assert run.tests[0].seconds == [3.0, 12.0]
-    assert run.loss.outputs() == parse(events().text()).training().loss.outputs()
+    whole = parse(events().text()).training().loss.outputs()["loss"]
+    assert run.loss.outputs()["loss"] == [*whole, 1.0]
 
 
 def test_dockers_json(parse, events):
@@ -189,7 +191,8 @@ def test_dockers_json(parse, events):
         json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2025-11-25T10:00:00.1Z"})
         for line in events().lines
     ]
-    text = "\n".join([*lines[:5], '{"log":"cut', *lines[5:]]) + "\n"
+    odd = ['{"log":"cut', '{"log":1,"time":' + "[" * 60_000, "[]", '{"log":"\\ud800"}']
+    text = "\n".join([*lines[:5], *odd, *lines[5:]]) + "\n"
     assert told(parse(text.replace('": "', '":"'))) == told(parse(events().text()))
 
 
