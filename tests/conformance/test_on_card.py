@@ -112,3 +112,83 @@ with Card():
     os.environ[memory.VARIABLE] = "1"
     print(memory.budget(DEVICE))
 """
+
+
+def test_the_face_of_pycaffe_and_the_bundled_nets(tmp_path):
+    shared = HERE.parent / "shared"
+    assert process("-c", FACE, str(tmp_path), str(shared)).splitlines()[-1] == "the same"
+
+
+FACE = """
+import os, sys
+from pathlib import Path
+sys.path.append(sys.argv[2])
+import numpy as np
+import caffe, tiny
+from harness.card import Card, put_in
+from netgen import nets, schema
+
+put_in()  # before anything learns on the host: autograd counts the devices once
+folder = Path(sys.argv[1])
+os.chdir(folder)
+tiny.write_lmdbs(folder)
+LAYERS = '''
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {
+  num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip" inner_product_param {
+  num_output: 3 weight_filler { type: "xavier" } } }
+'''
+Path("net.prototxt").write_text(tiny.DATA.format(folder=folder) + LAYERS + tiny.LOSS.format())
+Path("solver.prototxt").write_text(
+    'net: "net.prototxt" base_lr: 0.1 momentum: 0.9 lr_policy: "fixed" max_iter: 4 '
+    'random_seed: 1 snapshot_prefix: "s" test_iter: 2 test_interval: 100'
+)
+
+def trained():
+    solver = caffe.SGDSolver("solver.prototxt")
+    net, found = solver.net, {}
+    solver.step(2)
+    net.params["ip"][1].data[...] += 1  # what the host writes reaches the device
+    solver.step(1)
+    found.update({name: net.params[name][0].data.copy() for name in ("conv", "bn", "ip")})
+    net.forward(), net.backward()
+    found["gradient"] = net.params["conv"][0].diff.copy()
+    net.blobs["ip"].diff[...] = 0.5
+    net.backward(start="ip")
+    found["from ip"] = net.params["conv"][0].diff.copy()
+    test = solver.test_nets[0]
+    test.share_with(net)
+    found["loss"] = test.forward()["loss"].copy()
+    solver.snapshot()
+    return found
+
+def bundled(name):
+    param = nets.build_net(name, nets.NetOptions(width=0.125), deploy=True)
+    schema.write_text(param, name)
+    caffe.set_random_seed(3)
+    net = caffe.Net(name, caffe.TEST)
+    for layer, kind in zip(net._layer_names, [layer.type for layer in net.layers]):
+        if kind == "BatchNorm":
+            for blob, value in zip(net.params[layer], (0, 1, 1)):
+                blob.data[...] = value
+    data = net.blobs["data"]
+    data.reshape(2, *data.data.shape[1:])
+    data.data[...] = np.random.default_rng(1).standard_normal(data.data.shape)
+    return net.forward()["prob"].copy()
+
+def everything():
+    return {**trained(), **{name: bundled(name) for name in nets.NETS}}
+
+caffe.set_mode_cpu()
+host = everything()
+with Card():
+    caffe.set_mode_gpu()
+    caffe.set_device(0)
+    card = everything()
+for name, wanted in host.items():
+    assert np.isfinite(wanted).all(), name
+    np.testing.assert_allclose(card[name], wanted, 1e-5, 1e-6, err_msg=name)
+print("the same")
+"""
