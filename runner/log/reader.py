@@ -20,6 +20,7 @@ import gzip
 import json
 import lzma
 import os
+import stat
 import sys
 import time
 import zlib
@@ -136,7 +137,10 @@ class Log:
             raise LogError(f"{self.path}: {error.strerror}") from None
 
     def _read(self, file: BinaryIO) -> bool:
-        size = os.fstat(file.fileno()).st_size
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):  # which may have no end, and cannot be read again
+            raise LogError(f"{self.path}: a device or a pipe; a log is a file")
+        size = about.st_size
         news = size < self._offset or file.read(len(self._head)) != self._head
         if news:
             self._clear()

@@ -408,6 +408,9 @@ def test_impossible_stamps_are_no_times(parse):
 def test_errors_are_one_line(tmp_path, parse):
     with pytest.raises(LogError, match=r"^.*absent\.log: No such file or directory$"):
         Log(tmp_path / "absent.log").read()
+    for device in ("/dev/null", "/dev/zero"):
+        with pytest.raises(LogError, match=f"^{device}: a device or a pipe; a log is a file$"):
+            Log(device).read()
     with pytest.raises(LogError, match=r": Is a directory$"):
         Log(tmp_path).read()
     for text in ("", "not a log\n", b"\xff\xfe\x00" * 99):
