@@ -10,7 +10,9 @@ import runner
 from netgen import nets
 from netgen.schema import caffe_pb
 
-TOLERANCE = 1e-4  # of norms, relative; float32 sums in another order
+# Of norms, relative. Float32 sums in another order turn one ReLU in ten million the other way, of
+# which the loss shows nothing, and the gradient the root of that.
+TOLERANCES = {"loss": 1e-4, "gradient": 1e-3, "output": 1e-4}
 
 
 class NotEqual(RuntimeError):
@@ -21,7 +23,7 @@ def check(name, solver, loop, options):
     """Give both the same random weights and compare; returns {what: relative difference}.
 
     solver: ours, of a net that was built with NetOptions `options`; loop: the hand-written one.
-    Raises NotEqual for other shapes of parameters or differences above TOLERANCE.
+    Raises NotEqual for other shapes of parameters or differences above TOLERANCES.
     """
     ours = [tuple(blob.shape) for blob in _learned(solver.net)]
     theirs = [tuple(p.shape) for p in loop.net.parameters()]
@@ -35,7 +37,7 @@ def check(name, solver, loop, options):
     found = dict(zip(("loss", "gradient"), _training(solver, loop), strict=True))
     found["output"] = _inference(name, loop.net, weights, options)
     for what, difference in found.items():
-        if not difference < TOLERANCE:
+        if not difference < TOLERANCES[what]:
             raise NotEqual(f"{name}: {what} differs by {difference:.2g} of its norm")
     return found
 

@@ -10,6 +10,7 @@ and the median is given. What is counted is the process's CPU time, and of C++ C
 process of its own, the time between the lines of its log. Peers that are not there are left out.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -271,7 +272,10 @@ def verdict(row):
     """("onnxruntime", 0.83, "reached" or "8 % short") of a row that `measure` gave."""
     best, target = fastest(row["seconds"]), TARGETS[row["batch"]]
     ratio = times_faster(row["seconds"][OURS], row["seconds"][best])["median"]
-    reached = "reached" if ratio >= target else f"{100 * (1 - ratio / target):.0f} % short"
+    short = 100 * (1 - ratio / target)
+    reached = (
+        "reached" if short <= 0 else f"{short:.0f} % short" if short >= 1 else "under 1 % short"
+    )
     return best, ratio, reached
 
 
@@ -347,20 +351,20 @@ def _targets_row(row, peers):
     ]
 
 
-def _peers():
-    """The peers and their versions, in words."""
+def _peers(measured):
+    """The peers that were measured, with their versions, in words."""
+    packages = {
+        "onnxruntime": "onnxruntime",
+        "OpenCV": "opencv-python-headless",
+        "torch.compile": "torch",
+    }
     found = []
-    for title, package in (
-        ("onnxruntime", "onnxruntime"),
-        ("OpenCV", "opencv-python-headless"),
-        ("torch.compile of PyTorch", "torch"),
-    ):
-        try:
-            found.append(f"{title} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    caffe = external_caffe()
-    return ", ".join([*found, "C++ Caffe" if caffe else "no C++ Caffe"])
+    for peer in PEERS:
+        if peer in measured:
+            with contextlib.suppress(PackageNotFoundError, KeyError):
+                peer = f"{peer} {version(packages[peer])}"
+            found.append(peer)
+    return ", ".join(found)
 
 
 def main():
@@ -399,7 +403,7 @@ def main():
             print(f"inference {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     about = {
         "machine": machine(),
-        "peers": _peers(),
+        "peers": _peers({peer for row in rows for peer in row["seconds"]}),
         "load": before,
         "minutes": (time.time() - start) / 60,
         "date": time.strftime("%Y-%m-%d", time.gmtime(start)),
