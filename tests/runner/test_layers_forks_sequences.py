@@ -273,3 +273,22 @@ def test_ctc_greedy_decoders_accuracies(one_layer, blank):
 def test_steps_refused(one_layer, text, shapes, words):
     with pytest.raises(NetError, match=f"layer 'l': {words}"):
         one_layer(text, *map(np.zeros, shapes))
+
+
+@pytest.mark.parametrize("cont", [False, True])
+def test_lstm_with_an_axis_of_streams(one_layer, cont):
+    """caffe_ocr's (T, N, K) is the same as (T N, K) with batch_size N."""
+    x, kept = RANDOM.normal(size=(4, 2, 3)), np.array([[0, 0], [1, 1], [0, 1], [1, 0]])
+    more = [kept] if cont else []
+    filler = 'weight_filler { type: "uniform" min: -1 max: 1 }'
+    text = f'type: "Lstm" lstm_param {{ num_output: 5 {filler} %s }}'
+    layer = one_layer(text % "", x, *more)
+    flat = one_layer(text % "batch_size: 2", x.reshape(8, 3), *(c.ravel() for c in more))
+    flat.set_blobs(*layer.blobs)
+    np.testing.assert_allclose(
+        layer.forward()[0], flat.forward()[0].reshape(4, 2, 5), rtol=1e-5, atol=1e-6
+    )
+    layer.layer.carried = flat.layer.carried = None
+    for got, wanted in zip(layer.gradients(), flat.gradients(), strict=True):
+        if wanted is not None:
+            np.testing.assert_allclose(got, wanted.reshape(got.shape), rtol=1e-6, atol=1e-9)

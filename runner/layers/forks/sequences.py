@@ -21,7 +21,8 @@ class Lstm(Layer, type="Lstm"):
     The first axis of bottom and top holds the batch_size streams of each time step side by
     side. A second bottom, cont, is 0 where a sequence begins; with it the states carry over
     between batches, without it every batch begins anew. clipping_threshold limits the gradient
-    of each gate's input, at each step, before it goes on to the step before.
+    of each gate's input, at each step, before it goes on to the step before. Without batch_size
+    a bottom of three axes has steps and streams on axes of their own, as in caffe_ocr.
     """
 
     no_force_backward = (1,)
@@ -39,8 +40,11 @@ class Lstm(Layer, type="Lstm"):
     def forward(self, bottoms: Tensors, blobs: Tensors) -> Tensors:
         (x, *given), (of_input, of_hidden, bias) = bottoms, blobs
         p = self.param.lstm_param
-        streams, limit = p.batch_size, p.clipping_threshold
-        inputs = F.linear(x.flatten(1), of_input, bias).unflatten(0, (-1, streams))
+        apart = len(self.shapes_of(*bottoms).tops[0]) == 3
+        streams, limit = x.shape[1] if apart else p.batch_size, p.clipping_threshold
+        inputs = F.linear(x.flatten(2 if apart else 1), of_input, bias)
+        if not apart:
+            inputs = inputs.unflatten(0, (-1, streams))
         if given:
             cont = given[0].detach().reshape(-1, streams, 1)
         else:
@@ -58,7 +62,7 @@ class Lstm(Layer, type="Lstm"):
             tops.append(hidden)
         if given:
             self.carried = [hidden.detach(), cell.detach()]
-        return [torch.cat(tops)]
+        return [torch.stack(tops) if apart else torch.cat(tops)]
 
     def state(self) -> object:
         return None if self.carried is None else {"carried": [s.cpu() for s in self.carried]}

@@ -56,24 +56,27 @@ def labelsequence_accuracy(setup: Setup) -> LayerShapes:
 def lstm(setup: Setup) -> LayerShapes:
     """(T N, ...), the streams of a step side by side, and perhaps cont (T N), to (T N, D).
 
-    Blobs: W_x (4 D, K), W_h (4 D, D), b (4 D).
+    Without batch_size three axes are (T, N, K), which become (T, N, D), as in caffe_ocr. Blobs:
+    W_x (4 D, K), W_h (4 D, D), b (4 D).
     """
     param, x = setup.layer.lstm_param, setup.bottoms[0]
     require(param.num_output > 0, "num_output must be positive")
     require(param.batch_size > 0, "batch_size must be positive")
     require(x, "bottom[0] must have an axis of steps and streams")
-    require_equal(
-        0, x[0] % param.batch_size, f"bottom[0] must have steps of {param.batch_size} streams"
-    )
+    steps = x[:2] if len(x) == 3 and not param.HasField("batch_size") else x[:1]
+    if len(steps) == 1:
+        require_equal(
+            0, x[0] % param.batch_size, f"bottom[0] must have steps of {param.batch_size} streams"
+        )
     if len(setup.bottoms) == 2:
         require_equal(
-            x[0], prod(setup.bottoms[1]), "bottom[1] must have one cont a step and stream"
+            prod(steps), prod(setup.bottoms[1]), "bottom[1] must have one cont a step and stream"
         )
-    outputs, inputs = param.num_output, prod(x[1:])
+    outputs, inputs = param.num_output, prod(x[len(steps) :])
     gates = 4 * outputs
-    macs = x[0] * gates * (inputs + outputs)
+    macs = prod(steps) * gates * (inputs + outputs)
     params = [(gates, inputs), (gates, outputs), (gates,)]
-    return LayerShapes([(x[0], outputs)], params, macs)
+    return LayerShapes([(*steps, outputs)], params, macs)
 
 
 def _check_steps(scores: Shape) -> None:
