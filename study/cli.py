@@ -22,8 +22,9 @@ from typing import Any
 from netgen.commandline import Parser, run
 from netgen.errors import CaffeError
 from study.arms import ARMS, CONTROLS, SPLIT, controls_named
+from study.begin import settle
 from study.plan import stages
-from study.settings import SCALES, Settings, settle
+from study.settings import SCALES, Settings
 from study.stage import STOPPED, Stage, Stopped, environment, run_stage, stale
 from study.trainings import trainings
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from netgen.errors import CaffeError
-from netgen.schema import read_json, write_json
+from netgen.schema import read_json
 from study.arms import CONTROLS, NAMES, WIDENED, find
 
 FILE = "study.json"
-_OPEN = {
+OPEN = {
     "rounds",
     "deep_seeds",
     "control_rounds",
@@ -36,7 +36,7 @@ _MOST = {"rounds": 100, "seeds": 10_000}  # each round is made of the one before
 MOST_SNAPSHOTS = 500  # until `split_at`, and no more
 
 
-def _goes_on(control: str) -> bool:
+def goes_on(control: str) -> bool:
     """Whether an arm makes sense where the parent's training goes on after the split."""
     arm, _ = find(control)
     return arm.start == "transfer" or arm.budget == "total"
@@ -138,7 +138,7 @@ class Settings:
             )
         if self.rounds != 1:
             raise CaffeError(f"split_at is for one round of splits, not {self.rounds}")
-        anew = [arm for arm in self.arms if not _goes_on(arm)]
+        anew = [arm for arm in self.arms if not goes_on(arm)]
         if anew:
             raise CaffeError(
                 f"with split_at the baseline itself is the parent that goes on: it leaves no sense "
@@ -206,7 +206,7 @@ def words(settings: Settings, out: str) -> list[str]:
     own, found = SCALES[settings.scale], ["--scale", settings.scale]
     if not settings.is_allcnn:
         given = {"net": settings.net, "solver": settings.solver, "iterations": settings.iterations}
-        own = _of_another_net(own, given)
+        own = of_another_net(own, given)
         found += ["--net", settings.net] + ["--solver", settings.solver] * settings.is_file
     for field in fields(Settings):
         name, value = field.name, getattr(settings, field.name)
@@ -229,45 +229,7 @@ def words(settings: Settings, out: str) -> list[str]:
     return [*found, "--out", out]
 
 
-def settle(out: str, given: dict[str, Any]) -> Settings:
-    """The Settings of the study in folder `out`, which is begun or goes on.
-
-    given: the fields that were asked for. A begun study keeps what it was begun with, but for
-    its rounds, arms, seeds and note. Writes study.json. Raises CaffeError.
-    """
-    path = os.path.join(out, FILE)
-    begun = os.path.exists(path)
-    if begun:
-        base = read_settings(out)
-        for name, value in given.items():
-            old = getattr(base, name)
-            if name not in _OPEN and value != old:
-                raise CaffeError(
-                    f"{path}: this study was begun with {name} {old}, not {value}; "
-                    "choose another --out"
-                )
-    else:
-        scale = given.get("scale")
-        if scale not in SCALES:
-            raise CaffeError(f"{path} is not there, so --scale must be one of {', '.join(SCALES)}")
-        base = SCALES[scale]
-        if given.get("net", ALLCNN) != ALLCNN:
-            base = _of_another_net(base, given)
-        if given.get("split_at"):
-            base = replace(base, arms=tuple(filter(_goes_on, base.arms)), rounds=1)
-    settings = replace(base, **given)
-    if not begun or "arms" in given:
-        from study import subject  # only now, as listing stages takes no nets
-
-        settings = settings if begun else subject.completed(settings)
-        settings = subject.with_possible_arms(settings)
-    if not begun or settings != base:
-        os.makedirs(out, exist_ok=True)
-        write_json(asdict(settings), path)
-    return settings
-
-
-def _of_another_net(scale: Settings, given: dict[str, Any]) -> Settings:
+def of_another_net(scale: Settings, given: dict[str, Any]) -> Settings:
     """A scale without what is All-CNN's: net and solver say the rest. Raises CaffeError."""
     if scale.scale == "full" and "iterations" not in given:
         raise CaffeError(f"scale full is All-CNN's: of {given['net']} give --iterations too")

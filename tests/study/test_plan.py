@@ -11,8 +11,9 @@ import study
 from netgen.commands import render
 from netgen.errors import CaffeError
 from study.arms import ARMS, CHAIN, CONTROLS, NAMES, SPLIT, controls_named, find
+from study.begin import settle
 from study.plan import stages
-from study.settings import SCALES, Settings, read_settings, settle
+from study.settings import SCALES, Settings, read_settings
 from study.trainings import testing_interval as interval_of_tests
 from study.trainings import trainings, window
 

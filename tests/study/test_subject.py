@@ -6,8 +6,9 @@ import pytest
 
 from netgen.errors import CaffeError
 from study.arms import CONTROLS
+from study.begin import settle
 from study.plan import script, stages
-from study.settings import SCALES, read_settings, settle
+from study.settings import SCALES, read_settings
 
 NET = """name: "mine"
 layer {{ name: "data" type: "Data" top: "data" top: "label" include {{ phase: TRAIN }}
