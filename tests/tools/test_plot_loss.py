@@ -201,3 +201,15 @@ def test_default_output(monkeypatch):
     assert default_output(["logs/a.log", "logs/b.log"]) == "logs/loss.png"
     assert default_output(["runs/1/a.log", "runs/2/a.log"]) == "runs/loss.png"
     assert default_output(["a.log", "b.log"]) == "loss.png"
+
+
+def test_settings_that_matplotlib_refuses_are_one_line(example, tmp_path):
+    example().done().write(tmp_path / "a.log")
+    script = Path(__file__).parents[2] / "tools" / "plot_loss.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "a.log", "--no_refresh", "-o", "a.png"],
+        cwd=tmp_path, env={**os.environ, "MPLBACKEND": "bogus"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("plot_loss: matplotlib's settings (MPLBACKEND, matplotlibrc): ")
+    assert not (tmp_path / "a.png").exists()
