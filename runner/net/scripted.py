@@ -14,12 +14,10 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from runner.net.inference import Call
+from runner.net.calls import Call
 
 #: of the largest value; the kernels are the same, so that there is usually no difference at all
 TOLERANCE = 1e-4
