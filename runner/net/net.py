@@ -16,6 +16,7 @@ from runner.layers.blob import Blob, BlobVec
 from runner.log import glog
 from runner.net.fusion import Convolutions, Together, fused_scales
 from runner.net.objective import Objective
+from runner.net.overwriting import overwriting
 from runner.net.parameters import Parameters
 from runner.net.shared_memory import Memory
 from runner.net.wiring import Node, force_backward, wire_backward, wire_forward
@@ -112,6 +113,7 @@ class Net:
         }
         self._convolutions = Convolutions(self.nodes)
         self._siblings = Convolutions(self.nodes, with_ends=False)
+        self._overwriting = self._may_overwrite()
         self._fill()
 
     def _create(self, param, net):
@@ -241,8 +243,9 @@ class Net:
             raise graph.NetError(f"net '{self.name}' has no layers to run")
         blobs, shares, fetched = {} if kept is None else kept, [], iter(fetched)
         scales = self._scales if kept is None else self.scales_in_place
+        overwriting = self._overwriting if kept is None and diffs is None else {}
         if not self.fused:
-            scales = set()
+            scales, overwriting = set(), {}
         plan = self._plan(kept, diffs)
         together = Together(plan, self.run)
         for index, node in enumerate(self.nodes):
@@ -263,6 +266,8 @@ class Net:
                 arguments = node.arguments()
                 if index in scales:  # the BatchNorm before has done it
                     tops = [blobs[node.bottoms[0]]]
+                elif index in overwriting:
+                    tops = overwriting[index](bottoms)
                 elif index in together.tops:
                     tops = [together.tops.pop(index)]
                 else:
@@ -293,6 +298,15 @@ class Net:
             bottoms = [widened(x) for x in bottoms]
         with autocast(self.context.precision, self.context.device):
             return node.layer.forward(bottoms, arguments)
+
+    def _may_overwrite(self):
+        """The layers that may write over their bottoms: on a CPU, where it has been measured."""
+        if self.context.device.type != "cpu" or self.context.precision != "fp32":
+            return {}
+        plan = self._convolutions
+        shares = [share for group in plan.groups.values() for share in group]
+        numbers = {*(share.number for share in shares), *plan.leaves, *plan.inner, *plan.ends}
+        return overwriting(self.nodes, self.outputs, self._scales, numbers, self._memory.names)
 
     def _plan(self, kept, diffs):
         """The Convolutions that are done together in a pass."""

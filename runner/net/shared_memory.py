@@ -24,6 +24,11 @@ class Memory:
         self._overwritten(nodes)
         self._lent(nodes)
 
+    @property
+    def names(self) -> set[str]:
+        """The blobs of which what is left counts."""
+        return set(self._left)
+
     def keep(self, blobs: Mapping[str, torch.Tensor]) -> None:
         """Remember what forward left in the blobs that backward reads again."""
         for name in self._left:
