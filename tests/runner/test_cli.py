@@ -223,7 +223,7 @@ IP = "inner_product_param { num_output: 2 } "
     "net, words",
     [
         ('layer { name: "l" type: "Convolutoin" }',
-         ["layer 'l'", "Unknown layer type: Convolutoin (known types: AbsVal, Accuracy, "]),
+         ["layer 'l'", "Unknown layer type: Convolutoin (known types: AbsLoss, AbsVal, Accuracy, "]),
         ('layer { name: "l" tpye: "ReLU" }',
          ['net.prototxt:1:19: Message type "caffe.LayerParameter" has no field named "tpye"']),
         (DATA + 'layer { name: "l" type: "InnerProduct" bottom: "x" top: "y" inner_product_param '
