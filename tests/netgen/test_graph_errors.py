@@ -263,7 +263,7 @@ def test_too_many_params():
 def test_unknown_type_lists_the_known_ones():
     words = refusal(make_layer("Convolutoin", "", 1, 1), [IMAGE])
     assert words.startswith(
-        "layer 'l': Unknown layer type: Convolutoin (known types: AbsVal, Accuracy, "
+        "layer 'l': Unknown layer type: Convolutoin (known types: AbsLoss, AbsVal, Accuracy, "
     )
     assert ", Threshold, Tile, " in words and words.endswith(")")
 
