@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import struct
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -15,18 +16,25 @@ import pytest
 MEMORY = 1 << 30
 
 
+# What a process has used at most counts on from what the one that starts it uses, which is little.
+MEASURED = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+
+
 def command(folder, *words):
     """(exit status, stderr, bytes of memory at most) of `python -m data_prep`."""
-    with open(folder / "err", "wb") as err:
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-m", "data_prep", *map(str, words)],
-            {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
-            file_actions=[(os.POSIX_SPAWN_DUP2, err.fileno(), 2)],
-        )
-        _, status, usage = os.wait4(pid, 0)
-    text = (folder / "err").read_text()
-    return os.waitstatus_to_exitcode(status), text.rpartition("\r")[2], usage.ru_maxrss * 1024
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, sys.executable, "-m", "data_prep", *map(str, words)],
+        env={**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+    )
+    used = int(done.stdout.split()[-1]) * 1024
+    return done.returncode, done.stderr.rpartition("\r")[2], used
 
 
 def one_line(folder, *words):
