@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import lmdb
@@ -272,7 +273,7 @@ def test_a_signal_to_the_launcher_stops_all_workers_with_a_snapshot(
     assert len(children) >= 2
     launcher.send_signal(number)
     (stopped,) = run.results(read_result)  # once nobody has its stderr any more
-    assert not any(map(is_running, children))
+    wait_for_end(children)
     assert stopped.messages.count("Optimization stopped early.") == 1
     assert not [line for line in stopped.lines if line[0] in "EF"]
     if command is LAUNCH:  # torchrun's own status is of the signal
@@ -280,6 +281,14 @@ def test_a_signal_to_the_launcher_stops_all_workers_with_a_snapshot(
     (state,) = work.glob("two_iter_*.solverstate")
     assert resume_file(state)["iter"] == int(state.stem.rpartition("_")[2]) >= 6
     assert not list(work.glob(".*"))
+
+
+def wait_for_end(processes):
+    """Return when all have ended: a process lets go of stderr a moment before that."""
+    end = time.monotonic() + 60
+    while any(map(is_running, processes)):
+        assert time.monotonic() < end, f"{processes}: not all have ended"
+        time.sleep(0.01)
 
 
 def is_running(process):
