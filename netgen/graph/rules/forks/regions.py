@@ -8,6 +8,7 @@ from math import prod
 from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
 from netgen.graph.shape import Shape, legacy_dim, shape_string
+from netgen.schema import caffe_pb
 
 
 def check_regions(bottom: Shape, rois: Shape) -> None:
@@ -20,13 +21,18 @@ def check_regions(bottom: Shape, rois: Shape) -> None:
     )
 
 
-@rule("ROIPooling", bottoms=2)
-def roi_pooling(setup: Setup) -> LayerShapes:
-    param, (bottom, rois) = setup.layer.roi_pooling_param, setup.bottoms
+def pooled_regions(setup: Setup, param: caffe_pb.ROIPoolingParameter) -> LayerShapes:
+    """Features (N, C, H, W) and regions (R, 5) to (R, C, pooled_h, pooled_w)."""
+    bottom, rois = setup.bottoms
     require(param.pooled_h > 0, "pooled_h must be > 0")
     require(param.pooled_w > 0, "pooled_w must be > 0")
     check_regions(bottom, rois)
     return LayerShapes([(rois[0], bottom[1], param.pooled_h, param.pooled_w)])
+
+
+@rule("ROIPooling", bottoms=2)
+def roi_pooling(setup: Setup) -> LayerShapes:
+    return pooled_regions(setup, setup.layer.roi_pooling_param)
 
 
 @rule("PSROIPooling", bottoms=2)

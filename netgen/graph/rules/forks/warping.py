@@ -2,7 +2,7 @@
 
 from netgen.graph.errors import require, require_equal
 from netgen.graph.registry import LayerShapes, Setup, rule
-from netgen.graph.rules.forks.regions import check_regions
+from netgen.graph.rules.forks.regions import pooled_regions
 from netgen.graph.shape import shape_string
 
 
@@ -28,8 +28,4 @@ def mask_resize(setup: Setup) -> LayerShapes:
 
 @rule("ROIWarping", bottoms=2)
 def roi_warping(setup: Setup) -> LayerShapes:
-    param, (bottom, rois) = setup.layer.roi_warping_param, setup.bottoms
-    require(param.pooled_h > 0, "pooled_h must be > 0")
-    require(param.pooled_w > 0, "pooled_w must be > 0")
-    check_regions(bottom, rois)
-    return LayerShapes([(rois[0], bottom[1], param.pooled_h, param.pooled_w)])
+    return pooled_regions(setup, setup.layer.roi_warping_param)
