@@ -11,6 +11,8 @@ written out, each step in layers of its own that share their weights.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from netgen.from_onnx.graph import Node, Shape
@@ -26,6 +28,15 @@ _PROD = caffe_pb.EltwiseParameter.PROD
 #: What stands where the outputs (steps, directions, streams, values) and (directions, streams,
 #: values) have an axis, with the layout that has streams first.
 _STREAMS_FIRST = {4: (2, 0, 1, 3), 3: (1, 0, 2)}
+
+
+class _Way(NamedTuple):
+    """A direction of a node, or a step of it; suffix: of the names of its layers."""
+
+    node: Node
+    net: Writer
+    direction: int
+    suffix: str
 
 
 class _Recurrent(Rule):
@@ -75,7 +86,7 @@ class _Recurrent(Rule):
             suffix = "_backward" if backwards and both else ""
             x = _turned(net, bottom, f"{suffix}_turned") if backwards else bottom
             states = [self.state(node, net, j, i, suffix) for j in (5, 6)]
-            top, *last = self.run(node, net, x, states, i, suffix)
+            top, *last = self.run(_Way(node, net, i, suffix), x, states)
             if not last and node.used(1):
                 steps = top.shape[0]
                 last = [cut(net, top, 0, steps - 1, steps, f"{suffix}_last")]
@@ -120,15 +131,7 @@ class _Recurrent(Rule):
         part = value.take(direction, axis).reshape(alone)
         return net.constant(f"{node.inputs[index]}{suffix}", part) if np.any(part) else None
 
-    def run(
-        self,
-        node: Node,
-        net: Writer,
-        bottom: Blob,
-        states: list[Blob | None],
-        direction: int,
-        suffix: str,
-    ) -> list[Blob]:
+    def run(self, way: _Way, bottom: Blob, states: list[Blob | None]) -> list[Blob]:
         """The states of all steps, (steps, streams, values), and perhaps the last ones."""
         raise NotImplementedError
 
@@ -143,15 +146,8 @@ class LSTM(_Recurrent):
         if node.has(7):
             require(not np.any(node.weights(7, "peepholes")), "it has peepholes")
 
-    def run(
-        self,
-        node: Node,
-        net: Writer,
-        bottom: Blob,
-        states: list[Blob | None],
-        direction: int,
-        suffix: str,
-    ) -> list[Blob]:
+    def run(self, way: _Way, bottom: Blob, states: list[Blob | None]) -> list[Blob]:
+        node, net, direction, suffix = way
         steps, streams, _ = bottom.shape
         hidden = node.shape(2)[2]
         weights = self.weights(node, direction)
@@ -203,15 +199,8 @@ class _WrittenOut(_Recurrent):
             f"({MOST_STEPS})",
         )
 
-    def run(
-        self,
-        node: Node,
-        net: Writer,
-        bottom: Blob,
-        states: list[Blob | None],
-        direction: int,
-        suffix: str,
-    ) -> list[Blob]:
+    def run(self, way: _Way, bottom: Blob, states: list[Blob | None]) -> list[Blob]:
+        node, net, direction, suffix = way
         steps, streams, _ = bottom.shape
         hidden = node.shape(2)[2]
         weight = node.weights(1, "weight")[direction]
@@ -227,8 +216,8 @@ class _WrittenOut(_Recurrent):
         state = states[0] or _filled(net, (1, streams, hidden), 0, f"{suffix}_begin")
         tops = []
         for t, part in enumerate(inputs, 1):
-            shared = f"{top.name}_{direction}"
-            state = self.step(node, net, part, state, direction, f"{suffix}_step{t}", shared)
+            step = way._replace(suffix=f"{suffix}_step{t}")
+            state = self.step(step, part, state, f"{top.name}_{direction}")
             state.free = False
             tops.append(state)
         every = net.layer("Concat", tops, f"{suffix}_steps", axis=0) if steps > 1 else tops[0]
@@ -238,16 +227,7 @@ class _WrittenOut(_Recurrent):
         """What is added to the product with the input."""
         return _biases(node, direction, node.shape(1)[1]).sum(0)
 
-    def step(
-        self,
-        node: Node,
-        net: Writer,
-        part: Blob,
-        state: Blob,
-        direction: int,
-        suffix: str,
-        shared: str,
-    ) -> Blob:
+    def step(self, way: _Way, part: Blob, state: Blob, shared: str) -> Blob:
         """The state after a step.
 
         part: the product with its input, (1, streams, values). shared: what the names of weights
@@ -256,13 +236,7 @@ class _WrittenOut(_Recurrent):
         raise NotImplementedError
 
     def product(
-        self,
-        node: Node,
-        net: Writer,
-        state: Blob,
-        weights: list[np.ndarray],
-        suffix: str,
-        shared: str,
+        self, net: Writer, state: Blob, weights: list[np.ndarray], suffix: str, shared: str
     ) -> Blob:
         """A product with the state, whose weights all steps share."""
         names = [f"{shared}_{blob}" for blob in ("weight", "bias")[: len(weights)]]
@@ -279,18 +253,10 @@ class RNN(_WrittenOut):
     operators = ("RNN",)
     activations = (("Tanh",), ("Relu",))
 
-    def step(
-        self,
-        node: Node,
-        net: Writer,
-        part: Blob,
-        state: Blob,
-        direction: int,
-        suffix: str,
-        shared: str,
-    ) -> Blob:
+    def step(self, way: _Way, part: Blob, state: Blob, shared: str) -> Blob:
+        node, net, direction, suffix = way
         weights = [node.weights(2, "weight")[direction]]
-        back = self.product(node, net, state, weights, f"{suffix}_back", shared)
+        back = self.product(net, state, weights, f"{suffix}_back", shared)
         top = net.layer("Eltwise", [part, back], f"{suffix}_sum")
         ((kind,),) = self.kinds(node)
         return net.layer({"Tanh": "TanH", "Relu": "ReLU"}[kind], [top], suffix)
@@ -312,34 +278,26 @@ class GRU(_WrittenOut):
             of_state[2 * node.shape(2)[2] :] = 0
         return of_input + of_state
 
-    def step(
-        self,
-        node: Node,
-        net: Writer,
-        part: Blob,
-        state: Blob,
-        direction: int,
-        suffix: str,
-        shared: str,
-    ) -> Blob:
+    def step(self, way: _Way, part: Blob, state: Blob, shared: str) -> Blob:
+        node, net, direction, suffix = way
         hidden = node.shape(2)[2]
         gates, new = np.split(node.weights(2, "weight")[direction], [2 * hidden])
         cut_at = {"axis": 2, "slice_point": [2 * hidden]}
         of_gates, of_new = net.layers(
             "Slice", [part], [f"{suffix}_gates_in", f"{suffix}_new_in"], **cut_at
         )
-        back = self.product(node, net, state, [gates], f"{suffix}_gates_back", f"{shared}_gates")
+        back = self.product(net, state, [gates], f"{suffix}_gates_back", f"{shared}_gates")
         both = net.layer("Eltwise", [of_gates, back], f"{suffix}_gates_sum")
         both = net.layer("Sigmoid", [both], f"{suffix}_gates")
         z, r = net.layers("Slice", [both], [f"{suffix}_z", f"{suffix}_r"], axis=2)
         shared = f"{shared}_new"
         if node.get("linear_before_reset"):
             bias = _biases(node, direction, 3 * hidden)[1][2 * hidden :]
-            back = self.product(node, net, state, [new, bias], f"{suffix}_new_back", shared)
+            back = self.product(net, state, [new, bias], f"{suffix}_new_back", shared)
             back = net.layer("Eltwise", [r, back], f"{suffix}_reset", operation=_PROD)
         else:
             back = net.layer("Eltwise", [r, state], f"{suffix}_reset", operation=_PROD)
-            back = self.product(node, net, back, [new], f"{suffix}_new_back", shared)
+            back = self.product(net, back, [new], f"{suffix}_new_back", shared)
         n = net.layer("Eltwise", [of_new, back], f"{suffix}_new_sum")
         n = net.layer("TanH", [n], f"{suffix}_new")
         apart = net.layer("Eltwise", [state, n], f"{suffix}_apart", coeff=[1, -1])
