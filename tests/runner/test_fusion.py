@@ -169,13 +169,19 @@ def together(convolutions):
     return [[nodes[share.number].name for share in group] for group in convolutions.groups.values()]
 
 
+def twins(build, text, **options):
+    """A net, and one with the same weights that does each layer by itself."""
+    one, two = build(text, **options), build(text, **options)
+    two.parameters.data.copy_(one.parameters.data)
+    two.fused = False
+    return one, two
+
+
 @pytest.mark.parametrize(("text", "names"), FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_siblings_are_run_as_one_with_the_same_numbers(build, text, names, phase):
-    one, two = build(text, phase=phase), build(text, phase=phase)
-    two.parameters.data.copy_(one.parameters.data)
+    one, two = twins(build, text, phase=phase)
     assert together(one._convolutions) == names
-    two.fused = False
     for ours, theirs in zip(passes(one, 1), passes(two, 1), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert passes(one)[1].any()
@@ -196,9 +202,7 @@ def test_siblings_are_one_convolution_of_the_engine(build):
 
 def test_who_looks_at_blobs_sees_those_of_siblings_and_every_readers_diff(build):
     """A gradient for each reader of the blob, where somebody asks for the diffs."""
-    one, two = build(FAMILY), build(FAMILY)
-    two.parameters.data.copy_(one.parameters.data)
-    two.fused = False
+    one, two = twins(build, FAMILY)
     seen = []
     for net in (one, two):
         torch.manual_seed(0)
@@ -338,10 +342,8 @@ def ends(net):
 @pytest.mark.parametrize(("text", "wanted"), ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_linear_ends_give_the_same_numbers(build, text, wanted, phase):
-    one, two = build(text, phase=phase), build(text, phase=phase)
-    two.parameters.data.copy_(one.parameters.data)
+    one, two = twins(build, text, phase=phase)
     assert ends(one) == wanted
-    two.fused = False
     for ours, theirs in zip(passes(one, 2), passes(two, 2), strict=True):
         scale = max(1.0, np.abs(theirs).max())
         np.testing.assert_allclose(ours / scale, theirs / scale, rtol=1e-5, atol=1e-6)
@@ -370,9 +372,7 @@ def test_a_linear_end_makes_no_blob_in_between(build):
 
 
 def test_who_looks_at_blobs_sees_those_of_a_linear_end(build):
-    one, two = build(NESTED), build(NESTED)
-    two.parameters.data.copy_(one.parameters.data)
-    two.fused = False
+    one, two = twins(build, NESTED)
     seen = []
     for net in (one, two):
         torch.manual_seed(0)
